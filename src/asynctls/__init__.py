@@ -1,0 +1,39 @@
+"""A private CA, identities that look after themselves, mutual TLS 1.2, authenticated messages.
+
+The library's face, loaded when it is asked for (PEP 562), so that ``import asynctls`` is quick::
+
+    async with asynctls.connect("127.0.0.1:8443", identity="state/") as session:
+        print(await session.receive())
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from asynctls._version import __version__
+
+if TYPE_CHECKING:
+    from asynctls.client import connect
+    from asynctls.enrolment import Identity
+    from asynctls.server import serve
+    from asynctls.session import Session
+
+__all__ = ["Identity", "Session", "__version__", "connect", "serve"]
+
+_ROOMS = {
+    "Identity": "asynctls.enrolment",
+    "Session": "asynctls.session",
+    "connect": "asynctls.client",
+    "serve": "asynctls.server",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

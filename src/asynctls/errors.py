@@ -1,0 +1,345 @@
+"""All that can go wrong, as one tree; each message says what happened, to whom, and what to do.
+
+::
+
+    AsynctlsError
+    ├── ConfigError               the command line or a config file is wrong (every fault at once)
+    ├── StateError                a state folder cannot be used
+    │   ├── StateLockedError      another daemon holds it
+    │   └── LedgerError           the ledger cannot be read or written
+    │       └── LedgerBrokenError its HMAC chain does not hold
+    ├── RequestError              a CSR that cannot be accepted, whoever sent it
+    ├── CertificateError          a certificate, key or CRL that cannot be used
+    ├── EnrolmentError            an identity could not be had
+    │   ├── JoinStringError       the join string is not one
+    │   ├── TTPUnreachableError   no answer; trying again can help
+    │   ├── TTPNotTrustedError    the answer is not from the TTP that the join string names
+    │   ├── EnrolmentRefusedError the TTP said no, and why
+    │   ├── ClockError            this machine's clock and the TTP's disagree
+    │   └── IdentityError         no identity on disk, or one that cannot be used
+    ├── ServerUnreachableError    nobody answers where a server should be
+    ├── DemoError                 a role of the demo did not do its part
+    ├── HTTPError                 the other side does not keep to HTTP, or to our limits
+    ├── HandshakeError            no TLS connection came about
+    │   ├── PeerRefusedError      we refused the peer, and told it by an alert
+    │   ├── RefusedByPeerError    the peer refused us by an alert
+    │   └── HandshakeTimeoutError the peer took too long
+    ├── TruncatedError            the connection ended without the end being said
+    └── SessionError              the HMAC session ended, and by what
+        ├── MalformedError        a frame that is not of the protocol's one shape
+        ├── ForgedError           a tag that the key did not make
+        ├── BindingMismatchError  the two ends do not see the same connection
+        ├── ReplayedError         a frame that was received before
+        ├── MissingError          frames that never arrived
+        ├── MessageTooLargeError  a message larger than the receiver takes
+        ├── SessionTimeoutError   the peer took too long
+        ├── SessionTruncatedError the direction ended without CLOSE
+        ├── SessionRefusedError   the peer ended the session with an ERROR
+        └── SessionClosedError    used after its end
+
+TLS alerts (RFC 5246, section 7.2) are named here as well, since every floor above speaks of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+__all__ = [
+    "Alert",
+    "AsynctlsError",
+    "BindingMismatchError",
+    "CertificateError",
+    "ClockError",
+    "ConfigError",
+    "DemoError",
+    "EnrolmentError",
+    "EnrolmentRefusedError",
+    "ErrorCode",
+    "Fault",
+    "ForgedError",
+    "HTTPError",
+    "HandshakeError",
+    "HandshakeTimeoutError",
+    "IdentityError",
+    "JoinStringError",
+    "LedgerBrokenError",
+    "LedgerError",
+    "MalformedError",
+    "MessageTooLargeError",
+    "MissingError",
+    "PeerRefusedError",
+    "RefusedByPeerError",
+    "ReplayedError",
+    "RequestError",
+    "ServerUnreachableError",
+    "SessionClosedError",
+    "SessionError",
+    "SessionRefusedError",
+    "SessionTimeoutError",
+    "SessionTruncatedError",
+    "StateError",
+    "StateLockedError",
+    "TTPNotTrustedError",
+    "TTPUnreachableError",
+    "TruncatedError",
+]
+
+
+class Alert(IntEnum):
+    """TLS alert descriptions (RFC 5246, section 7.2; RFC 6066, section 9; RFC 7301, 3.2)."""
+
+    CLOSE_NOTIFY = 0
+    UNEXPECTED_MESSAGE = 10
+    BAD_RECORD_MAC = 20
+    RECORD_OVERFLOW = 22
+    HANDSHAKE_FAILURE = 40
+    BAD_CERTIFICATE = 42
+    UNSUPPORTED_CERTIFICATE = 43
+    CERTIFICATE_REVOKED = 44
+    CERTIFICATE_EXPIRED = 45
+    CERTIFICATE_UNKNOWN = 46
+    ILLEGAL_PARAMETER = 47
+    UNKNOWN_CA = 48
+    ACCESS_DENIED = 49
+    DECODE_ERROR = 50
+    DECRYPT_ERROR = 51
+    PROTOCOL_VERSION = 70
+    INSUFFICIENT_SECURITY = 71
+    INTERNAL_ERROR = 80
+    INAPPROPRIATE_FALLBACK = 86
+    USER_CANCELED = 90
+    NO_RENEGOTIATION = 100
+    UNSUPPORTED_EXTENSION = 110
+    UNRECOGNIZED_NAME = 112
+    NO_APPLICATION_PROTOCOL = 120
+
+    @property
+    def words(self) -> str:
+        """The alert's name as RFC 5246 writes it, with spaces: ``certificate expired``."""
+        return self.name.lower().replace("_", " ").replace(" ca", " CA")
+
+
+class ErrorCode(IntEnum):
+    """What an ERROR frame of the session protocol says (docs/session-protocol.md)."""
+
+    MALFORMED = 1
+    FORGED = 2
+    REPLAYED = 3
+    MISSING = 4
+    TOO_LARGE = 5
+    NOT_ALLOWED = 6
+    CERTIFICATE_EXPIRED = 7
+    CERTIFICATE_REVOKED = 8
+    CRL_NOT_CURRENT = 9
+    INTERNAL = 10
+    TIME_OUT = 11
+
+
+class AsynctlsError(Exception):
+    """Base of all that this package raises on purpose; ``str()`` is one line for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a setting: its key (``server.listen``), where it was set, and what."""
+
+    key: str
+    source: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.source}): {self.problem}"
+
+
+class ConfigError(AsynctlsError):
+    """The command line, the environment or a file is wrong; ``faults`` has every fault found."""
+
+    def __init__(self, *faults: Fault) -> None:
+        self.faults = faults
+        super().__init__("\n".join(map(str, faults)))
+
+
+class StateError(AsynctlsError):
+    """A state folder, or a file in it, cannot be used."""
+
+
+class StateLockedError(StateError):
+    """Another daemon holds the state folder."""
+
+
+class LedgerError(StateError):
+    """The ledger cannot be read or written."""
+
+
+class LedgerBrokenError(LedgerError):
+    """The ledger's HMAC chain does not hold; ``sequence`` is the first bad row's."""
+
+    def __init__(self, message: str, *, sequence: int) -> None:
+        self.sequence = sequence
+        super().__init__(message)
+
+
+class RequestError(AsynctlsError):
+    """A CSR (RFC 2986) that is malformed, unproven, or asks for what no profile gives."""
+
+
+class CertificateError(AsynctlsError):
+    """A certificate, key or CRL that cannot be used: malformed, badly signed, or another's."""
+
+
+class EnrolmentError(AsynctlsError):
+    """An identity could not be had from the TTP, or is not usable."""
+
+
+class JoinStringError(EnrolmentError):
+    """The text is not a join string; the message never quotes it, for it may hold a secret."""
+
+
+class TTPUnreachableError(EnrolmentError):
+    """The TTP did not answer, or not sensibly; trying again can help."""
+
+
+class TTPNotTrustedError(EnrolmentError):
+    """Whoever answered is not the TTP that the join string or identity names. Never retried."""
+
+
+class EnrolmentRefusedError(EnrolmentError):
+    """The TTP refused; ``status`` is the HTTP status, ``rule`` names the rule that said no."""
+
+    def __init__(self, message: str, *, status: int, rule: str) -> None:
+        self.status = status
+        self.rule = rule
+        super().__init__(message)
+
+
+class ClockError(EnrolmentError):
+    """This machine's clock disagrees with the TTP's; the message says by how much."""
+
+
+class IdentityError(EnrolmentError):
+    """There is no identity in the state folder, or the one there cannot be used."""
+
+
+class ServerUnreachableError(AsynctlsError):
+    """Nobody answers where a server should be."""
+
+
+class DemoError(AsynctlsError):
+    """A role of the demo did not do its part; what it said is in the transcript."""
+
+
+class HTTPError(AsynctlsError):
+    """The other side broke HTTP/1.1 (RFC 9112) or a limit of ours; ``status`` is the answer due."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class HandshakeError(AsynctlsError):
+    """No TLS connection came about."""
+
+
+class PeerRefusedError(HandshakeError):
+    """We refused the peer; ``alert`` is what it was told, ``reason`` is for our log.
+
+    ``certificate`` is the certificate that it showed (DER) or None. ``told`` is false where the
+    peer resumed a session, so that our last flight had left before it could be refused.
+    """
+
+    def __init__(
+        self, alert: Alert, reason: str, *, certificate: bytes | None = None, told: bool = True
+    ) -> None:
+        self.alert = alert
+        self.reason = reason
+        self.certificate = certificate
+        self.told = told
+        sent = f"alert {alert.value}, {alert.words}" if told else "no alert could be sent"
+        super().__init__(f"{reason} ({sent})")
+
+
+class RefusedByPeerError(HandshakeError):
+    """The peer ended the handshake with a fatal alert.
+
+    An alert is not authenticated: believe it for the message to a person, never for an action.
+    ``alert`` is None for a number that no RFC names; ``certificate`` is what the peer showed (DER).
+    """
+
+    def __init__(
+        self, message: str, *, alert: Alert | None, certificate: bytes | None = None
+    ) -> None:
+        self.alert = alert
+        self.certificate = certificate
+        super().__init__(message)
+
+
+class HandshakeTimeoutError(HandshakeError):
+    """The peer did not finish the handshake in time."""
+
+
+class TruncatedError(AsynctlsError):
+    """The connection ended without a close_notify: what arrived may not be all that was sent."""
+
+
+class SessionError(AsynctlsError):
+    """The HMAC session ended; ``code`` is what an ERROR frame says of it, if one is sent."""
+
+    code: ClassVar[ErrorCode | None] = None
+
+
+class MalformedError(SessionError):
+    """A frame that is not of the one shape, or that may not stand where it stands."""
+
+    code = ErrorCode.MALFORMED
+
+
+class ForgedError(SessionError):
+    """A frame whose tag the session's key did not make."""
+
+    code = ErrorCode.FORGED
+
+
+class BindingMismatchError(SessionError):
+    """The two ends disagree on certificates or connection: somebody may stand in between."""
+
+
+class ReplayedError(SessionError):
+    """A genuine frame that was received before."""
+
+    code = ErrorCode.REPLAYED
+
+
+class MissingError(SessionError):
+    """A genuine frame from further on: those before it never arrived."""
+
+    code = ErrorCode.MISSING
+
+
+class MessageTooLargeError(SessionError):
+    """A message larger than its receiver takes."""
+
+    code = ErrorCode.TOO_LARGE
+
+
+class SessionTimeoutError(SessionError):
+    """The peer did not answer in time."""
+
+    code = ErrorCode.TIME_OUT
+
+
+class SessionTruncatedError(SessionError):
+    """The connection ended before the peer's CLOSE: what arrived may not be all that was sent."""
+
+
+class SessionRefusedError(SessionError):
+    """The peer ended the session by an ERROR frame; ``error_code`` and the text are the peer's."""
+
+    def __init__(self, message: str, *, error_code: int) -> None:
+        self.error_code = error_code
+        super().__init__(message)
+
+
+class SessionClosedError(SessionError):
+    """The session was used after its end."""
