@@ -1,0 +1,47 @@
+# The front door: every target but help, lock and clean first sees to it that .venv is there.
+# Written for GNU make 3.81 (macOS) and POSIX sh.
+
+bin = .venv/bin
+
+.DEFAULT_GOAL = help
+.PHONY: help setup demo test check bench fuzz attacks peers lock clean
+
+help: ## list the targets (the default)
+	@echo "make TARGET, where TARGET is one of"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv/ with the package and its development tools, from the locks (PYTHON=… chooses one)
+	@sh requirements/setup.sh
+
+demo: setup ## run the three roles on this machine and show what they do (ARGS=…: options of asynctls demo)
+	@$(bin)/asynctls demo $(ARGS)
+
+test: setup ## run the tests (ARGS=…: options of pytest)
+	@$(bin)/python -m pytest $(ARGS)
+
+check: setup ## lint, format, types, layers, and that no file names a package registry
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+	@sh .ci/no-registry.sh
+
+bench: setup ## run the benchmarks, one after another
+	@set -e; for script in tests/bench/bench_*.py; do \
+	    echo "== $$script"; $(bin)/python "$$script"; done
+
+fuzz: setup ## run the tests that make up their inputs with many more inputs (long)
+	@$(bin)/python -m pytest tests/fuzz tests -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+
+attacks: setup ## run the attacks that must fail, each with the counter-test that shows it can succeed
+	@$(bin)/python -m pytest tests/attacks --verbose $(ARGS)
+
+peers: ## install the other programs that some tests and benchmarks compare with (Debian, Ubuntu)
+	@sh .ci/peers.sh
+
+lock: ## make the locks in requirements/ anew (needs uv; ARGS=--upgrade takes new releases)
+	@sh requirements/lock.sh $(ARGS)
+
+clean: ## remove .venv/ and all that the tools left behind; the demo's and the roles' state stays
+	rm -rf .venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Makes the locks anew from pyproject.toml: run.txt for running, dev.txt for developing (the build
+# backend included). Both hold for Python 3.11 to 3.14 on Linux and macOS. Needs uv.
+#
+#     sh requirements/lock.sh [--upgrade | --upgrade-package NAME]
+set -eu
+
+cd "$(dirname "$0")/.."
+command -v uv >/dev/null 2>&1 || {
+    echo "Remaking the locks needs uv, which was not found: install it first." >&2
+    exit 1
+}
+
+# Without headers, annotations and index addresses they name no machine and no host.
+compile() {
+    uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+        --no-header --no-annotate --no-emit-index-url --no-emit-find-links --only-binary :all: \
+        "$@" >/dev/null
+}
+
+compile pyproject.toml --group dev --output-file requirements/dev.txt "$@"
+compile pyproject.toml --constraints requirements/dev.txt --output-file requirements/run.txt "$@"
