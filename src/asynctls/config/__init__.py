@@ -1,0 +1,48 @@
+"""Settings, typed: TOML file, environment and command line in; a frozen struct or all faults out.
+
+Each table is declared once, in ``tables``; the command line takes its options from ``settings()``.
+"""
+
+from __future__ import annotations
+
+from asynctls.config.address import Address
+from asynctls.config.durations import format_duration, parse_duration
+from asynctls.config.loading import check_file, load
+from asynctls.config.secret_text import SecretText, read_join
+from asynctls.config.settings import Setting, settings
+from asynctls.config.tables import (
+    TABLES,
+    About,
+    ClientConfig,
+    DemoConfig,
+    IdentityConfig,
+    KeyTypeName,
+    LogFormat,
+    RoleConfig,
+    ServerConfig,
+    TTPConfig,
+    state_folder,
+)
+
+__all__ = [
+    "TABLES",
+    "About",
+    "Address",
+    "ClientConfig",
+    "DemoConfig",
+    "IdentityConfig",
+    "KeyTypeName",
+    "LogFormat",
+    "RoleConfig",
+    "SecretText",
+    "ServerConfig",
+    "Setting",
+    "TTPConfig",
+    "check_file",
+    "format_duration",
+    "load",
+    "parse_duration",
+    "read_join",
+    "settings",
+    "state_folder",
+]

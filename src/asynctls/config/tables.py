@@ -1,0 +1,221 @@
+"""Every setting of every role, declared once: TOML key, option, variable, default, limits, help.
+
+A field is a TOML key of its table; ``settings()`` derives the option and the variable from it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Struct, field
+from platformdirs import user_state_path
+
+from asynctls.config.address import Address
+from asynctls.config.durations import format_duration
+from asynctls.config.secret_text import SecretText
+
+__all__ = [
+    "TABLES",
+    "About",
+    "ClientConfig",
+    "DemoConfig",
+    "IdentityConfig",
+    "KeyTypeName",
+    "LogFormat",
+    "RoleConfig",
+    "ServerConfig",
+    "TTPConfig",
+    "state_folder",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a setting is for, and between what its value must lie (numbers, durations, ports)."""
+
+    words: str
+    least: int | timedelta | None = None
+    most: int | timedelta | None = None
+
+
+KeyTypeName: TypeAlias = Literal["rsa-2048", "rsa-3072", "rsa-4096", "ecdsa-p256", "ecdsa-p384"]
+LogFormat: TypeAlias = Literal["auto", "console", "json"]
+
+_GIBIBYTE = 2**30
+_SECOND = timedelta(seconds=1)
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+_CENTURY = timedelta(days=36525)
+
+_State: TypeAlias = Annotated[
+    Path, About("the role's state folder: keys, certificates, its lock (made with mode 0700)")
+]
+_LogFormat: TypeAlias = Annotated[
+    LogFormat, About("console (for people), json (a line an event), auto (json when no terminal)")
+]
+_Join: TypeAlias = Annotated[
+    SecretText | None,
+    About("the join string from 'asynctls ttp token': a secret, others see it on a command line"),
+]
+_JoinFile: TypeAlias = Annotated[
+    Path | None, About("file that holds the join string; - is standard input")
+]
+_KeyType: TypeAlias = Annotated[
+    KeyTypeName, About("kind of the key pair that is made when the role joins")
+]
+_CrlInterval: TypeAlias = Annotated[
+    timedelta, About("how often the TTP's CRL is fetched", _SECOND, _DAY)
+]
+_Handshakes: TypeAlias = Annotated[
+    int, About("TLS handshakes that may be under way at once; others wait", 1, 10_000)
+]
+_HandshakeTimeout: TypeAlias = Annotated[
+    timedelta, About("how long a peer may take for its TLS handshake", _SECOND, _HOUR)
+]
+_MaxMessage: TypeAlias = Annotated[
+    int, About("largest message that is taken from a peer, in bytes", 1, _GIBIBYTE)
+]
+_Drain: TypeAlias = Annotated[
+    timedelta,
+    About("how long what is under way may go on after SIGTERM; 0s: not at all", 0 * _SECOND, _HOUR),
+]
+
+
+def state_folder(role: str) -> Path:
+    """Where a role keeps its state by default: ``<platform's state folder>/asynctls/<role>``."""
+    return user_state_path("asynctls", appauthor=False) / role
+
+
+class RoleConfig(Struct, frozen=True, kw_only=True):
+    """What all tables have in common."""
+
+    log_format: _LogFormat = "auto"
+
+    def disagreements(self) -> Iterator[tuple[str, str]]:
+        """Each key whose value is fine by itself but not beside another's, and why."""
+        return iter(())
+
+
+class TTPConfig(RoleConfig, frozen=True, kw_only=True):
+    """The table ``[ttp]``: the CA daemon."""
+
+    state: _State = field(default_factory=lambda: state_folder("ttp"))
+    listen: Annotated[Address, About("address that EST and the CRL are served on; port 0: any")] = (
+        Address("127.0.0.1", 8440)
+    )
+    name: Annotated[
+        tuple[str, ...],
+        About("DNS name or IP address of this TTP (the first one stands in join strings)"),
+    ] = ()
+    root_key_type: Annotated[
+        KeyTypeName, About("kind of the root's key pair, made at the first start")
+    ] = "rsa-3072"
+    issuing_key_type: Annotated[
+        KeyTypeName, About("kind of the issuing CA's key pair, made at the first start")
+    ] = "rsa-3072"
+    root_lifetime: Annotated[
+        timedelta, About("lifetime of the root certificate", _SECOND, _CENTURY)
+    ] = timedelta(days=3652)
+    issuing_lifetime: Annotated[
+        timedelta, About("lifetime of the issuing CA's certificate", _SECOND, _CENTURY)
+    ] = timedelta(days=730)
+    crl_lifetime: Annotated[
+        timedelta, About("for how long a CRL is current", _SECOND, timedelta(days=365))
+    ] = timedelta(hours=24)
+    crl_interval: Annotated[
+        timedelta, About("how often the CRL is signed anew, revocations apart", _SECOND, 30 * _DAY)
+    ] = timedelta(hours=1)
+    handshakes: _Handshakes = 64
+    handshake_timeout: _HandshakeTimeout = timedelta(seconds=10)
+    drain: _Drain = timedelta(seconds=10)
+
+    def disagreements(self) -> Iterator[tuple[str, str]]:
+        """A certificate that outlives its issuer's, a CRL that ends before the next is signed."""
+        if self.issuing_lifetime > self.root_lifetime:
+            limit = format_duration(self.root_lifetime)
+            yield "issuing_lifetime", f"must not be longer than root_lifetime ({limit})"
+        if self.crl_interval >= self.crl_lifetime:
+            limit = format_duration(self.crl_lifetime)
+            yield "crl_interval", f"must be shorter than crl_lifetime ({limit})"
+
+
+class ServerConfig(RoleConfig, frozen=True, kw_only=True):
+    """The table ``[server]``."""
+
+    state: _State = field(default_factory=lambda: state_folder("server"))
+    listen: Annotated[Address, About("address that sessions are served on; port 0: any")] = Address(
+        "127.0.0.1", 8443
+    )
+    join: _Join = None
+    join_file: _JoinFile = None
+    allow: Annotated[
+        tuple[str, ...],
+        About("pattern of a name (DNS or URI SAN) that may connect; 'any': whoever the TTP issued"),
+    ] = ()
+    app: Annotated[
+        Literal["message"], About("what the server does: message (sends one, awaits its receipt)")
+    ] = "message"
+    message: Annotated[str, About("what the app 'message' sends to each client")] = (
+        "The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
+    )
+    key_type: _KeyType = "rsa-2048"
+    crl_interval: _CrlInterval = timedelta(seconds=60)
+    handshakes: _Handshakes = 64
+    handshake_timeout: _HandshakeTimeout = timedelta(seconds=10)
+    max_message: _MaxMessage = 16_777_216
+    receipt_timeout: Annotated[
+        timedelta, About("how long a client may take to acknowledge a message", _SECOND, _DAY)
+    ] = timedelta(seconds=60)
+    drain: _Drain = timedelta(seconds=10)
+
+
+class ClientConfig(RoleConfig, frozen=True, kw_only=True):
+    """The table ``[client]``."""
+
+    state: _State = field(default_factory=lambda: state_folder("client"))
+    connect: Annotated[Address, About("address of the server", least=1)] = Address(
+        "127.0.0.1", 8443
+    )
+    server_name: Annotated[
+        str | None, About("name that the server's certificate must have, if not connect's host")
+    ] = None
+    join: _Join = None
+    join_file: _JoinFile = None
+    json: Annotated[bool, About("print messages as JSON, one object a line")] = False
+    key_type: _KeyType = "rsa-2048"
+    crl_interval: _CrlInterval = timedelta(seconds=60)
+    connect_timeout: Annotated[
+        timedelta, About("how long connecting may take, TLS handshake included", _SECOND, _HOUR)
+    ] = timedelta(seconds=10)
+    max_message: _MaxMessage = 16_777_216
+
+
+class IdentityConfig(RoleConfig, frozen=True, kw_only=True):
+    """The table ``[identity]``; ``state`` None: the client's folder, else the server's."""
+
+    state: Annotated[
+        Path | None, About("state folder that holds the identity: the client's, else the server's")
+    ] = None
+    join: _Join = None
+    join_file: _JoinFile = None
+    key_type: _KeyType = "rsa-2048"
+
+
+class DemoConfig(RoleConfig, frozen=True, kw_only=True):
+    """The table ``[demo]``; its three roles have their state in folders below ``state``."""
+
+    state: _State = field(default_factory=lambda: state_folder("demo"))
+
+
+TABLES: Mapping[str, type[RoleConfig]] = MappingProxyType(
+    {
+        "ttp": TTPConfig,
+        "server": ServerConfig,
+        "client": ClientConfig,
+        "identity": IdentityConfig,
+        "demo": DemoConfig,
+    }
+)

@@ -1,0 +1,63 @@
+"""The example configs: complete, documented, and true."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from asynctls.config import TABLES, ServerConfig, check_file, settings
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FILES = {
+    "ttp.toml": ("ttp",),
+    "server.toml": ("server",),
+    "client.toml": ("client", "identity"),
+    "demo.toml": ("demo",),
+}
+# Their default depends on the machine, or is to have none.
+WITHOUT_DEFAULT = {"state", "join", "join_file"}
+# Set in the files, since with the default nobody could connect.
+SET = {("server", "allow"), ("client", "server_name")}
+
+
+def with_every_key(name: str) -> dict[str, dict[str, object]]:
+    text = (CONFIGS / name).read_text()
+    return tomllib.loads(re.sub(r"^# (?=[a-z_]+ = )", "", text, flags=re.MULTILINE))
+
+
+def test_there_is_a_file_for_every_table() -> None:
+    assert {path.name for path in CONFIGS.glob("*.toml")} == FILES.keys()
+    assert sorted(table for tables in FILES.values() for table in tables) == sorted(TABLES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_example_has_no_fault(name: str) -> None:
+    assert check_file(CONFIGS / name) == ()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_example_has_every_key_of_its_tables_and_no_other(name: str) -> None:
+    found = with_every_key(name)
+    assert tuple(found) == FILES[name]
+    for table, content in found.items():
+        assert set(content) == {setting.name for setting in settings(TABLES[table])}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_example_tells_the_true_defaults(name: str) -> None:
+    for table, content in with_every_key(name).items():
+        defaults = TABLES[table]()
+        for setting in settings(TABLES[table]):
+            if setting.name in WITHOUT_DEFAULT or (table, setting.name) in SET:
+                continue
+            value = setting.read(content[setting.name])
+            assert value == getattr(defaults, setting.name), (table, setting.name)
+
+
+def test_the_server_of_the_example_lets_the_client_in() -> None:
+    content = tomllib.loads((CONFIGS / "server.toml").read_text())
+    assert content == {"server": {"allow": ["client"]}}
+    assert ServerConfig().allow == ()
