@@ -1,0 +1,284 @@
+"""Who is let in: one pure decision, the same for server and client (RFC 5246, section 7.2.2).
+
+OpenSSL verifies chain, dates and purpose of a handshake, but not in one that resumes a session, and
+it knows no allow list; its own CRL checks tell peers the wrong alert. So `admit` is asked after
+every handshake and relies on nothing that OpenSSL did, the chain apart; it is asked again, with
+`admit_again`, of live peers whenever a CRL comes or a certificate ends. Values in, verdict out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+
+from asynctls.errors import Alert, CertificateError
+from asynctls.pki.certificates import certificate_from_der
+from asynctls.pki.names import (
+    Pattern,
+    common_name_of,
+    format_san,
+    format_serial,
+    parse_san,
+    principal_name,
+    sans_of,
+)
+from asynctls.pki.profiles import MAX_BACKDATING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynctls.pki.status import RevocationList
+
+__all__ = [
+    "Admitted",
+    "Anyone",
+    "Peer",
+    "Refused",
+    "Rules",
+    "admit",
+    "admit_again",
+    "allow_list",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Anyone:
+    """An allow list that leaves nobody out: the explicit `any`."""
+
+    def __str__(self) -> str:
+        return "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whom a certificate names, read once; `certificate` is its DER, `fingerprint` its SHA-256."""
+
+    name: str
+    sans: tuple[str, ...]
+    serial_number: int
+    fingerprint: str
+    not_before: datetime
+    not_after: datetime
+    issuer_name: str
+    issuer: bytes = field(repr=False)
+    authority_key_id: bytes | None = field(repr=False)
+    certificate: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, certificate: bytes) -> Peer:
+        """Read a certificate (DER); nothing is verified.
+
+        Raises:
+            CertificateError: it is malformed.
+        """
+        return _read(certificate)
+
+    def __str__(self) -> str:
+        return f"{self.name} (serial {format_serial(self.serial_number)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What `admit` holds a peer against.
+
+    Args:
+        allow: the patterns that its names may match, or `Anyone`; an empty tuple admits nobody.
+        crls: every CRL held, each verified when it was fetched (`status.read_crl`).
+        alpn: the protocol that must have been agreed; None where none is asked for (a tunnel).
+        server_uri: for a client that knows its server by a URI, which OpenSSL does not match: the
+            name that the server's certificate must have; None where OpenSSL checked the host.
+
+    Raises:
+        CertificateError: `server_uri` is no name.
+    """
+
+    allow: tuple[Pattern, ...] | Anyone
+    crls: tuple[RevocationList, ...]
+    alpn: str | None
+    server_uri: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.server_uri is not None:
+            object.__setattr__(self, "server_uri", format_san(parse_san(self.server_uri)))
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The peer may come in."""
+
+    peer: Peer
+    alert: None = field(default=None, init=False)
+    reason: str = field(default="", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The peer may not; it is told by `alert`, and `reason` is for our log.
+
+    `peer` is None when there was no certificate, or none that can be read.
+    """
+
+    alert: Alert
+    reason: str
+    peer: Peer | None
+
+
+def allow_list(texts: Sequence[str]) -> tuple[Pattern, ...] | Anyone:
+    """Read an allow list: patterns (`names.Pattern`), or the one word `any`.
+
+    Raises:
+        CertificateError: every text that is no pattern, one a line, and how to write one; or `any`
+            beside patterns, which it would make meaningless.
+    """
+    if list(texts) == [_ANY]:
+        return Anyone()
+    patterns = []
+    faults = []
+    for text in texts:
+        if text == _ANY:
+            faults.append("'any' stands alone: with it no pattern would mean anything")
+            continue
+        try:
+            patterns.append(Pattern.parse(text))
+        except CertificateError as error:
+            faults.append(str(error))
+    if faults:
+        raise CertificateError("\n".join(faults))
+    return tuple(patterns)
+
+
+def admit(
+    certificate: bytes | None, alpn: str | None, *, now: datetime, rules: Rules
+) -> Admitted | Refused:
+    """Decide about the peer of a finished handshake; the first rule that it breaks is the answer.
+
+    Args:
+        certificate: what the peer showed (DER), its chain verified; None for nothing.
+        alpn: the protocol that was agreed, or None.
+        now: by this clock.
+        rules: what counts at this moment.
+    """
+    if certificate is None:
+        return Refused(Alert.HANDSHAKE_FAILURE, "it showed no certificate", None)
+    try:
+        peer = Peer.of(certificate)
+    except CertificateError as error:
+        return Refused(Alert.BAD_CERTIFICATE, str(error), None)
+    if rules.alpn is not None and alpn != rules.alpn:
+        agreed = "none was agreed" if alpn is None else f"{alpn!r} was agreed"
+        reason = f"the application protocol is {rules.alpn!r}, and {agreed}"
+        return Refused(Alert.NO_APPLICATION_PROTOCOL, reason, peer)
+    return admit_again(peer, now=now, rules=rules)
+
+
+def admit_again(peer: Peer, *, now: datetime, rules: Rules) -> Admitted | Refused:
+    """Decide about a live peer whose certificate was read before: a few set look-ups.
+
+    The dates are OpenSSL's reading of them, so that both give the same answer in the same second:
+    a certificate or CRL ends at the second it names.
+    """
+    refusal = (
+        _judge_dates(peer, now) or _judge_status(peer, now, rules.crls) or _judge_names(peer, rules)
+    )
+    return Admitted(peer) if refusal is None else Refused(*refusal, peer)
+
+
+_ANY: Final = "any"
+_Refusal = tuple[Alert, str]
+
+
+def _judge_dates(peer: Peer, now: datetime) -> _Refusal | None:
+    if now >= peer.not_after:
+        return Alert.CERTIFICATE_EXPIRED, f"its certificate expired on {_date(peer.not_after)}"
+    if now < peer.not_before:
+        return Alert.BAD_CERTIFICATE, (
+            f"its certificate is valid from {_date(peer.not_before)} only, and it is "
+            f"{_date(now)} here: one of the clocks is wrong"
+        )
+    return None
+
+
+def _judge_status(peer: Peer, now: datetime, crls: tuple[RevocationList, ...]) -> _Refusal | None:
+    # By name and key: a CA with a new key goes on under a CRL of its own.
+    own = [
+        crl
+        for crl in crls
+        if crl.issuer == peer.issuer and crl.authority_key_id == peer.authority_key_id
+    ]
+    if not own:
+        return Alert.INTERNAL_ERROR, f"we hold no CRL of its issuer, {peer.issuer_name}"
+    crl = max(own, key=lambda crl: crl.this_update)
+    if now >= crl.next_update:
+        return Alert.INTERNAL_ERROR, (
+            f"we hold no current CRL of its issuer, {crl.issuer_name}: "
+            f"number {crl.number} ended on {_date(crl.next_update)}"
+        )
+    # OpenSSL refuses a CRL from the future as well, but to the second: a role whose clock is one
+    # second behind the TTP's would then refuse everybody after each new CRL. It gets the same grace
+    # that backdating gives it for certificates.
+    if now < crl.this_update - MAX_BACKDATING:
+        return Alert.INTERNAL_ERROR, (
+            f"the CRL of its issuer, {crl.issuer_name}, is of {_date(crl.this_update)}, and it is "
+            f"{_date(now)} here: this clock is wrong"
+        )
+    if peer.serial_number in crl.serials:
+        return Alert.CERTIFICATE_REVOKED, (
+            f"its certificate is revoked (CRL {crl.number} of {_date(crl.this_update)})"
+        )
+    return None
+
+
+def _judge_names(peer: Peer, rules: Rules) -> _Refusal | None:
+    names = ", ".join(peer.sans) or "none"
+    if rules.server_uri is not None and rules.server_uri not in peer.sans:
+        # The alert that OpenSSL sends for a host that does not match.
+        return Alert.BAD_CERTIFICATE, f"it is not {rules.server_uri}; its names: {names}"
+    if isinstance(rules.allow, Anyone):
+        return None
+    if any(pattern.matches(san) for san in peer.sans for pattern in rules.allow):
+        return None
+    allowed = ", ".join(map(str, rules.allow)) or "nobody"
+    return Alert.ACCESS_DENIED, (
+        f"it is not on the allow list; its names: {names}; allowed: {allowed}"
+    )
+
+
+# The same peers come again and again, and reading a certificate costs over ten times the rest.
+@lru_cache(maxsize=1024)
+def _read(der: bytes) -> Peer:
+    try:
+        certificate = certificate_from_der(der)
+        sans = sans_of(certificate)
+        issuer = certificate.issuer
+        return Peer(
+            name=principal_name(sans) or common_name_of(certificate.subject) or "nameless",
+            sans=sans,
+            serial_number=certificate.serial_number,
+            fingerprint=hashlib.sha256(der).hexdigest(),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            issuer_name=common_name_of(issuer) or issuer.rfc4514_string(),
+            issuer=issuer.public_bytes(),
+            authority_key_id=_authority_key_id(certificate),
+            certificate=der,
+        )
+    except (ValueError, TypeError, x509.DuplicateExtension) as error:
+        # `cryptography` parses lazily, so any access can be the one that finds the flaw.
+        raise CertificateError(f"the certificate is malformed: {error}") from error
+
+
+def _authority_key_id(certificate: x509.Certificate) -> bytes | None:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return None
+    return extension.value.key_identifier
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

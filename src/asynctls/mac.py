@@ -1,0 +1,89 @@
+"""The HMAC layer's ground: tag, verify, derive; session frames and the ledger's chain stand on it.
+
+HMAC-SHA-256 (RFC 2104, FIPS 198-1) and HKDF-SHA-256 (RFC 5869) over the standard library, whose
+one-shot ``hmac.digest`` goes straight to OpenSSL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+
+__all__ = ["TAG_BYTES", "Secret", "expand", "extract", "sha256", "tag", "verify"]
+
+TAG_BYTES = 32
+"""The length of a tag, of SHA-256's output, and of every key here."""
+
+_digest = hmac.digest
+_compare = hmac.compare_digest
+
+
+class Secret:
+    """Secret bytes that no log, ``repr`` or error message can show by accident."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._bytes = bytes(secret)
+
+    @classmethod
+    def random(cls, n: int = TAG_BYTES) -> Secret:
+        """``n`` bytes from the system's random source."""
+        return cls(os.urandom(n))
+
+    def reveal(self) -> bytes:
+        """The bytes themselves; the one place to look for when asking who sees a secret."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return _compare(self._bytes, other._bytes)
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._bytes))
+
+    def __repr__(self) -> str:
+        return f"Secret(<{len(self._bytes)} bytes>)"
+
+
+def sha256(message: bytes) -> bytes:
+    """SHA-256 of ``message`` (FIPS 180-4), 32 bytes."""
+    return hashlib.sha256(message).digest()
+
+
+def tag(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA-256 of ``message`` under ``key`` (RFC 2104), 32 bytes."""
+    return _digest(key, message, "sha256")
+
+
+def verify(key: bytes, message: bytes, tag: bytes) -> bool:
+    """Whether ``tag`` is the HMAC-SHA-256 of ``message`` under ``key``, in constant time."""
+    return _compare(_digest(key, message, "sha256"), tag)
+
+
+def extract(salt: bytes, ikm: bytes) -> bytes:
+    """HKDF-Extract (RFC 5869, section 2.2): a pseudorandom key of 32 bytes.
+
+    An empty ``salt`` means 32 zero bytes, as the RFC has it.
+    """
+    return _digest(salt or bytes(TAG_BYTES), ikm, "sha256")
+
+
+def expand(prk: bytes, info: bytes, length: int) -> bytes:
+    """HKDF-Expand (RFC 5869, section 2.3): ``length`` bytes bound to ``info``.
+
+    Raises:
+        ValueError: ``length`` is not in 1 to 8160 (255 blocks of 32 bytes).
+    """
+    if not 0 < length <= 255 * TAG_BYTES:
+        raise ValueError(f"HKDF-SHA-256 gives 1 to {255 * TAG_BYTES} bytes, not {length}")
+    block = okm = b""
+    for counter in range(1, -(-length // TAG_BYTES) + 1):
+        block = _digest(prk, block + info + bytes((counter,)), "sha256")
+        okm += block
+    return okm[:length]

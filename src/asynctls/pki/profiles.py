@@ -1,0 +1,296 @@
+"""Certificate profiles (RFC 5280, section 4): what root, issuing CA and each role's leaf look like.
+
+One table says it all; `issue` builds what it says and nothing that a request asked for. The
+choices that RFC 5280 leaves open:
+
+- A leaf's key usage is digital signature alone, for RSA as well: with the ECDHE suites that are
+  spoken here a key only signs. Key encipherment would let another program use the same certificate
+  for RSA key transport, which has no forward secrecy.
+- A leaf has no basic constraints: absent means 'no CA' (section 4.2.1.9), in fewer bytes.
+- The subject's common name repeats the holder's name for people, where it fits into 64 characters
+  (ub-common-name); else the subject is empty and the alternative name critical (4.2.1.6).
+- Key identifiers are the library's (4.2.1.2, method 1). An authority key identifier is the key
+  identifier alone (4.2.1.1): issuer and serial would tie a leaf to one certificate of its CA.
+- A CA's name ends in a piece of its key's fingerprint. Two CAs must never share a name: programs
+  look up issuers and CRLs by it, and a client that holds both would try the wrong key.
+- The root is signed with SHA-256, what root and issuing CA sign with SHA-384.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from asynctls.errors import CertificateError
+from asynctls.pki.keys import PrivateKey, PublicKey, judge_public_key, spki_sha256
+from asynctls.pki.names import format_san, parse_san, principal_name
+from asynctls.pki.requests import KEY_USAGES, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "CMC_RA",
+    "MAX_BACKDATING",
+    "Issuer",
+    "Profile",
+    "issue",
+    "key_id_of",
+    "make_issuing",
+    "make_root",
+    "usages_beyond",
+]
+
+CMC_RA = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
+"""id-kp-cmcRA (RFC 6402, section 2.10): the mark of a TTP (RFC 7030, section 3.6)."""
+
+MAX_BACKDATING = timedelta(seconds=60)
+"""How far a peer's clock may be behind the TTP's before a new certificate is 'not yet valid'."""
+
+_UB_COMMON_NAME = 64
+# RFC 5280, section 4.1.2.5: the date that means 'no end'.
+_LAST_DATE = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+class Profile(StrEnum):
+    """What a certificate is for; the three of roles are what a token can grant."""
+
+    ROOT = "root"
+    ISSUING = "issuing"
+    TTP = "ttp"
+    SERVER = "server"
+    CLIENT = "client"
+    PEER = "peer"
+
+
+_LEAF_USES: dict[Profile, tuple[x509.ObjectIdentifier, ...]] = {
+    Profile.TTP: (ExtendedKeyUsageOID.SERVER_AUTH, CMC_RA),
+    Profile.SERVER: (ExtendedKeyUsageOID.SERVER_AUTH,),
+    Profile.CLIENT: (ExtendedKeyUsageOID.CLIENT_AUTH,),
+    Profile.PEER: (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
+}
+_LEAF_KEY_USAGES = frozenset({"digital_signature"})
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """A CA certificate with its private key.
+
+    Raises:
+        CertificateError: the key is not the certificate's, or the certificate is not a CA's.
+    """
+
+    certificate: x509.Certificate
+    key: PrivateKey
+
+    def __post_init__(self) -> None:
+        if self.certificate.public_key() != self.key.public_key():
+            raise CertificateError("the issuer's private key does not belong to its certificate")
+        try:
+            constraints = self.certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+            key_id_of(self.certificate)
+        except x509.ExtensionNotFound as error:
+            raise CertificateError("the issuer's certificate is not a CA's") from error
+        if not constraints.value.ca:
+            raise CertificateError("the issuer's certificate is not a CA's")
+
+    def __repr__(self) -> str:
+        return f"Issuer({self.certificate.subject.rfc4514_string()})"
+
+
+def make_root(key: PrivateKey, *, lifetime: timedelta, now: datetime) -> x509.Certificate:
+    """Make a self-signed root certificate (SHA-256) for `key`, valid for `lifetime` from `now`.
+
+    Raises:
+        CertificateError: a key of another kind, or a lifetime of less than a second.
+    """
+    public_key = judge_public_key(key.public_key())
+    name = _ca_name("root", public_key)
+    builder = _build(name, name, public_key, x509.random_serial_number())
+    builder = _valid(builder, lifetime=lifetime, now=now, end=None)
+    key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
+    builder = _as_ca(builder, key_id, issuer_key_id=key_id, path_length=None)
+    return builder.sign(key, hashes.SHA256())
+
+
+def make_issuing(
+    public_key: PublicKey, *, issuer: Issuer, lifetime: timedelta, now: datetime
+) -> x509.Certificate:
+    """Make an issuing CA's certificate (path length 0, SHA-384), signed by the root.
+
+    Raises:
+        CertificateError: a key of another kind, a lifetime of less than a second, or an issuer
+            that has itself expired.
+    """
+    judge_public_key(public_key)
+    name = _ca_name("issuing", public_key)
+    builder = _build(name, issuer.certificate.subject, public_key, x509.random_serial_number())
+    builder = _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
+    key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
+    builder = _as_ca(builder, key_id, issuer_key_id=key_id_of(issuer.certificate), path_length=0)
+    return builder.sign(issuer.key, hashes.SHA384())
+
+
+def issue(
+    profile: Profile,
+    *,
+    issuer: Issuer,
+    public_key: PublicKey,
+    sans: Sequence[str],
+    lifetime: timedelta,
+    now: datetime,
+    serial_number: int | None = None,
+) -> x509.Certificate:
+    """Issue a leaf certificate; with an RSA-3072 issuer that takes a millisecond of processor.
+
+    Args:
+        profile: one of the leaf profiles (TTP, server, client, peer).
+        issuer: the issuing CA.
+        public_key: the holder's; its proof of possession is `requests.read_request`'s business.
+        sans: every name of the holder, as text; one at least.
+        lifetime: counted from `now`; cut short at the issuer's own end.
+        now: the time of issuance.
+        serial_number: from `x509.random_serial_number` (159 random bits) when it was drawn, and
+            recorded, beforehand.
+
+    Raises:
+        CertificateError: no name or one that is none, a key of another kind, a lifetime of less
+            than a second, an issuer that has itself expired, a CA's profile, or a serial number
+            that is not of 1 to 20 octets.
+    """
+    uses = _LEAF_USES.get(profile)
+    if uses is None:
+        raise CertificateError(f"{profile} is a CA's profile; make_root and make_issuing serve it")
+    judge_public_key(public_key)
+    names = {format_san(name): name for name in map(parse_san, sans)}
+    name = principal_name(names)
+    if name is None:
+        raise CertificateError("a certificate needs one subject alternative name at least")
+    common_name = name if len(name) <= _UB_COMMON_NAME else None
+    builder = _build(
+        _name(common_name) if common_name else x509.Name([]),
+        issuer.certificate.subject,
+        public_key,
+        x509.random_serial_number() if serial_number is None else _checked(serial_number),
+    )
+    builder = (
+        _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
+        .add_extension(_key_usage(_LEAF_KEY_USAGES), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names.values()), critical=not common_name)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+                key_id_of(issuer.certificate)
+            ),
+            critical=False,
+        )
+    )
+    return builder.sign(issuer.key, hashes.SHA384())
+
+
+def usages_beyond(profile: Profile, request: Request) -> tuple[str, ...]:
+    """The usages that a request asks for and the profile does not give, in words; () if none."""
+    key_usages = sorted(request.key_usages - _LEAF_KEY_USAGES)
+    uses = [use for use in request.extended_key_usages if use not in _LEAF_USES.get(profile, ())]
+    return (
+        *(f"key usage {usage.replace('_', ' ')}" for usage in key_usages),
+        *(f"extended key usage {_use_name(use)}" for use in uses),
+    )
+
+
+def _use_name(use: x509.ObjectIdentifier) -> str:
+    """An extended key usage by its RFC's name, else its number."""
+    return _USE_NAMES.get(use, use.dotted_string)
+
+
+_USE_NAMES = {
+    ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth",
+    ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth",
+    ExtendedKeyUsageOID.CODE_SIGNING: "codeSigning",
+    ExtendedKeyUsageOID.EMAIL_PROTECTION: "emailProtection",
+    ExtendedKeyUsageOID.TIME_STAMPING: "timeStamping",
+    ExtendedKeyUsageOID.OCSP_SIGNING: "OCSPSigning",
+    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE: "anyExtendedKeyUsage",
+    CMC_RA: "cmcRA",
+}
+
+
+def key_id_of(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    """A CA certificate's subject key identifier, copied into what it signs and never recomputed."""
+    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _ca_name(kind: str, public_key: PublicKey) -> x509.Name:
+    return _name(f"asynctls {kind} CA {spki_sha256(public_key)[:4].hex().upper()}")
+
+
+def _build(
+    subject: x509.Name, issuer: x509.Name, public_key: PublicKey, serial_number: int
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(serial_number)
+    )
+
+
+def _valid(
+    builder: x509.CertificateBuilder,
+    *,
+    lifetime: timedelta,
+    now: datetime,
+    end: x509.Certificate | None,
+) -> x509.CertificateBuilder:
+    now = now.astimezone(UTC).replace(microsecond=0)
+    lifetime = timedelta(seconds=lifetime // timedelta(seconds=1))
+    if lifetime <= timedelta():
+        raise CertificateError("a certificate's lifetime is one second or more")
+    last = _LAST_DATE if end is None else end.not_valid_after_utc
+    if last <= now:
+        raise CertificateError(f"the issuer's certificate expired on {last:%Y-%m-%d %H:%M:%S} UTC")
+    not_after = now + min(lifetime, last - now)
+    return builder.not_valid_before(now - min(MAX_BACKDATING, lifetime)).not_valid_after(not_after)
+
+
+def _as_ca(
+    builder: x509.CertificateBuilder,
+    key_id: x509.SubjectKeyIdentifier,
+    *,
+    issuer_key_id: x509.SubjectKeyIdentifier,
+    path_length: int | None,
+) -> x509.CertificateBuilder:
+    return (
+        builder.add_extension(
+            x509.BasicConstraints(ca=True, path_length=path_length), critical=True
+        )
+        .add_extension(_key_usage({"key_cert_sign", "crl_sign"}), critical=True)
+        .add_extension(key_id, critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key_id),
+            critical=False,
+        )
+    )
+
+
+def _key_usage(usages: frozenset[str] | set[str]) -> x509.KeyUsage:
+    return x509.KeyUsage(**{usage: usage in usages for usage in KEY_USAGES})
+
+
+def _checked(serial_number: int) -> int:
+    # `cryptography` wants less than 160 bits, so that the first octet's sign bit stays clear.
+    if not 0 < serial_number.bit_length() < 160 or serial_number < 0:
+        raise CertificateError("a serial number is positive and of 20 octets at most (RFC 5280)")
+    return serial_number
