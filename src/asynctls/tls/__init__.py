@@ -1,0 +1,35 @@
+"""TLS 1.2 over asyncio, with a decision on each peer before our last flight leaves (RFC 5246).
+
+`contexts` pins what is spoken, `engine` is a connection without I/O, `stream` the same over an
+asyncio reader and writer, and `records` reads what travels in the clear.
+"""
+
+from asynctls.tls.contexts import (
+    ClientCertificate,
+    bootstrap_context,
+    client_context,
+    client_context_for_any_host,
+    server_context,
+    try_out,
+)
+from asynctls.tls.engine import Admit, Engine, Side, Verdict
+from asynctls.tls.records import Meter, Part
+from asynctls.tls.stream import Gate, Stream, address_of
+
+__all__ = [
+    "Admit",
+    "ClientCertificate",
+    "Engine",
+    "Gate",
+    "Meter",
+    "Part",
+    "Side",
+    "Stream",
+    "Verdict",
+    "address_of",
+    "bootstrap_context",
+    "client_context",
+    "client_context_for_any_host",
+    "server_context",
+    "try_out",
+]

@@ -1,0 +1,408 @@
+"""A TLS connection as coroutines: the engine over an asyncio reader and writer (RFC 5246).
+
+Why not `asyncio.start_server(ssl=…)`: when a handshake fails there, the alert is dropped, and the
+peer never learns why it was refused; here every alert reaches its peer. It also has no place for
+`admit`, no bound on the handshakes under way, and 256 KiB of buffer for each connection.
+
+A slow application is not mistaken for a dead peer: the latter is found by TCP itself, by keepalive
+(RFC 9293, section 3.8.4) and, on Linux, the user time-out (RFC 5482).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from asynctls.errors import HandshakeError, HandshakeTimeoutError, PeerRefusedError, TruncatedError
+from asynctls.tls.closing import LINGER_S, Gate, flushed, hang_up, linger
+from asynctls.tls.engine import Admit, Engine, Side
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Coroutine
+
+    from asynctls.tls.records import Meter
+
+__all__ = ["CLOSE_TIMEOUT_S", "Gate", "Stream", "address_of"]
+
+CLOSE_TIMEOUT_S = 10.0
+"""How long `Stream.close` waits for the peer to take what was written."""
+
+_CHUNK_BYTES = 1 << 16
+_KEEPALIVE_IDLE_S = 30
+_KEEPALIVE_INTERVAL_S = 10
+_KEEPALIVE_PROBES = 3
+_USER_TIMEOUT_MS = 60_000
+
+# Past these the peer is gone, or would not understand an alert; any other failure has sent one.
+_NOTHING_TO_TELL = (HandshakeError, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
+
+_CLOSED_HERE = "the connection was closed at this end before the peer had ended its own"
+
+_Established = TypeVar("_Established")
+
+
+def address_of(writer: asyncio.StreamWriter) -> str:
+    """The peer's address as HOST:PORT, `[::1]:PORT` for IPv6."""
+    name = writer.get_extra_info("peername")
+    if not isinstance(name, tuple):
+        # A UNIX socket's path, or nothing: the peer was gone before it could be asked for.
+        return str(name or "an unknown address")
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Stream:
+    """An established TLS connection; made by `accept` and `connect`.
+
+    One task reads while others write. Each direction ends by itself: `read` gives `b""` when the
+    peer has said that it sent all, `write_eof` says so for us.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        engine: Engine,
+        *,
+        gate: Gate | None = None,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._engine = engine
+        self._gate = gate
+        self._address = address_of(writer)
+        _watch_for_death(writer)
+        self._reading = False
+        self._read_returned: asyncio.Future[None] | None = None
+        self._closing = False
+        self._discarding = False
+
+    @classmethod
+    async def accept(
+        cls,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        context: ssl.SSLContext,
+        *,
+        admit: Admit,
+        gate: Gate,
+        timeout_s: float,
+    ) -> Self:
+        """Be the server of a TCP connection. The connection is closed if this raises.
+
+        Args:
+            reader: from `asyncio.start_server` without `ssl`.
+            writer: likewise.
+            context: from `contexts.server_context`.
+            admit: decides on the client.
+            gate: the service's bounds.
+            timeout_s: for the whole handshake, the wait at the gate included.
+
+        Raises:
+            PeerRefusedError: the client was refused, and has been told why.
+            RefusedByPeerError: the client refused us.
+            HandshakeTimeoutError: it took too long.
+            HandshakeError: the client went away, or does not speak TLS.
+        """
+
+        async def shake() -> Self:
+            # A client that says nothing yet costs no engine and takes no place.
+            received = await reader.read(_CHUNK_BYTES)
+            async with gate.handshake():
+                engine = Engine(context, side=Side.SERVER, admit=admit)
+                engine.receive_data(received)
+                await _shake_hands(engine, reader, writer)
+            return cls(reader, writer, engine, gate=gate)
+
+        return await _guarded(shake(), reader, writer, gate=gate, timeout_s=timeout_s)
+
+    @classmethod
+    async def connect(
+        cls,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        context: ssl.SSLContext,
+        *,
+        server_hostname: str | None,
+        admit: Admit,
+        timeout_s: float,
+        session: ssl.SSLSession | None = None,
+    ) -> Self:
+        """Be the client of a TCP connection. The connection is closed if this raises.
+
+        Args:
+            reader: from `asyncio.open_connection` without `ssl`.
+            writer: likewise.
+            context: from `contexts`.
+            server_hostname: whom the server must prove to be; None only with a context that checks
+                no host.
+            admit: decides on the server.
+            timeout_s: for the whole handshake.
+            session: `ssl_session` of an earlier stream of the same context, to resume.
+
+        Raises:
+            PeerRefusedError: the server was refused, and has been told why.
+            RefusedByPeerError: the server refused us.
+            HandshakeTimeoutError: it took too long.
+            HandshakeError: the server went away, or does not speak TLS.
+        """
+
+        async def shake() -> Self:
+            engine = Engine(
+                context,
+                side=Side.CLIENT,
+                admit=admit,
+                server_hostname=server_hostname,
+                session=session,
+            )
+            await _shake_hands(engine, reader, writer)
+            return cls(reader, writer, engine)
+
+        return await _guarded(shake(), reader, writer, gate=None, timeout_s=timeout_s)
+
+    # Data
+
+    async def read(self, n: int = _CHUNK_BYTES) -> bytes:
+        """At least one byte and at most `n`; `b""` when the peer said that it has sent all.
+
+        Raises:
+            TruncatedError: the peer's direction ended in any other way.
+            RuntimeError: another task is reading.
+        """
+        if self._reading:
+            raise RuntimeError("another task is reading from this stream")
+        self._reading = True
+        try:
+            while True:
+                plaintext = self._engine.read(n)
+                if _flush(self._engine, self._writer):
+                    # An answer of OpenSSL's own (to a renegotiation); a peer that provokes many
+                    # and reads none must not fill our memory.
+                    await self.drain()
+                if plaintext is not None:
+                    return plaintext
+                self._engine.receive_data(await self._receive())
+        finally:
+            self._reading = False
+            if self._read_returned is not None and not self._read_returned.done():
+                self._read_returned.set_result(None)
+
+    async def _receive(self) -> bytes:
+        if self._discarding:
+            raise TruncatedError(_CLOSED_HERE)
+        try:
+            received = await self._reader.read(_CHUNK_BYTES)
+        except OSError as error:
+            raise TruncatedError(
+                f"the connection was lost ({error.strerror or error}): what arrived may not be "
+                "all that was sent"
+            ) from error
+        if not received and self._closing:
+            raise TruncatedError(_CLOSED_HERE)
+        return received
+
+    def write(self, plaintext: bytes) -> int:
+        """Send; returns the TLS bytes that it took. Await `drain` between large writes.
+
+        Raises:
+            TruncatedError: the connection is closed or lost.
+            RuntimeError: after `write_eof`.
+        """
+        if self._closing or self._writer.transport.is_closing():
+            raise TruncatedError("the connection is closed: nothing more can be sent")
+        produced = self._engine.write(plaintext)
+        _flush(self._engine, self._writer)
+        return produced
+
+    async def drain(self) -> None:
+        """Wait while the peer is slower than we write.
+
+        Raises:
+            TruncatedError: the connection is gone; what was sent may not have arrived.
+        """
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise TruncatedError(
+                f"the connection was lost ({error.strerror or error}): what was sent may not have "
+                "arrived"
+            ) from error
+
+    # Ends
+
+    def write_eof(self) -> None:
+        """Say that we have sent all (close_notify); reading goes on."""
+        self._engine.close_notify()
+        _flush(self._engine, self._writer)
+
+    async def close(self) -> None:
+        """End both directions: our end is said, the peer's is waited for, and the socket closed.
+
+        Takes `CLOSE_TIMEOUT_S` and `LINGER_S` at most; what still arrives is discarded. A task that
+        reads meanwhile may read on to the peer's end. A second call returns at once.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        self.write_eof()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await flushed(self._writer)
+            await self._reader_gone()
+        except OSError:
+            # The connection is gone, or the peer takes nothing: the linger is bounded anyway.
+            pass
+        except BaseException:
+            await hang_up(self._writer)
+            raise
+        if self._reading:
+            await hang_up(self._writer)
+        else:
+            self._discarding = True
+            await linger(self._reader, self._writer, self._gate)
+
+    async def _reader_gone(self) -> None:
+        if not self._reading:
+            return
+        if self._writer.can_write_eof() and not self._writer.transport.is_closing():
+            self._writer.write_eof()
+        async with asyncio.timeout(LINGER_S):
+            while self._reading:
+                self._read_returned = asyncio.get_running_loop().create_future()
+                await self._read_returned
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way; the peer sees a truncation."""
+        self._closing = True
+        self._writer.transport.abort()
+
+    # Facts
+
+    @property
+    def peer_address(self) -> str:
+        """The peer's address as HOST:PORT."""
+        return self._address
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The peer's certificate (DER), verified; None: it showed none."""
+        return self._engine.peer_certificate
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol agreed on (RFC 7301)."""
+        return self._engine.alpn
+
+    @property
+    def version(self) -> str | None:
+        """The protocol version agreed on, as OpenSSL names it: `TLSv1.2`."""
+        return self._engine.version
+
+    @property
+    def cipher(self) -> str | None:
+        """The cipher suite agreed on, as OpenSSL names it."""
+        return self._engine.cipher
+
+    @property
+    def tls_unique(self) -> bytes | None:
+        """The channel binding `tls-unique` (RFC 5929)."""
+        return self._engine.tls_unique
+
+    @property
+    def resumed(self) -> bool:
+        """The handshake resumed an earlier session."""
+        return self._engine.resumed
+
+    @property
+    def extended_master_secret(self) -> bool:
+        """The master secret is bound to the handshake (RFC 7627)."""
+        return self._engine.extended_master_secret
+
+    @property
+    def ssl_session(self) -> ssl.SSLSession | None:
+        """The session, for a later `connect` with the same context."""
+        return self._engine.ssl_session
+
+    @property
+    def sent(self) -> Meter:
+        """Bytes sent, by part."""
+        return self._engine.sent
+
+    @property
+    def received(self) -> Meter:
+        """Bytes received, by part; what a close discarded is not among them."""
+        return self._engine.received
+
+
+async def _guarded(
+    shake: Coroutine[object, object, _Established],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    *,
+    gate: Gate | None,
+    timeout_s: float,
+) -> _Established:
+    """Run a handshake within its time; whatever else ends it also ends the connection."""
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+            return await shake
+    except OSError as error:
+        await hang_up(writer)
+        if limit.expired():
+            raise HandshakeTimeoutError(
+                f"the handshake was not done within {timeout_s:g} s"
+            ) from error
+        raise HandshakeError(
+            f"the connection was lost during the handshake ({error.strerror or error})"
+        ) from error
+    except BaseException as error:
+        if isinstance(error, PeerRefusedError) or not isinstance(error, _NOTHING_TO_TELL):
+            await linger(reader, writer, gate)
+        else:
+            await hang_up(writer)
+        raise
+
+
+async def _shake_hands(
+    engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    while True:
+        try:
+            done = engine.handshake()
+        finally:
+            _flush(engine, writer)
+        if done:
+            return
+        engine.receive_data(await reader.read(_CHUNK_BYTES))
+
+
+def _flush(engine: Engine, writer: asyncio.StreamWriter) -> bool:
+    flight = engine.data_to_send()
+    if not flight or writer.transport.is_closing():
+        return False
+    writer.write(flight)
+    return True
+
+
+def _watch_for_death(writer: asyncio.StreamWriter) -> None:
+    """Have TCP end a connection whose peer is gone, in about a minute."""
+    connection = writer.get_extra_info("socket")
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (
+        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_S),
+        ("TCP_KEEPALIVE", _KEEPALIVE_IDLE_S),
+        ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL_S),
+        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+        ("TCP_USER_TIMEOUT", _USER_TIMEOUT_MS),
+    ):
+        # Each platform has some of them; macOS calls the first one by the second one's name.
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    with contextlib.suppress(OSError):
+        for level, option, value in options:
+            connection.setsockopt(level, option, value)

@@ -1,0 +1,776 @@
+"""Streams over real sockets: who is let in, who is told, and how each direction ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynctls.errors import (
+    Alert,
+    HandshakeError,
+    HandshakeTimeoutError,
+    PeerRefusedError,
+    RefusedByPeerError,
+    TruncatedError,
+)
+from asynctls.pki.profiles import Profile
+from asynctls.tls import Gate, Stream, address_of, client_context, server_context
+from asynctls.tls.closing import LINGER_S
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from asynctls.tls import Admit, Engine
+    from tests.tls.conftest import Holder, Kit
+
+TIMEOUT_S = 10.0
+
+
+class Ends:
+    """A server's and a client's end of connections on loopback."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+        world = kit.world
+        self.gate = Gate(8)
+        self.serving = server_context(
+            chain=world.server.chain, key=world.server.key, trust=world.trust, alpn=[kit.alpn]
+        )
+        self.asking = self.context_of(world.client)
+        self.server_admits: Admit = kit.let_in
+        self.timeout_s = TIMEOUT_S
+        self.refused: list[HandshakeError] = []
+        self._another = asyncio.Event()
+
+    def context_of(self, holder: Holder) -> ssl.SSLContext:
+        return client_context(
+            trust=self.kit.world.trust, chain=holder.chain, key=holder.key, alpn=[self.kit.alpn]
+        )
+
+    async def refusals(self, number: int) -> None:
+        """Wait for so many."""
+        while len(self.refused) < number:
+            self._another.clear()
+            await self._another.wait()
+
+    @contextlib.asynccontextmanager
+    async def server(
+        self, serve: Callable[[Stream], Awaitable[None]] | None = None
+    ) -> AsyncIterator[int]:
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                stream = await Stream.accept(
+                    reader,
+                    writer,
+                    self.serving,
+                    admit=self.server_admits,
+                    gate=self.gate,
+                    timeout_s=self.timeout_s,
+                )
+            except HandshakeError as error:
+                self.refused.append(error)
+                self._another.set()
+                return
+            if serve is not None:
+                await serve(stream)
+            await stream.close()
+
+        async with self.kit.listening(handle) as port:
+            yield port
+
+    async def connect(
+        self, port: int, context: ssl.SSLContext | None = None, **options: object
+    ) -> Stream:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        options = {"server_hostname": "server", "admit": self.kit.let_in} | options
+        return await Stream.connect(
+            reader,
+            writer,
+            context or self.asking,
+            timeout_s=TIMEOUT_S,
+            **options,  # type: ignore[arg-type]
+        )
+
+
+@pytest.fixture
+def ends(kit: Kit) -> Ends:
+    return Ends(kit)
+
+
+async def collected(stream: Stream) -> bytes:
+    got = bytearray()
+    while piece := await stream.read():
+        got += piece
+    return bytes(got)
+
+
+async def shaken(
+    client: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Shake hands by hand, so that nothing closes the client's end."""
+    while not client.handshake():
+        writer.write(client.data_to_send())
+        client.receive_data(await reader.read(65536))
+
+
+async def write_on(stream: Stream) -> None:
+    for _ in range(3):
+        stream.write(b"into the void")
+        await stream.drain()
+
+
+async def test_a_message_goes_there_and_back(ends: Ends, kit: Kit) -> None:
+    seen: list[Stream] = []
+
+    async def echo(stream: Stream) -> None:
+        seen.append(stream)
+        while piece := await stream.read(3):
+            stream.write(piece)
+            await stream.drain()
+
+    async with ends.server(echo) as port:
+        client = await ends.connect(port)
+        assert client.write(b"hello") == 5 + 8 + 5 + 16
+        await client.drain()
+        client.write_eof()
+        assert await collected(client) == b"hello"
+        assert await client.read() == b""
+        await client.close()
+        await client.close()
+    server = seen[0]
+    assert client.peer_certificate == kit.world.server.certificate
+    assert server.peer_certificate == kit.world.client.certificate
+    assert client.tls_unique == server.tls_unique
+    assert client.alpn == server.alpn == kit.alpn
+    assert client.version == "TLSv1.2"
+    assert client.cipher == server.cipher
+    assert client.extended_master_secret
+    assert not client.resumed
+    assert client.peer_address == f"127.0.0.1:{port}"
+    assert server.peer_address.startswith("127.0.0.1:")
+    assert client.sent.total == server.received.total
+    assert server.sent.total == client.received.total
+
+
+async def test_a_session_is_resumed_and_admit_is_asked(ends: Ends, kit: Kit) -> None:
+    asked = []
+
+    def admit(certificate: bytes | None, alpn: str | None) -> object:
+        asked.append(certificate)
+        return kit.decision()
+
+    ends.server_admits = admit  # type: ignore[assignment]
+    async with ends.server() as port:
+        first = await ends.connect(port)
+        await first.close()
+        second = await ends.connect(port, session=first.ssl_session)
+        assert second.resumed
+        await second.close()
+    assert asked == [kit.world.client.certificate] * 2
+
+
+async def test_a_client_refused_in_a_resumption_is_left_without_a_word(
+    ends: Ends, kit: Kit
+) -> None:
+    async with ends.server() as port:
+        first = await ends.connect(port)
+        await first.close()
+        ends.server_admits = kit.refuse(Alert.CERTIFICATE_REVOKED)
+        second = await ends.connect(port, session=first.ssl_session)
+        with pytest.raises(TruncatedError):
+            await second.read()
+        await second.close()
+    assert [type(error) for error in ends.refused] == [PeerRefusedError]
+
+
+@pytest.mark.parametrize(
+    "alert", [Alert.CERTIFICATE_REVOKED, Alert.ACCESS_DENIED, Alert.INTERNAL_ERROR]
+)
+async def test_a_refused_client_is_told(ends: Ends, kit: Kit, alert: Alert) -> None:
+    ends.server_admits = kit.refuse(alert)
+    async with ends.server() as port:
+        with pytest.raises(RefusedByPeerError) as caught:
+            await ends.connect(port)
+    assert caught.value.alert is alert
+    assert caught.value.certificate == kit.world.server.certificate
+    assert [type(error) for error in ends.refused] == [PeerRefusedError]
+
+
+async def test_an_expired_client_is_told(ends: Ends, kit: Kit) -> None:
+    async with ends.server() as port:
+        with pytest.raises(RefusedByPeerError) as caught:
+            await ends.connect(port, ends.context_of(kit.world.expired))
+    assert caught.value.alert is Alert.CERTIFICATE_EXPIRED
+
+
+async def test_a_refused_server_is_told(ends: Ends, kit: Kit) -> None:
+    async with ends.server() as port:
+        with pytest.raises(PeerRefusedError):
+            await ends.connect(port, admit=kit.refuse(Alert.CERTIFICATE_REVOKED))
+        with pytest.raises(PeerRefusedError, match="not for elsewhere"):
+            await ends.connect(port, server_hostname="elsewhere")
+        with pytest.raises(HandshakeError, match="cannot be"):
+            await ends.connect(port, server_hostname=".")
+    assert [getattr(error, "alert", None) for error in ends.refused] == [
+        Alert.CERTIFICATE_REVOKED,
+        Alert.BAD_CERTIFICATE,
+        None,
+    ]
+
+
+def told_while_sending(port: int, client: Engine) -> bytes:
+    """What a client reads that goes on sending until an answer is there, and a little longer."""
+    junk = b"\x17\x03\x03\x01\x00" + bytes(256)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        while client.shown_certificate is None:
+            client.handshake()
+            connection.sendall(client.data_to_send())
+            client.receive_data(connection.recv(65536))
+        client.handshake()
+        connection.sendall(client.data_to_send() + junk)
+        # Wait for the end of the server's direction: a close at once has happened by then.
+        waiting = select.poll()
+        waiting.register(connection, getattr(select, "POLLRDHUP", select.POLLIN))
+        waiting.poll(10_000)
+        try:
+            for _ in range(20):
+                connection.sendall(junk)
+        except OSError:
+            # As most programs do: a connection that cannot be written to is not read any more.
+            return b""
+        return connection.recv(65536)
+
+
+@pytest.mark.parametrize("lingering", [64, 0])
+async def test_every_client_that_keeps_sending_is_told_and_by_the_linger(
+    ends: Ends, kit: Kit, lingering: int
+) -> None:
+    ends.gate = Gate(8, lingering=lingering)
+    ends.server_admits = kit.refuse(Alert.CERTIFICATE_REVOKED)
+    alert = bytes((21, 3, 3, 0, 2, 2, Alert.CERTIFICATE_REVOKED))
+    told = 0
+    async with ends.server() as port:
+        for _ in range(100):
+            client, _ = kit.world.engines()
+            told += await asyncio.to_thread(told_while_sending, port, client) == alert
+    assert (told == 100) == bool(lingering)
+
+
+async def test_a_refused_client_that_never_ends_does_not_hold_us(ends: Ends, kit: Kit) -> None:
+    ends.server_admits = kit.refuse(Alert.ACCESS_DENIED)
+    loop = asyncio.get_running_loop()
+    async with ends.server() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        client, _ = kit.world.engines()
+        with pytest.raises(RefusedByPeerError):
+            await shaken(client, reader, writer)
+        began = loop.time()
+        assert await reader.read() == b""
+        await ends.refusals(1)
+        assert loop.time() - began < LINGER_S + 2
+        await ended(writer)
+
+
+async def test_past_the_bound_of_lingering_closes_the_connection_is_closed_at_once(
+    ends: Ends, kit: Kit
+) -> None:
+    ends.gate = Gate(8, lingering=0)
+    ends.server_admits = kit.refuse(Alert.ACCESS_DENIED)
+    began = asyncio.get_running_loop().time()
+    async with ends.server() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        client, _ = kit.world.engines()
+        with pytest.raises(RefusedByPeerError):
+            await shaken(client, reader, writer)
+        assert await reader.read() == b""
+        # Our own end stays open, and nobody waits for it.
+        async with asyncio.timeout(LINGER_S / 2):
+            await ends.refusals(1)
+        await ended(writer)
+    assert asyncio.get_running_loop().time() - began < LINGER_S
+
+
+def test_lingering_closes_are_counted() -> None:
+    gate = Gate(1, lingering=1)
+    with gate.linger() as first, gate.linger() as second:
+        assert (first, second) == (True, False)
+    with gate.linger() as again:
+        assert again
+
+
+async def test_a_silent_client_is_timed_out_and_takes_no_place(ends: Ends) -> None:
+    ends.timeout_s = 0.1
+    ends.gate = Gate(1)
+    async with ends.server() as port:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        talking = await ends.connect(port)
+        await talking.close()
+        for reader, writer in silent:
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+    assert [type(error) for error in ends.refused] == [HandshakeTimeoutError] * 3
+    assert "0.1 s" in str(ends.refused[0])
+
+
+async def begun(port: int, kit: Kit) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection whose client has said hello, and says no more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    client, _ = kit.world.engines()
+    client.handshake()
+    writer.write(client.data_to_send())
+    return reader, writer
+
+
+async def ended(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_handshakes_under_way_are_bounded(ends: Ends, kit: Kit) -> None:
+    ends.gate = Gate(2)
+    async with ends.server() as port:
+        slow = [await begun(port, kit) for _ in range(2)]
+        for reader, _ in slow:
+            assert await reader.read(100)
+        reader, writer = await begun(port, kit)
+        answer = asyncio.ensure_future(reader.read(100))
+        await asyncio.wait([answer], timeout=0.1)
+        assert not answer.done()
+        assert ends.gate.under_way == 2
+        await ended(slow[0][1])
+        assert await answer
+        assert ends.gate.under_way == 2
+        await ended(slow[1][1])
+        await ended(writer)
+        await ends.refusals(3)
+    assert ends.gate.under_way == 0
+
+
+async def test_the_wait_at_the_gate_counts(ends: Ends, kit: Kit) -> None:
+    ends.gate = Gate(1)
+    ends.timeout_s = 0.1
+    async with ends.server() as port, ends.gate.handshake():
+        reader, writer = await begun(port, kit)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        await ended(writer)
+        await ends.refusals(1)
+    assert [type(error) for error in ends.refused] == [HandshakeTimeoutError]
+
+
+async def test_a_silent_server_is_timed_out(ends: Ends) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+            await reader.read()
+        await ended(writer)
+
+    async with ends.kit.listening(say_nothing) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with pytest.raises(HandshakeTimeoutError):
+            await Stream.connect(
+                reader,
+                writer,
+                ends.asking,
+                server_hostname="server",
+                admit=ends.kit.let_in,
+                timeout_s=0.1,
+            )
+        assert writer.transport.is_closing()
+
+
+async def test_a_peer_that_leaves_during_the_handshake_is_named_so(ends: Ends) -> None:
+    async with ends.server() as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        await writer.wait_closed()
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await ends.refusals(2)
+        await ended(writer)
+    assert sorted(str(error) for error in ends.refused) == [
+        "the handshake failed: what it sends is not TLS: it looks like HTTP",
+        "the peer closed the connection during the handshake, without having said anything",
+    ]
+
+
+async def test_a_reset_during_the_handshake_is_a_handshake_error(ends: Ends, kit: Kit) -> None:
+    async with ends.server() as port:
+        connection = socket.create_connection(("127.0.0.1", port))
+        client, _ = kit.world.engines()
+        client.handshake()
+        connection.sendall(client.data_to_send())
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.close()
+        await ends.refusals(1)
+    assert not isinstance(ends.refused[0], PeerRefusedError)
+
+
+async def test_a_cancelled_accept_leaves_no_open_socket(ends: Ends, kit: Kit) -> None:
+    started = asyncio.Event()
+    cancelled = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepting = asyncio.ensure_future(
+            Stream.accept(
+                reader,
+                writer,
+                ends.serving,
+                admit=kit.let_in,
+                gate=ends.gate,
+                timeout_s=TIMEOUT_S,
+            )
+        )
+        await started.wait()
+        accepting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await accepting
+        assert writer.transport.is_closing()
+        cancelled.set()
+
+    async with kit.listening(handle) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        client, _ = kit.world.engines()
+        client.handshake()
+        writer.write(client.data_to_send())
+        assert await reader.read(100)
+        started.set()
+        await cancelled.wait()
+        assert ends.gate.under_way == 0
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_a_cancelled_linger_leaves_no_open_socket(ends: Ends, kit: Kit) -> None:
+    refused = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepting = asyncio.ensure_future(
+            Stream.accept(
+                reader,
+                writer,
+                ends.serving,
+                admit=kit.refuse(Alert.ACCESS_DENIED),
+                gate=ends.gate,
+                timeout_s=TIMEOUT_S,
+            )
+        )
+        await refused.wait()
+        accepting.cancel()
+        with pytest.raises((asyncio.CancelledError, PeerRefusedError)):
+            await accepting
+        assert writer.transport.is_closing()
+
+    async with kit.listening(handle) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        client, _ = kit.world.engines()
+        with pytest.raises(RefusedByPeerError):
+            await shaken(client, reader, writer)
+        refused.set()
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_fault_in_admit_is_told_as_internal_and_raised(ends: Ends, kit: Kit) -> None:
+    def admit(certificate: bytes | None, alpn: str | None) -> object:
+        raise ZeroDivisionError
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await Stream.accept(
+                reader,
+                writer,
+                ends.serving,
+                admit=admit,  # type: ignore[arg-type]
+                gate=ends.gate,
+                timeout_s=TIMEOUT_S,
+            )
+
+    async with kit.listening(handle) as port:
+        with pytest.raises(RefusedByPeerError) as caught:
+            await ends.connect(port)
+    assert caught.value.alert is Alert.INTERNAL_ERROR
+
+
+# Ends
+
+
+async def test_half_close_works_both_ways(ends: Ends) -> None:
+    async def answer_afterwards(stream: Stream) -> None:
+        assert await collected(stream) == b"question"
+        stream.write(b"answer")
+        stream.write_eof()
+
+    async def answer_before(stream: Stream) -> None:
+        stream.write(b"greeting")
+        stream.write_eof()
+        assert await collected(stream) == b"thanks"
+
+    async with ends.server(answer_afterwards) as port:
+        client = await ends.connect(port)
+        client.write(b"question")
+        client.write_eof()
+        with pytest.raises(RuntimeError):
+            client.write(b"more")
+        assert await collected(client) == b"answer"
+        await client.close()
+    async with ends.server(answer_before) as port:
+        client = await ends.connect(port)
+        assert await collected(client) == b"greeting"
+        client.write(b"thanks")
+        await client.close()
+
+
+async def test_an_abort_is_a_truncation(ends: Ends) -> None:
+    async def leave(stream: Stream) -> None:
+        stream.write(b"half a mess")
+        await stream.drain()
+        await stream.read()
+        stream.abort()
+
+    async with ends.server(leave) as port:
+        client = await ends.connect(port)
+        assert await client.read() == b"half a mess"
+        client.write(b"go")
+        with pytest.raises(TruncatedError):
+            await client.read()
+        await client.close()
+
+
+async def test_a_reset_is_a_truncation(ends: Ends) -> None:
+    async def reset(stream: Stream) -> None:
+        await stream.read()
+        connection = stream._writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        stream.abort()
+
+    async with ends.server(reset) as port:
+        client = await ends.connect(port)
+        client.write(b"go")
+        with pytest.raises(TruncatedError, match="connection was lost"):
+            await client.read()
+        with pytest.raises(TruncatedError):
+            await write_on(client)
+        await client.close()
+
+
+async def test_a_closed_stream_says_so(ends: Ends) -> None:
+    async with ends.server() as port:
+        client = await ends.connect(port)
+        await client.close()
+        with pytest.raises(TruncatedError, match="is closed"):
+            client.write(b"no")
+        client.write_eof()
+        client.abort()
+
+
+async def test_a_reader_may_read_on_while_another_task_closes(ends: Ends) -> None:
+    go = asyncio.Event()
+
+    async def send_late(stream: Stream) -> None:
+        assert await stream.read() == b""
+        stream.write(b"late but whole")
+        await go.wait()
+
+    async with ends.server(send_late) as port:
+        client = await ends.connect(port)
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(collected(client))
+            closing = tasks.create_task(client.close())
+            await asyncio.sleep(0)
+            go.set()
+        assert reading.result() == b"late but whole"
+        assert closing.done()
+
+
+async def test_a_peer_that_never_ends_does_not_hold_a_close(ends: Ends) -> None:
+    closed = asyncio.Event()
+
+    async def stay(stream: Stream) -> None:
+        await closed.wait()
+
+    loop = asyncio.get_running_loop()
+    async with ends.server(stay) as port:
+        client = await ends.connect(port)
+        reading = asyncio.ensure_future(client.read())
+        await asyncio.sleep(0)
+        began = loop.time()
+        await client.close()
+        assert loop.time() - began < LINGER_S + 1
+        with pytest.raises(TruncatedError, match="closed at this end"):
+            await reading
+        closed.set()
+
+
+async def test_a_cancelled_close_leaves_no_open_socket(ends: Ends) -> None:
+    closed = asyncio.Event()
+
+    async def stay(stream: Stream) -> None:
+        await stream.read()
+        await closed.wait()
+
+    async with ends.server(stay) as port:
+        client = await ends.connect(port)
+        closing = asyncio.ensure_future(client.close())
+        await asyncio.wait([closing], timeout=0.05)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert client._writer.transport.is_closing()
+        closed.set()
+
+
+async def test_what_was_written_before_a_close_arrives_whole(ends: Ends) -> None:
+    content = bytes(range(256)) * 4096
+
+    async def send(stream: Stream) -> None:
+        stream.write(content)
+
+    async with ends.server(send) as port:
+        client = await ends.connect(port)
+        assert await collected(client) == content
+        await client.close()
+
+
+async def test_a_read_that_begins_during_a_close_does_not_disturb_it(ends: Ends) -> None:
+    closed = asyncio.Event()
+
+    async def stay(stream: Stream) -> None:
+        await closed.wait()
+
+    async with ends.server(stay) as port:
+        client = await ends.connect(port)
+        closing = asyncio.ensure_future(client.close())
+        await asyncio.wait([closing], timeout=0.05)
+        with pytest.raises(TruncatedError, match="closed at this end"):
+            await client.read()
+        closed.set()
+        await closing
+
+
+async def test_two_readers_at_once_are_a_fault_in_the_program(ends: Ends) -> None:
+    async with ends.server() as port:
+        client = await ends.connect(port)
+        reading = asyncio.ensure_future(client.read())
+        await asyncio.sleep(0)
+        if not reading.done():
+            with pytest.raises(RuntimeError, match="another task"):
+                await client.read()
+        assert await reading == b""
+        await client.close()
+
+
+async def test_a_cancelled_read_loses_nothing(ends: Ends) -> None:
+    go = asyncio.Event()
+
+    async def speak(stream: Stream) -> None:
+        await go.wait()
+        stream.write(b"whole")
+
+    async with ends.server(speak) as port:
+        client = await ends.connect(port)
+        reading = asyncio.ensure_future(client.read())
+        await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        go.set()
+        assert await collected(client) == b"whole"
+        await client.close()
+
+
+async def test_ten_mebibytes_each_way_at_once_with_backpressure(kit: Kit, ends: Ends) -> None:
+    content = bytes(range(256)) * 4096 * 10
+    largest = 0
+
+    async def both_ways(stream: Stream) -> bytes:
+        async def send() -> None:
+            nonlocal largest
+            for at in range(0, len(content), 60_000):
+                stream.write(content[at : at + 60_000])
+                largest = max(largest, stream._writer.transport.get_write_buffer_size())
+                await stream.drain()
+            stream.write_eof()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(send())
+            received = tasks.create_task(collected(stream))
+        return received.result()
+
+    async def serve(stream: Stream) -> None:
+        connection = stream._writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        assert await both_ways(stream) == content
+
+    async with ends.server(serve) as port:
+        client = await ends.connect(port)
+        connection = client._writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        assert await both_ways(client) == content
+        await client.close()
+    assert largest < 256 * 1024
+
+
+async def test_dead_peers_are_left_to_tcp(ends: Ends) -> None:
+    async with ends.server() as port:
+        client = await ends.connect(port)
+        connection = client._writer.get_extra_info("socket")
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+        await client.close()
+
+
+class Named:
+    def __init__(self, name: object) -> None:
+        self._name = name
+
+    def get_extra_info(self, what: str) -> object:
+        return self._name
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (("10.0.0.1", 80), "10.0.0.1:80"),
+        (("::1", 80, 0, 0), "[::1]:80"),
+        ("/run/socket", "/run/socket"),
+        (None, "an unknown address"),
+    ],
+)
+def test_addresses_are_written_as_they_are_typed(name: object, text: str) -> None:
+    assert address_of(Named(name)) == text  # type: ignore[arg-type]
+
+
+async def test_a_python_server_of_the_standard_library_is_a_peer(kit: Kit, ends: Ends) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"greeting")
+        writer.close()
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await writer.wait_closed()
+
+    holder = kit.world.holder("server", Profile.SERVER)
+    context = server_context(chain=holder.chain, key=holder.key, trust=kit.world.trust)
+    tasks = []
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(asyncio.ensure_future(greet(reader, writer)))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    client = await ends.connect(server.sockets[0].getsockname()[1])
+    assert await collected(client) == b"greeting"
+    await client.close()
+    await asyncio.gather(*tasks)
+    server.close()
+    await server.wait_closed()
