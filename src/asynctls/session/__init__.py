@@ -1,0 +1,13 @@
+"""The HMAC session, asynctls/1: authenticated, counted, receipted messages inside mutual TLS 1.2.
+
+`keys` derives, `shape` and `frames` encode, `states` says what may stand where, `protocol` is one
+end as a pure object, `session` the coroutines around it. docs/session-protocol.md is the protocol.
+"""
+
+from __future__ import annotations
+
+from asynctls.session.channel import ALPN, Channel, Limits
+from asynctls.session.session import Session
+from asynctls.session.states import FrameType
+
+__all__ = ["ALPN", "Channel", "FrameType", "Limits", "Session"]
