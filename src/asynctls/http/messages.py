@@ -1,0 +1,75 @@
+"""A request and a response as values (RFC 9110, section 6), and the stream that carries them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+__all__ = ["Headers", "Request", "Response", "Stream"]
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Stream(Protocol):
+    """What a connection must offer; a ``tls.Stream`` does."""
+
+    async def read(self, n: int, /) -> bytes:
+        """At most ``n`` bytes; ``b""`` once the other side has said that it is done."""
+
+    def write(self, data: bytes, /) -> object:
+        """Queues bytes for the other side."""
+
+    async def drain(self) -> None:
+        """Returns when the queue is short enough to go on writing."""
+
+
+def _find(headers: Headers, name: str) -> str | None:
+    lowered = name.lower()
+    found = [value for key, value in headers if key.lower() == lowered]
+    return ", ".join(found) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        method: ``GET``, ``POST`` …; a server's handler sees HEAD as GET.
+        target: The request target as it was sent (RFC 9112, section 3.2).
+        headers: Names and values, in order.
+        body: The whole body.
+    """
+
+    method: str
+    target: str
+    # Authorization is among them, and a CSR is nobody's business in a log.
+    headers: Headers = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    def header(self, name: str) -> str | None:
+        """The value of a header field, several of one name joined by commas (RFC 9110, 5.3)."""
+        return _find(self.headers, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response; Content-Length, Date and Connection are added where it is sent."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = field(default=b"", repr=False)
+
+    def header(self, name: str) -> str | None:
+        """The value of a header field, several of one name joined by commas (RFC 9110, 5.3)."""
+        return _find(self.headers, name)
+
+    @classmethod
+    def text(cls, status: int, words: str, *, headers: Headers = ()) -> Response:
+        """A line for people."""
+        fields = (("Content-Type", "text/plain; charset=utf-8"), *headers)
+        return cls(status, fields, f"{words}\n".encode())

@@ -1,0 +1,249 @@
+"""The server half of HTTP/1.1 (RFC 9112): requests in order out of a stream, answers into it.
+
+Every limit is checked before the bytes are taken, every wait is bounded, and after an error the
+connection ends, since what follows on it can no longer be told apart from the broken request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import TypeVar
+
+import h11
+import structlog
+
+from asynctls.errors import HTTPError, TruncatedError
+from asynctls.http.messages import Request, Response, Stream
+
+__all__ = ["Handler", "Limits", "serve"]
+
+log = structlog.get_logger()
+
+Handler = Callable[[Request], Awaitable[Response]]
+"""Answers one request; what it raises is logged and answered by 500."""
+
+_T = TypeVar("_T")
+
+_READ_BYTES = 16 * 1024
+_WRITE_BYTES = 64 * 1024
+_LINGER_BYTES = 256 * 1024
+_LINGER_S = 2.0
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"})
+_VERSIONS = frozenset({b"1.0", b"1.1"})
+_CONTINUE = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one connection may cost; sizes in bytes, times in seconds."""
+
+    header_bytes: int = 16 * 1024
+    body_bytes: int = 64 * 1024
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 20.0
+    idle_timeout_s: float = 30.0
+    handler_timeout_s: float = 30.0
+    write_timeout_s: float = 10.0
+
+
+async def serve(
+    stream: Stream, handler: Handler, *, limits: Limits, stopping: asyncio.Event
+) -> None:
+    """Serves requests until the client is done, breaks a rule, or stays away too long.
+
+    The stream is the caller's to close. A client that just goes away is no error.
+
+    Args:
+        stream: The connection.
+        handler: Answers each request, one at a time and in order, so that pipelining holds.
+        limits: Sizes and time-outs.
+        stopping: Once set, an idle connection ends and a busy one ends after its answer.
+    """
+    await _Exchanges(stream, handler, limits, stopping).run()
+
+
+class _Exchanges:
+    def __init__(
+        self, stream: Stream, handler: Handler, limits: Limits, stopping: asyncio.Event
+    ) -> None:
+        self._stream = stream
+        self._handler = handler
+        self._limits = limits
+        self._stopping = stopping
+        self._machine = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
+        self._head_only = False
+
+    async def run(self) -> None:
+        try:
+            while await self._exchange():
+                self._machine.start_next_cycle()
+        except (TruncatedError, OSError):
+            # OSError has ConnectionError and, from a client too slow to take its answer,
+            # TimeoutError: there is nobody left to tell.
+            return
+
+    async def _exchange(self) -> bool:
+        """One request and its answer; says whether another may follow."""
+        self._head_only = False
+        try:
+            request = await self._receive()
+        except HTTPError as error:
+            await self._refuse(error.status, str(error))
+            return False
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint, str(error))
+            return False
+        if request is None:
+            return False
+        await self._send(await self._answer(request))
+        states = self._machine.states
+        return states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}
+
+    async def _receive(self) -> Request | None:
+        head = await self._receive_head()
+        if head is None:
+            return None
+        method = head.method.decode("ascii")
+        self._head_only = method == "HEAD"
+        if head.http_version not in _VERSIONS:
+            raise HTTPError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
+        if method not in _METHODS:
+            raise HTTPError("this method is not known here", status=501)
+        names = {name for name, _ in head.headers}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            # Two lengths for one body are how requests are smuggled (RFC 9112, section 11.2).
+            raise HTTPError("Content-Length and Transfer-Encoding exclude each other", status=400)
+        body = await self._within(
+            self._receive_body(head), self._limits.body_timeout_s, "the body took too long"
+        )
+        headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in head.headers)
+        return Request(
+            "GET" if self._head_only else method, head.target.decode("ascii"), headers, body
+        )
+
+    async def _receive_head(self) -> h11.Request | None:
+        waiting, _ = self._machine.trailing_data
+        if not waiting:
+            first = await self._first_bytes()
+            if not first:
+                return None
+            self._machine.receive_data(first)
+        return await self._within(
+            self._next_head(), self._limits.header_timeout_s, "the request's header took too long"
+        )
+
+    async def _first_bytes(self) -> bytes:
+        """What an idle client sends next; empty when it, or this server, has had enough."""
+        if self._stopping.is_set():
+            return b""
+        read = asyncio.ensure_future(self._stream.read(_READ_BYTES))
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait(
+                {read, stopped},
+                timeout=self._limits.idle_timeout_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            return read.result() if read.done() else b""
+        finally:
+            read.cancel()
+            stopped.cancel()
+            await asyncio.gather(read, stopped, return_exceptions=True)
+
+    async def _next_head(self) -> h11.Request | None:
+        while True:
+            event = self._machine.next_event()
+            if isinstance(event, h11.Request):
+                return event
+            if isinstance(event, h11.ConnectionClosed):
+                return None
+            waiting, _ = self._machine.trailing_data
+            # Never more than one byte past the limit, so that h11, which judges only blocks that
+            # are incomplete, sees every one that is too long.
+            room = max(self._limits.header_bytes + 1 - len(waiting), 1)
+            self._machine.receive_data(await self._stream.read(min(room, _READ_BYTES)))
+
+    async def _receive_body(self, head: h11.Request) -> bytes:
+        largest = self._limits.body_bytes
+        too_large = HTTPError(f"a body may have {largest} bytes at most", status=413)
+        declared = next((int(v) for k, v in head.headers if k == b"content-length"), 0)
+        if declared > largest:
+            raise too_large
+        body = bytearray()
+        while True:
+            event = self._machine.next_event()
+            if isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > largest:
+                    raise too_large
+            elif isinstance(event, h11.EndOfMessage):
+                return bytes(body)
+            elif event is h11.NEED_DATA:
+                if self._machine.they_are_waiting_for_100_continue:
+                    await self._write(self._machine.send(_CONTINUE))
+                self._machine.receive_data(await self._stream.read(_READ_BYTES))
+            else:
+                raise HTTPError("the request ended before its body", status=400)
+
+    async def _answer(self, request: Request) -> Response:
+        timeout = asyncio.timeout(self._limits.handler_timeout_s)
+        try:
+            async with timeout:
+                return await self._handler(request)
+        except Exception:
+            # The border: one request's fault never ends the service, and never shows outside.
+            log.exception("request failed", method=request.method, path=request.path)
+            if timeout.expired():
+                return Response.text(503, "busy: try again")
+            return Response.text(500, "internal error: the server's log has it")
+
+    async def _refuse(self, status: int, words: str) -> None:
+        await self._send(Response.text(status, words, headers=(("Connection", "close"),)))
+        # Closing with unread bytes sends RST, which can overtake the answer: read them off first.
+        discarded = 0
+        try:
+            async with asyncio.timeout(_LINGER_S):
+                while discarded < _LINGER_BYTES:
+                    chunk = await self._stream.read(_READ_BYTES)
+                    if not chunk:
+                        break
+                    discarded += len(chunk)
+        except TimeoutError:
+            return
+
+    async def _send(self, response: Response) -> None:
+        headers = [("Date", format_datetime(datetime.now(UTC), usegmt=True)), *response.headers]
+        if response.status != HTTPStatus.NO_CONTENT:
+            headers.append(("Content-Length", str(len(response.body))))
+        if self._stopping.is_set() and response.header("Connection") is None:
+            headers.append(("Connection", "close"))
+        head = h11.Response(
+            status_code=response.status,
+            headers=headers,
+            reason=HTTPStatus(response.status).phrase.encode(),
+        )
+        await self._write(self._machine.send(head))
+        if not self._head_only:
+            for start in range(0, len(response.body), _WRITE_BYTES):
+                piece = response.body[start : start + _WRITE_BYTES]
+                await self._write(self._machine.send(h11.Data(data=piece)))
+        await self._write(self._machine.send(h11.EndOfMessage()))
+
+    async def _write(self, content: bytes) -> None:
+        if content:
+            self._stream.write(content)
+            async with asyncio.timeout(self._limits.write_timeout_s):
+                await self._stream.drain()
+
+    @staticmethod
+    async def _within(work: Coroutine[object, object, _T], timeout_s: float, words: str) -> _T:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await work
+        except TimeoutError as error:
+            raise HTTPError(words, status=408) from error
