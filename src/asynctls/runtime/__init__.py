@@ -1,0 +1,19 @@
+"""What every daemon needs and no role should write twice: loop, signals, sockets, connections."""
+
+from __future__ import annotations
+
+from asynctls.runtime.connections import Connections
+from asynctls.runtime.daemon import hold_state_folder, serve_until_stopped
+from asynctls.runtime.listening import Listener, listen
+from asynctls.runtime.loop import run
+from asynctls.runtime.signals import Signals
+
+__all__ = [
+    "Connections",
+    "Listener",
+    "Signals",
+    "hold_state_folder",
+    "listen",
+    "run",
+    "serve_until_stopped",
+]

@@ -1,0 +1,136 @@
+"""The sockets that a daemon listens on, opened so that a fault is told in words.
+
+The TCP connections come from ``asyncio.start_server``, plain: TLS is this package's own coroutine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from asynctls.config import Address
+from asynctls.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+    Prepare = Callable[[Address], Awaitable[None]]
+
+__all__ = ["Listener", "listen"]
+
+log = structlog.get_logger()
+
+_BACKLOG = 256
+_READ_BUFFER_BYTES = 65_536
+_WORDS = {
+    errno.EADDRINUSE: "the address is in use: stop the other program, or choose another port",
+    errno.EADDRNOTAVAIL: "the address is none of this machine's",
+    errno.EACCES: "this user may not listen there (ports below 1024 need a privilege)",
+    errno.EPERM: "this user may not listen there (ports below 1024 need a privilege)",
+    errno.EAFNOSUPPORT: "this machine has no such kind of address (is IPv6 switched off?)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What is being listened on.
+
+    Attributes:
+        address: the real one, with the port that the system chose where 0 was asked for.
+        servers: one for each socket (a name may stand for an IPv4 and an IPv6 address).
+    """
+
+    address: Address
+    servers: tuple[asyncio.Server, ...]
+
+    def close(self) -> None:
+        """Stops accepting; connections that are there live on. Again: does nothing."""
+        for server in self.servers:
+            server.close()
+
+
+@asynccontextmanager
+async def listen(
+    address: Address, accept: Accept, *, role: str, prepare: Prepare | None = None
+) -> AsyncIterator[Listener]:
+    """Listens while the context lasts, and logs ``listening`` with the address as it really is.
+
+    Args:
+        address: where; port 0 lets the system choose one.
+        accept: called for each connection (``Connections.accept``); it must not block.
+        role: for the log, and the table of the config that a fault names.
+        prepare: awaited with the real address before it is logged, for what must be in place by
+            then.
+
+    Raises:
+        ConfigError: for the key ``<role>.listen`` when the address cannot be listened on.
+    """
+    try:
+        sockets = await _open_sockets(address)
+    except OSError as error:
+        problem = _WORDS.get(error.errno or 0, error.strerror or str(error))
+        if isinstance(error, socket.gaierror):
+            problem = f"the host cannot be found: {error.strerror}"
+        raise ConfigError(Fault(f"{role}.listen", str(address), problem)) from error
+    servers: list[asyncio.Server] = []
+    try:
+        real = [_address_of(one) for one in sockets]
+        while sockets:
+            servers.append(
+                await asyncio.start_server(
+                    accept, sock=sockets[0], limit=_READ_BUFFER_BYTES, backlog=_BACKLOG
+                )
+            )
+            sockets.pop(0)
+        listener = Listener(real[0], tuple(servers))
+        if prepare is not None:
+            await prepare(listener.address)
+        also = {"also": [str(one) for one in real[1:]]} if real[1:] else {}
+        log.info("listening", address=str(real[0]), role=role, **also)
+        yield listener
+    finally:
+        # wait_closed() is not called: from Python 3.12 on it waits for the connections too.
+        for server in servers:
+            server.close()
+        for unused in sockets:
+            unused.close()
+
+
+async def _open_sockets(address: Address) -> list[socket.socket]:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    port = address.port
+    try:
+        # A set's order is not theirs; dict.fromkeys keeps it.
+        for family, where in dict.fromkeys((family, where) for family, _, _, _, where in found):
+            one = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # One address, one family: else peers by IPv4 come under two kinds of address.
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind((where[0], port, *where[2:]))
+            # All families share the port that the first one got.
+            port = one.getsockname()[1]
+            # Here as well, since a port can turn out to be taken only now.
+            one.listen(_BACKLOG)
+    except OSError:
+        for one in sockets:
+            one.close()
+        raise
+    return sockets
+
+
+def _address_of(one: socket.socket) -> Address:
+    host, port = one.getsockname()[:2]
+    return Address(host, port)

@@ -1,0 +1,105 @@
+"""Signals as a daemon means them: the first one drains, the second ends at once, SIGHUP reloads."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from asynctls.errors import AsynctlsError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["Signals"]
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+_STOP = (signal.SIGTERM, signal.SIGINT)
+
+
+class Signals:
+    """SIGTERM, SIGINT and SIGHUP while the context lasts; before and after, what was set before.
+
+    Only in the main thread. Reloads never run beside one another: signals that come while one
+    runs lead to one more.
+
+    Attributes:
+        stopping: set by the first SIGTERM or SIGINT.
+        aborting: set by the second.
+    """
+
+    def __init__(self, *, on_reload: Callable[[], Awaitable[None]]) -> None:
+        self.stopping = asyncio.Event()
+        self.aborting = asyncio.Event()
+        self._on_reload = on_reload
+        self._reload_wanted = asyncio.Event()
+        self._reloader: asyncio.Task[None] | None = None
+        self._before: dict[signal.Signals, object] = {}
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._before = {number: signal.getsignal(number) for number in (*_STOP, signal.SIGHUP)}
+        for number in _STOP:
+            loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
+        self._reloader = asyncio.create_task(self._reload())
+        return self
+
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        for number, handler in self._before.items():
+            loop.remove_signal_handler(number)
+            if callable(handler) or isinstance(handler, signal.Handlers):
+                signal.signal(number, handler)
+        if self._reloader is not None:
+            self._reloader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reloader
+
+    async def unless_stopping(self, work: Coroutine[object, None, T]) -> T | None:
+        """Does some work to its end, or until the first signal to stop, which cancels it.
+
+        Returns:
+            What the work returned; None when it was stopped.
+        """
+        task = asyncio.create_task(work)
+        stop = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            return await task if task.done() else None
+        finally:
+            task.cancel()
+            stop.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
+
+    def _stop(self, number: signal.Signals) -> None:
+        if self.stopping.is_set():
+            self.aborting.set()
+            log.warning("ending at once", signal=number.name)
+        else:
+            self.stopping.set()
+            log.info("stopping", signal=number.name)
+
+    async def _reload(self) -> None:
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
+            log.info("reloading", signal="SIGHUP")
+            try:
+                await self._on_reload()
+            except AsynctlsError as error:
+                log.error("reload failed", error=error)  # noqa: TRY400 - the message says it all
+            except Exception:
+                log.exception("reload failed")
