@@ -1,0 +1,104 @@
+"""What a connection is made with, a TLS context and our certificate, never older than it may be.
+
+A context holds the keys of the session tickets that it gave out, and OpenSSL resumes a session
+without looking at a certificate again. So none lives longer than an hour, or past the end of a
+certificate that was admitted by it, or with more than a few sessions in OpenSSL's own cache. A new
+one is built off the loop and replaces the old one whole; while that fails, the old one stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from asynctls.enrolment.clock import utc_now
+from asynctls.errors import CertificateError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+__all__ = ["LARGEST_SESSION_CACHE", "LONGEST_LIFE", "Credentials", "FreshCredentials"]
+
+log = structlog.get_logger()
+
+LONGEST_LIFE = timedelta(hours=1)
+LARGEST_SESSION_CACHE = 256
+_RETRY = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A context, and the certificate (DER) that its connections show: they change together."""
+
+    context: ssl.SSLContext
+    certificate: bytes
+
+
+class FreshCredentials:
+    """Hands out one context for as long as it may live, then the next."""
+
+    def __init__(
+        self, build: Callable[[], Credentials], *, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        """Nothing is built yet.
+
+        Args:
+            build: Makes a context and tries it; it may block, and is called in a thread.
+            clock: The time, aware and UTC.
+        """
+        self._build = build
+        self._clock = clock
+        self._building = asyncio.Lock()
+        self._credentials: Credentials | None = None
+        self._ends = datetime.min.replace(tzinfo=UTC)
+        self._generation = 0
+
+    async def get(self) -> Credentials:
+        """The context for the next connection.
+
+        Raises:
+            CertificateError: No context could be built yet. (Later failures are logged, and the
+                last good context stays.)
+        """
+        held = self._credentials
+        if held is None or self._is_due(held):
+            async with self._building:
+                held = self._credentials
+                if held is None or self._is_due(held):
+                    held = await self._renew()
+        return held
+
+    def retire(self) -> None:
+        """What the context was built from has changed: the next connection gets a new one."""
+        self._generation += 1
+        self._ends = datetime.min.replace(tzinfo=UTC)
+
+    def note_admitted(self, not_after: datetime) -> None:
+        """A peer whose certificate ends then was admitted by the context."""
+        self._ends = min(self._ends, not_after)
+
+    def _is_due(self, held: Credentials) -> bool:
+        cached = held.context.session_stats()["number"]
+        return self._clock() >= self._ends or cached > LARGEST_SESSION_CACHE
+
+    async def _renew(self) -> Credentials:
+        while True:
+            generation = self._generation
+            try:
+                fresh = await asyncio.to_thread(self._build)
+            except (CertificateError, OSError) as error:
+                if self._credentials is None:
+                    raise
+                log.warning("TLS context not rebuilt, the last good one stays", reason=str(error))
+                self._ends = self._clock() + _RETRY
+                return self._credentials
+            if generation == self._generation:
+                break
+        self._credentials = fresh
+        self._ends = self._clock() + LONGEST_LIFE
+        return fresh

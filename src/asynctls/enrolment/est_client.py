@@ -1,0 +1,191 @@
+"""The client half of EST (RFC 7030): what a role asks the TTP, once it knows who that is.
+
+A TTP is told by its certificate: it leads to the pinned root, names the host, and carries
+id-kp-cmcRA (RFC 7030, section 3.6; RFC 6402, section 2.10), which no token can grant. Else any
+server of the same CA on the TTP's host could pose as the TTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from asynctls.enrolment import est_codec
+from asynctls.enrolment.connection import TTPConnection, Verdict
+from asynctls.errors import (
+    Alert,
+    CertificateError,
+    EnrolmentError,
+    EnrolmentRefusedError,
+    RefusedByPeerError,
+    TTPNotTrustedError,
+    TTPUnreachableError,
+)
+from asynctls.pki.certificates import certificate_from_der, chained_to
+from asynctls.pki.profiles import CMC_RA
+from asynctls.tls import contexts
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from asynctls.config import Address
+    from asynctls.enrolment.identity import Identity
+    from asynctls.http import Response
+    from asynctls.mac import Secret
+
+__all__ = [
+    "connect",
+    "fetch_ca_certificates",
+    "fetch_crl",
+    "only_ttp",
+    "simple_enroll",
+    "simple_reenroll",
+]
+
+_TRY_AGAIN = frozenset({202, 408, 429})
+_REQUEST_HEADERS = (
+    ("Content-Type", est_codec.REQUEST_TYPE),
+    ("Content-Transfer-Encoding", "base64"),
+)
+
+
+def only_ttp(certificate: bytes | None, alpn: str | None) -> Verdict:
+    """Lets in whoever may act for the CA; chain, dates and host are OpenSSL's to verify."""
+    del alpn
+    if certificate is None:
+        return Verdict(Alert.HANDSHAKE_FAILURE, "it showed no certificate")
+    try:
+        extensions = certificate_from_der(certificate).extensions
+        uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (CertificateError, ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        uses = x509.ExtendedKeyUsage([])
+    if CMC_RA not in uses:
+        return Verdict(
+            Alert.UNSUPPORTED_CERTIFICATE, "its certificate is not a TTP's (it has no id-kp-cmcRA)"
+        )
+    return Verdict()
+
+
+def connect(address: Address, *, trust: str) -> TTPConnection:
+    """A connection on which the TTP is verified; it opens when it is entered.
+
+    Args:
+        address: Where the TTP listens; its host must be in the TTP's certificate.
+        trust: The root (and issuing CAs), PEM.
+    """
+    context = contexts.client_context(trust=trust)
+    return TTPConnection(address, context, admit=only_ttp, server_hostname=address.host)
+
+
+async def fetch_ca_certificates(
+    ttp: TTPConnection, *, root: x509.Certificate, now: datetime
+) -> tuple[x509.Certificate, ...]:
+    """GET /cacerts: the issuing CAs that the pinned root signed and that are valid now.
+
+    Raises:
+        TTPUnreachableError: No answer, or not this one; trying again can help.
+        TTPNotTrustedError: The answer holds no CA of this root.
+    """
+    answer = await ttp.get(est_codec.CACERTS)
+    _check(answer)
+    try:
+        issuing = chained_to(root, est_codec.decode_certificates(answer.body), now=now)
+    except CertificateError as error:
+        raise TTPNotTrustedError(f"the TTP's CA certificates cannot be used: {error}") from error
+    if not issuing:
+        raise TTPNotTrustedError("the TTP has no issuing CA that its root signed and that is valid")
+    return issuing
+
+
+async def simple_enroll(
+    ttp: TTPConnection, request: bytes, *, token_id: str, secret: Secret
+) -> x509.Certificate:
+    """POST /simpleenroll: a certificate (as it came) for a CSR (DER) and a one-time token.
+
+    Raises:
+        EnrolmentRefusedError: The TTP said no, by which rule and why.
+        TTPUnreachableError: No answer, or 'not now'; trying again can help.
+    """
+    credential = base64.b64encode(b":".join((token_id.encode(), secret.reveal()))).decode()
+    headers = (*_REQUEST_HEADERS, ("Authorization", f"Basic {credential}"))
+    answer = await ttp.post(est_codec.SIMPLE_ENROLL, est_codec.encode(request), headers=headers)
+    return _issued(answer)
+
+
+async def simple_reenroll(identity: Identity, request: bytes) -> x509.Certificate:
+    """POST /simplereenroll over mutual TLS: a new certificate for a new key, by the current one.
+
+    Raises:
+        EnrolmentRefusedError: The TTP said no, by which rule and why.
+        TTPUnreachableError: No answer, or 'not now'; trying again can help.
+        TTPNotTrustedError: Whoever answers is not the TTP.
+    """
+    context = await asyncio.to_thread(
+        contexts.client_context,
+        trust=identity.trust,
+        chain=identity.certificate_file,
+        key=identity.key_file,
+    )
+    connection = TTPConnection(
+        identity.ttp, context, admit=only_ttp, server_hostname=identity.ttp.host
+    )
+    try:
+        async with connection as ttp:
+            answer = await ttp.post(
+                est_codec.SIMPLE_REENROLL, est_codec.encode(request), headers=_REQUEST_HEADERS
+            )
+    except TTPUnreachableError as error:
+        if isinstance(error.__cause__, RefusedByPeerError) and error.__cause__.alert is not None:
+            words = error.__cause__.alert.words
+            raise EnrolmentRefusedError(
+                f"the TTP refused the current certificate ({words}): join again with a new token",
+                status=403,
+                rule=words,
+            ) from error
+        raise
+    return _issued(answer)
+
+
+async def fetch_crl(ttp: TTPConnection, path: str) -> bytes:
+    """GET a CRL (DER, as it came: nothing is verified).
+
+    Raises:
+        TTPUnreachableError: No answer, or not this one; trying again can help.
+    """
+    answer = await ttp.get(path)
+    _check(answer)
+    return answer.body
+
+
+def _issued(answer: Response) -> x509.Certificate:
+    _check(answer)
+    try:
+        certificates = est_codec.decode_certificates(answer.body)
+    except CertificateError as error:
+        raise TTPUnreachableError(f"the TTP's answer cannot be read: {error}") from error
+    if len(certificates) != 1:
+        # RFC 7030, section 4.2.3: the certificate that was issued, and no other.
+        raise TTPUnreachableError(f"the TTP sent {len(certificates)} certificates instead of one")
+    return certificates[0]
+
+
+def _check(answer: Response) -> None:
+    if answer.status != 200:
+        raise _refusal(answer)
+
+
+def _refusal(answer: Response) -> EnrolmentError:
+    text = answer.body[:1000].decode(errors="replace").strip()
+    # It comes from the network and goes to a terminal.
+    text = "".join(each if each.isprintable() else " " for each in text)
+    if answer.status in _TRY_AGAIN or answer.status >= 500:
+        return TTPUnreachableError(f"the TTP asks to try again ({answer.status}): {text}")
+    rule, colon, reason = text.partition(": ")
+    return EnrolmentRefusedError(
+        f"the TTP refused: {reason if colon else text or 'no reason given'}",
+        status=answer.status,
+        rule=rule if colon else f"status {answer.status}",
+    )

@@ -1,0 +1,95 @@
+"""What EST puts on the wire (RFC 7030, clarified by RFC 8951): paths, media types, bodies.
+
+Both halves share it, the TTP's server and the roles' client. A body is base64 of DER without line
+breaks: RFC 8951 (section 3.1) lets readers ignore white space, but strongSwan's takes none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
+from asynctls.errors import CertificateError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryptography import x509
+
+__all__ = [
+    "CACERTS",
+    "CERTIFICATES_TYPE",
+    "CRL",
+    "CRL_TYPE",
+    "CSRATTRS",
+    "HEALTH",
+    "REQUEST_TYPE",
+    "ROOT_CRL",
+    "SIMPLE_ENROLL",
+    "SIMPLE_REENROLL",
+    "decode_certificates",
+    "decode_request",
+    "encode",
+    "encode_certificates",
+]
+
+_PREFIX = "/.well-known/est"
+CACERTS = f"{_PREFIX}/cacerts"
+CSRATTRS = f"{_PREFIX}/csrattrs"
+SIMPLE_ENROLL = f"{_PREFIX}/simpleenroll"
+SIMPLE_REENROLL = f"{_PREFIX}/simplereenroll"
+CRL = "/crl"
+ROOT_CRL = "/crl/root"
+HEALTH = "/healthz"
+
+REQUEST_TYPE = "application/pkcs10"
+CERTIFICATES_TYPE = "application/pkcs7-mime"
+CRL_TYPE = "application/pkix-crl"
+"""RFC 2585, section 4.2: the body is DER as it stands."""
+
+_WHITE_SPACE = b" \t\r\n"
+
+
+def encode(der: bytes) -> bytes:
+    """A body: base64 on one line."""
+    return base64.b64encode(der)
+
+
+def encode_certificates(certificates: Sequence[x509.Certificate]) -> bytes:
+    """A certs-only body (RFC 7030, section 4.1.3)."""
+    return encode(pkcs7.serialize_certificates(list(certificates), Encoding.DER))
+
+
+def decode_certificates(body: bytes) -> tuple[x509.Certificate, ...]:
+    """The certificates of a certs-only body, in its order; nothing is verified.
+
+    Raises:
+        CertificateError: It is no such body.
+    """
+    try:
+        return tuple(pkcs7.load_der_pkcs7_certificates(_decode(body)))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError("the answer holds no certificates (PKCS#7, base64)") from error
+
+
+def decode_request(body: bytes) -> bytes:
+    """The DER of a CSR as it is posted to /simpleenroll; nothing is verified.
+
+    Raises:
+        RequestError: It is not base64.
+    """
+    try:
+        return _decode(body)
+    except ValueError as error:
+        raise RequestError("the body is not a request in base64 (RFC 8951, section 3.1)") from error
+
+
+def _decode(body: bytes) -> bytes:
+    try:
+        return base64.b64decode(body.translate(None, _WHITE_SPACE), validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,312 @@
+"""An identity in use: fresh CRLs, fresh contexts, and word to whoever must look at its peers again.
+
+A role holds one keeper and asks it for a context at each connection, and for the rules at each
+decision. It works with what is on disk while the TTP is out of reach, for as long as the CRL there
+is current; what then happens is `admission`'s to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from asynctls.admission import Anyone, Peer, Rules
+from asynctls.enrolment import crls, est_client
+from asynctls.enrolment.clock import utc_now
+from asynctls.enrolment.credentials import Credentials, FreshCredentials
+from asynctls.enrolment.identity import Identity
+from asynctls.errors import AsynctlsError, CertificateError
+from asynctls.pki.certificates import certificates_from_pem, to_der
+from asynctls.pki.status import Replacement, RevocationList, may_replace
+from asynctls.state import write_atomically
+from asynctls.tls import contexts
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime, timedelta
+    from types import TracebackType
+
+    from asynctls.pki.names import Pattern
+
+__all__ = ["Keeper"]
+
+log = structlog.get_logger()
+
+_START_S = 5.0
+_PUBLIC_MODE = 0o644
+
+
+class Keeper:
+    """Keeps an identity usable; an async context manager, which owns the task that does so."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        crl_interval: timedelta,
+        alpn: Sequence[str] = (),
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Nothing is read or fetched yet.
+
+        Args:
+            identity: As loaded.
+            crl_interval: How often the CRLs are fetched.
+            alpn: What the contexts offer (RFC 7301).
+            clock: The time, aware and UTC.
+        """
+        self._identity = identity
+        self._crl_interval_s = crl_interval.total_seconds()
+        self._alpn = tuple(alpn)
+        self._crls: tuple[RevocationList, ...] = ()
+        self._on_change: list[Callable[[], None]] = []
+        self._server = FreshCredentials(self._build_server, clock=clock)
+        self._client = FreshCredentials(self._build_client, clock=clock)
+        self._client_for_any_host = FreshCredentials(self._build_client_for_any_host, clock=clock)
+        self._all = (self._server, self._client, self._client_for_any_host)
+        self._refreshing = asyncio.Lock()
+        self._trouble: str | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Reads the CRLs on disk and starts fetching; waits a moment for the first answer."""
+        await self._read_crls()
+        first = asyncio.Event()
+        self._task = asyncio.create_task(self._keep(first))
+        try:
+            async with asyncio.timeout(_START_S):
+                await first.wait()
+        except TimeoutError:
+            log.warning("starting with the CRL on disk", reason="the TTP is slow to answer")
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def identity(self) -> Identity:
+        """The identity in use."""
+        return self._identity
+
+    @property
+    def crls(self) -> tuple[RevocationList, ...]:
+        """The CRLs held, each verified."""
+        return self._crls
+
+    def rules(
+        self,
+        allow: tuple[Pattern, ...] | Anyone,
+        *,
+        alpn: str | None,
+        server_uri: str | None = None,
+    ) -> Rules:
+        """What `admission.admit` holds a peer against at this moment."""
+        return Rules(allow=allow, crls=self._crls, alpn=alpn, server_uri=server_uri)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Has ``callback`` called when a live peer may have to be judged again."""
+        self._on_change.append(callback)
+
+    def note_admitted(self, peer: Peer) -> None:
+        """A peer was admitted: no context that may resume its session outlives its certificate."""
+        for each in self._all:
+            each.note_admitted(peer.not_after)
+
+    def retire_contexts(self) -> None:
+        """A peer resumed a session that it should not have: no ticket given so far counts."""
+        for each in self._all:
+            each.retire()
+
+    async def server_credentials(self) -> Credentials:
+        """For the next connection that is accepted; a client must show a certificate.
+
+        Raises:
+            CertificateError: None could be built from what is on disk.
+        """
+        return await self._server.get()
+
+    async def client_credentials(self) -> Credentials:
+        """For the next connection to a server that is known by its host name.
+
+        Raises:
+            CertificateError: None could be built from what is on disk.
+        """
+        return await self._client.get()
+
+    async def client_credentials_for_any_host(self) -> Credentials:
+        """As ``client_credentials``, for a server whose name is judged in `admission` (a URI).
+
+        Raises:
+            CertificateError: None could be built from what is on disk.
+        """
+        return await self._client_for_any_host.get()
+
+    async def reload(self) -> None:
+        """Takes what is on disk now, all or nothing, and fetches the CRLs (SIGHUP).
+
+        Raises:
+            IdentityError: What is on disk cannot be used; what was in use stays.
+        """
+        identity = await asyncio.to_thread(Identity.load, self._identity.folder)
+        if identity != self._identity:
+            self._identity = identity
+            await self._read_crls()
+            self._changed()
+            log.info("identity reloaded", name=identity.name, serial=identity.serial)
+        await self.refresh_crl()
+
+    async def refresh_crl(self) -> None:
+        """Fetches the CRLs from the TTP; on failure the last good ones stay, and the log says so.
+
+        The same trouble is logged once, not at each try.
+        """
+        async with self._refreshing:
+            try:
+                await self._refresh()
+            except AsynctlsError as error:
+                self._report(error)
+                return
+            if self._trouble is not None:
+                log.info("CRL fetched again", ttp=str(self._identity.ttp))
+            self._trouble = None
+
+    async def _keep(self, first: asyncio.Event) -> None:
+        while True:
+            try:
+                await self.refresh_crl()
+            except Exception:
+                # The border of this task: a fault in one round must not end all later ones.
+                log.exception("CRL not fetched")
+            first.set()
+            await asyncio.sleep(self._crl_interval_s)
+
+    async def _refresh(self) -> None:
+        identity = self._identity
+        authorities = certificates_from_pem(identity.trust.encode())
+        async with est_client.connect(identity.ttp, trust=identity.trust) as ttp:
+            fetched = await crls.fetch(ttp, authorities)
+        if identity is not self._identity:
+            return
+        held = {(each.issuer, each.authority_key_id): each for each in self._crls}
+        before = dict(held)
+        for each in fetched:
+            key = (each.issuer, each.authority_key_id)
+            if key not in held or _is_taken(held[key], each):
+                held[key] = each
+        if held == before:
+            return
+        lists = tuple(held.values())
+        await asyncio.to_thread(
+            write_atomically, identity.crl_file, crls.to_pem(lists).encode(), mode=_PUBLIC_MODE
+        )
+        self._crls = lists
+        # A list that says the same until later concerns no peer that was let in.
+        if _revoked(lists) != _revoked(before.values()):
+            self._changed()
+        log.info("CRL taken", lists=[str(each) for each in lists])
+
+    async def _read_crls(self) -> None:
+        identity = self._identity
+        try:
+            self._crls = await asyncio.to_thread(_held_on_disk, identity)
+        except (CertificateError, OSError) as error:
+            self._crls = ()
+            log.warning("CRL on disk not usable", path=str(identity.crl_file), reason=str(error))
+
+    def _changed(self) -> None:
+        self.retire_contexts()
+        for callback in self._on_change:
+            callback()
+
+    def _report(self, error: AsynctlsError) -> None:
+        trouble = type(error).__name__
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        until = min((each.next_update for each in self._crls), default=None)
+        log.warning(
+            "CRL not fetched",
+            ttp=str(self._identity.ttp),
+            reason=str(error),
+            held_is_current_until=None if until is None else until.isoformat(),
+        )
+
+    def _build_server(self) -> Credentials:
+        identity = self._identity
+        context = contexts.server_context(
+            chain=identity.certificate_file,
+            key=identity.key_file,
+            trust=identity.trust,
+            alpn=self._alpn,
+        )
+        contexts.try_out(context)
+        return _credentials(context, identity)
+
+    def _build_client(self) -> Credentials:
+        identity = self._identity
+        context = contexts.client_context(
+            trust=identity.trust,
+            chain=identity.certificate_file,
+            key=identity.key_file,
+            alpn=self._alpn,
+        )
+        return _credentials(context, identity)
+
+    def _build_client_for_any_host(self) -> Credentials:
+        identity = self._identity
+        context = contexts.client_context_for_any_host(
+            trust=identity.trust,
+            chain=identity.certificate_file,
+            key=identity.key_file,
+            alpn=self._alpn,
+        )
+        return _credentials(context, identity)
+
+
+def _credentials(context: ssl.SSLContext, identity: Identity) -> Credentials:
+    # The context was built from files, which another process may have replaced since they were
+    # read; a session is bound to the certificate that TLS really shows.
+    on_disk = certificates_from_pem(identity.certificate_file.read_bytes())[0]
+    if to_der(on_disk) != identity.certificate:
+        raise CertificateError(
+            f"{identity.certificate_file} is not the certificate in use: reload (SIGHUP) takes it"
+        )
+    return Credentials(context, identity.certificate)
+
+
+def _held_on_disk(identity: Identity) -> tuple[RevocationList, ...]:
+    text = identity.crl_file.read_text(encoding="ascii", errors="replace")
+    return crls.from_pem(text, certificates_from_pem(identity.trust.encode()))
+
+
+def _is_taken(held: RevocationList, fetched: RevocationList) -> bool:
+    verdict = may_replace(held, fetched)
+    if verdict is Replacement.ROLLED_BACK:
+        log.error(
+            "the TTP's ledger was rolled back: its CRL has a lower number than before",
+            held=held.number,
+            fetched=fetched.number,
+        )
+    elif verdict is Replacement.OLDER:
+        log.error("an older CRL was not taken", held=held.number, fetched=fetched.number)
+    return verdict in {Replacement.NEWER, Replacement.ROLLED_BACK}
+
+
+def _revoked(lists: Iterable[RevocationList]) -> frozenset[tuple[bytes, int]]:
+    return frozenset((each.issuer, serial) for each in lists for serial in each.serials)

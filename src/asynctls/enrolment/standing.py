@@ -1,0 +1,77 @@
+"""Live sessions are held against what is known now: who is revoked or has expired is out.
+
+`admit` let their peers in by the CRL of that moment. When a new one comes, each is judged again,
+and only those that would be refused today are ended, by an ERROR that tells them why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from asynctls.admission import Refused, Rules, admit_again
+from asynctls.errors import Alert, ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from asynctls.enrolment.keeper import Keeper
+    from asynctls.session import Session
+
+__all__ = ["standing_watched"]
+
+log = structlog.get_logger()
+
+_CODES = {
+    Alert.CERTIFICATE_EXPIRED: ErrorCode.CERTIFICATE_EXPIRED,
+    Alert.CERTIFICATE_REVOKED: ErrorCode.CERTIFICATE_REVOKED,
+    Alert.INTERNAL_ERROR: ErrorCode.CRL_NOT_CURRENT,
+}
+
+
+@asynccontextmanager
+async def standing_watched(
+    keeper: Keeper, sessions: Callable[[], Iterable[Session]], rules: Callable[[], Rules]
+) -> AsyncIterator[None]:
+    """While the context lasts, ends each live session whose peer would no longer be let in.
+
+    Args:
+        keeper: tells when there is something new to hold them against.
+        sessions: the live ones.
+        rules: what counts at that moment.
+    """
+    changed = asyncio.Event()
+    keeper.on_change(changed.set)
+    watch = asyncio.create_task(_watch(changed, sessions, rules))
+    try:
+        yield
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def _watch(
+    changed: asyncio.Event, sessions: Callable[[], Iterable[Session]], rules: Callable[[], Rules]
+) -> None:
+    while True:
+        await changed.wait()
+        changed.clear()
+        try:
+            await _end_unwelcome(tuple(sessions()), rules())
+        except Exception:
+            # The border of this task: a fault with one session must not spare all later ones.
+            log.exception("a session could not be judged again")
+
+
+async def _end_unwelcome(sessions: tuple[Session, ...], rules: Rules) -> None:
+    now = datetime.now(UTC)
+    async with asyncio.TaskGroup() as ending:
+        for session in sessions:
+            verdict = admit_again(session.peer, now=now, rules=rules)
+            if isinstance(verdict, Refused):
+                code = _CODES.get(verdict.alert, ErrorCode.NOT_ALLOWED)
+                ending.create_task(session.end(code, verdict.reason))

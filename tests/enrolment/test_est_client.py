@@ -1,0 +1,168 @@
+"""What the EST client makes of answers that a TTP should not give, and the CRLs likewise."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from asynctls.config import Address
+from asynctls.enrolment import bootstrap, crls, est_client, est_codec
+from asynctls.enrolment.clock import disagreement
+from asynctls.enrolment.connection import TTPConnection
+from asynctls.errors import (
+    EnrolmentRefusedError,
+    TTPNotTrustedError,
+    TTPUnreachableError,
+)
+from asynctls.mac import Secret
+from asynctls.pki.certificates import certificates_from_pem, fingerprint
+
+Answering = Callable[..., AbstractAsyncContextManager[TTPConnection]]
+
+
+@pytest.fixture
+def answering(ttp: Any) -> Answering:
+    """``async with answering(status, body) as connection``: by the TTP's own certificate."""
+
+    @asynccontextmanager
+    async def start(status: int, *bodies: bytes) -> AsyncIterator[TTPConnection]:
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            for body in bodies:
+                await reader.readuntil(b"\r\n\r\n")
+                head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n"
+                writer.write(head.encode() + body)
+                await writer.drain()
+            await reader.read()
+            writer.close()
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(ttp.authority.tls_chain, ttp.authority.tls_key)
+        listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+        address = Address("127.0.0.1", listener.sockets[0].getsockname()[1])
+        async with est_client.connect(address, trust=trust(ttp)) as connection:
+            yield connection
+        listener.close()
+
+    return start
+
+
+def trust(ttp: Any) -> str:
+    return ttp.authority.tls_chain.with_name("root.pem").read_text()  # type: ignore[no-any-return]
+
+
+def authorities(ttp: Any) -> Sequence[Any]:
+    return ttp.authority.ca_certificates  # type: ignore[no-any-return]
+
+
+async def enroll(connection: TTPConnection) -> object:
+    return await est_client.simple_enroll(
+        connection, b"csr", token_id="id", secret=Secret(b"secret")
+    )
+
+
+@pytest.mark.parametrize("status", [202, 429, 500, 503])
+async def test_not_now_can_be_tried_again(answering: Answering, status: int) -> None:
+    async with answering(status, b"busy: later") as connection:
+        with pytest.raises(TTPUnreachableError, match=f"again \\({status}\\): busy: later"):
+            await enroll(connection)
+
+
+@pytest.mark.parametrize(
+    ("body", "rule", "words"),
+    [
+        (b"token-used: it was used", "token-used", "refused: it was used"),
+        (b"", "status 403", "no reason given"),
+        (b"go \x1b[31maway", "status 403", r"go  \[31maway"),
+    ],
+)
+async def test_no_is_told_with_its_rule_and_without_control_codes(
+    answering: Answering, body: bytes, rule: str, words: str
+) -> None:
+    async with answering(403, body) as connection:
+        with pytest.raises(EnrolmentRefusedError, match=words) as caught:
+            await enroll(connection)
+    assert (caught.value.status, caught.value.rule) == (403, rule)
+
+
+async def test_an_answer_that_is_no_certificate_is_not_taken(
+    ttp: Any, answering: Answering
+) -> None:
+    two = est_codec.encode_certificates(authorities(ttp))
+    for body, words in ((b"nonsense", "cannot be read"), (two, "2 certificates instead of one")):
+        async with answering(200, body) as connection:
+            with pytest.raises(TTPUnreachableError, match=words):
+                await enroll(connection)
+
+
+async def test_ca_certificates_of_another_root_are_not_kept(
+    ttp: Any, answering: Answering, running_ttp: Any, tmp_path: Any
+) -> None:
+    (root,) = certificates_from_pem(trust(ttp).encode())
+    async with running_ttp(tmp_path / "other") as other:
+        theirs = est_codec.encode_certificates(authorities(other))
+        both = est_codec.encode_certificates([*authorities(other), *authorities(ttp)])
+    now = datetime.now(UTC)
+    async with answering(200, theirs, b"nonsense", both) as connection:
+        with pytest.raises(TTPNotTrustedError, match="no issuing CA"):
+            await est_client.fetch_ca_certificates(connection, root=root, now=now)
+        with pytest.raises(TTPNotTrustedError, match="cannot be used"):
+            await est_client.fetch_ca_certificates(connection, root=root, now=now)
+        kept = await est_client.fetch_ca_certificates(connection, root=root, now=now)
+    assert kept == (authorities(ttp)[0],)
+
+
+async def test_a_crl_of_another_ca_is_not_taken(
+    ttp: Any, answering: Answering, running_ttp: Any, tmp_path: Any
+) -> None:
+    async with running_ttp(tmp_path / "other") as other:
+        theirs = other.authority.crl_der
+    for bodies in ((theirs, theirs), (b"nonsense", b""), (ttp.authority.crl_der, theirs)):
+        async with answering(200, *bodies) as connection:
+            with pytest.raises(TTPNotTrustedError, match="CRL cannot be used"):
+                await crls.fetch(connection, authorities(ttp))
+
+
+async def test_crls_come_back_from_pem(ttp: Any) -> None:
+    async with est_client.connect(ttp.address, trust=trust(ttp)) as connection:
+        fetched = await crls.fetch(connection, authorities(ttp))
+    assert crls.from_pem(crls.to_pem(fetched), authorities(ttp)) == fetched
+    assert crls.from_pem("", authorities(ttp)) == ()
+
+
+async def test_the_root_is_found_by_its_fingerprint_alone(ttp: Any) -> None:
+    issuing, root = authorities(ttp)
+    found = await bootstrap.fetch_root(ttp.address, fingerprint(root))
+    assert found.root == root
+    assert found.said_date is not None
+    assert abs(found.said_date - datetime.now(UTC)).total_seconds() < 5
+    with pytest.raises(TTPNotTrustedError, match="pins is no root"):
+        await bootstrap.fetch_root(ttp.address, fingerprint(issuing))
+
+
+async def test_nothing_that_takes_the_unverified_connection_knows_a_secret() -> None:
+    import inspect
+
+    assert list(inspect.signature(bootstrap.fetch_root).parameters) == ["address", "root_sha256"]
+    assert "Secret" not in inspect.getsource(bootstrap).replace("No secret", "")
+
+
+def test_a_clock_that_is_off_is_told_in_words() -> None:
+    now = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    assert disagreement(now, None) is None
+    assert disagreement(now, now.replace(second=59)) is None
+    ahead = disagreement(now, replace_hour(now, 10))
+    assert ahead is not None
+    assert "2:00:00 ahead of" in ahead
+    behind = disagreement(now, replace_hour(now, 13))
+    assert behind is not None
+    assert "1:00:00 behind" in behind
+
+
+def replace_hour(moment: datetime, hour: int) -> datetime:
+    return moment.replace(hour=hour)

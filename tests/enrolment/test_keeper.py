@@ -1,0 +1,179 @@
+"""A keeper beside a real TTP: fresh CRLs, fresh contexts, and what it does without the TTP."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynctls.admission import Anyone, Peer, Refused, admit_again
+from asynctls.enrolment import Identity, Keeper, join
+from asynctls.enrolment.crls import from_pem
+from asynctls.errors import Alert, CertificateError, IdentityError
+from asynctls.pki.certificates import certificates_from_pem
+from asynctls.pki.keys import KeyType
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOUR = timedelta(hours=1)
+SOON = timedelta(seconds=10)
+
+
+def numbers(keeper: Keeper) -> list[int]:
+    return [each.number for each in keeper.crls]
+
+
+async def test_a_revocation_is_taken_told_and_kept(ttp: Any, joined: Any) -> None:
+    identity = await joined("server")
+    other = await joined("client")
+    changes: list[str] = []
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        keeper.on_change(lambda: changes.append("changed"))
+        context = await keeper.server_credentials()
+        assert await keeper.server_credentials() is context
+        await ttp.authority.revoke("client")
+        await keeper.refresh_crl()
+        assert changes == ["changed"]
+        assert await keeper.server_credentials() is not context
+        verdict = admit_again(
+            Peer.of(other.certificate),
+            now=datetime.now(UTC),
+            rules=keeper.rules(Anyone(), alpn=None),
+        )
+        assert isinstance(verdict, Refused)
+        assert verdict.alert is Alert.CERTIFICATE_REVOKED
+        on_disk = from_pem(
+            identity.crl_file.read_text(), certificates_from_pem(identity.trust.encode())
+        )
+        assert on_disk == keeper.crls
+        # The same again changes nothing.
+        written = identity.crl_file.stat().st_mtime_ns
+        await keeper.refresh_crl()
+        assert changes == ["changed"]
+        assert identity.crl_file.stat().st_mtime_ns == written
+
+
+async def test_the_crls_are_fetched_at_the_start_and_then_at_each_interval(
+    ttp: Any, joined: Any, logged: Any
+) -> None:
+    identity = await joined("server")
+    await joined("client")
+    await ttp.authority.revoke("client")
+    taken = asyncio.Event()
+    async with Keeper(identity, crl_interval=timedelta(seconds=0.05)) as keeper:
+        assert any(each.serials for each in keeper.crls)
+        await joined("other")
+        keeper.on_change(taken.set)
+        await ttp.authority.revoke("other")
+        async with asyncio.timeout(5):
+            await taken.wait()
+
+
+async def test_a_keeper_works_without_its_ttp_and_says_so_once(
+    running_ttp: Any, tmp_path: Path, logged: Any
+) -> None:
+    async with running_ttp(tmp_path / "ttp") as ttp:
+        identity = await join(
+            tmp_path / "role",
+            await ttp.token("server"),
+            key_type=KeyType.ECDSA_P256,
+            give_up_after=SOON,
+        )
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        await keeper.refresh_crl()
+        assert len(keeper.crls) == 2
+        assert len(logged.named("CRL not fetched")) == 1
+        await keeper.server_credentials()
+        peer = Peer.of(identity.certificate)
+        verdict = admit_again(peer, now=datetime.now(UTC), rules=keeper.rules(Anyone(), alpn=None))
+        assert verdict.alert is None
+        async with running_ttp(tmp_path / "ttp", port=identity.ttp.port):
+            await keeper.refresh_crl()
+            assert len(logged.named("CRL fetched again")) == 1
+        await keeper.refresh_crl()
+        assert len(logged.named("CRL not fetched")) == 2
+
+
+async def test_a_crl_on_disk_that_was_tampered_with_is_not_used(
+    running_ttp: Any, tmp_path: Path, logged: Any
+) -> None:
+    async with running_ttp(tmp_path / "ttp") as ttp:
+        identity = await join(
+            tmp_path / "role",
+            await ttp.token("server"),
+            key_type=KeyType.ECDSA_P256,
+            give_up_after=SOON,
+        )
+    text = identity.crl_file.read_text()
+    middle = text.index("\n", 300) + 5
+    changed = "A" if text[middle] != "A" else "B"
+    identity.crl_file.write_text(text[:middle] + changed + text[middle + 1 :])
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        assert keeper.crls == ()
+    assert len(logged.named("CRL on disk not usable")) == 1
+
+
+async def test_an_older_crl_is_not_taken(
+    ttp: Any, joined: Any, monkeypatch: pytest.MonkeyPatch, logged: Any
+) -> None:
+    identity = await joined("server")
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        old = ttp.authority.crl
+        await joined("client")
+        await ttp.authority.revoke("client")
+        await keeper.refresh_crl()
+        held = numbers(keeper)
+        ttp.authority.crl = old
+        await keeper.refresh_crl()
+        assert numbers(keeper) == held
+        assert len(logged.named("an older CRL was not taken")) == 1
+
+
+async def test_a_peer_that_was_admitted_limits_every_context(ttp: Any, joined: Any) -> None:
+    now = datetime.now(UTC)
+    identity = await joined("server")
+    short = Peer.of((await joined("client", lifetime=timedelta(minutes=5))).certificate)
+    moment = [now]
+    async with Keeper(identity, crl_interval=HOUR, clock=lambda: moment[0]) as keeper:
+        server, client = await keeper.server_credentials(), await keeper.client_credentials()
+        other = await keeper.client_credentials_for_any_host()
+        keeper.note_admitted(short)
+        moment[0] = short.not_after - timedelta(seconds=1)
+        assert await keeper.server_credentials() is server
+        moment[0] = short.not_after
+        assert await keeper.server_credentials() is not server
+        assert await keeper.client_credentials() is not client
+        assert await keeper.client_credentials_for_any_host() is not other
+
+
+async def test_a_reload_takes_a_new_identity_or_keeps_the_old(
+    ttp: Any, joined: Any, tmp_path: Path
+) -> None:
+    identity = await joined("server")
+    changes: list[str] = []
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        keeper.on_change(lambda: changes.append("changed"))
+        context = await keeper.server_credentials()
+        renewed = await joined("server")
+        await keeper.reload()
+        assert keeper.identity == renewed != identity
+        assert changes == ["changed"]
+        assert await keeper.server_credentials() is not context
+        (tmp_path / "server" / "ca.pem").write_text("nonsense")
+        with pytest.raises(IdentityError):
+            await keeper.reload()
+        assert keeper.identity == renewed
+
+
+async def test_with_an_expired_identity_a_client_can_still_connect(ttp: Any, joined: Any) -> None:
+    identity: Identity = await joined("client", lifetime=timedelta(seconds=1))
+    await asyncio.sleep(1.1)
+    assert identity.expired(datetime.now(UTC))
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        assert len(keeper.crls) == 2
+        await keeper.client_credentials()
+        with pytest.raises(CertificateError, match="expired"):
+            await keeper.server_credentials()
