@@ -1,0 +1,425 @@
+"""The authority: may this be issued? Then issue it, record it, and only then say so.
+
+It asks :mod:`~asynctls.ttp.policy`, builds by :mod:`asynctls.pki.profiles`, and stores in the
+:class:`~asynctls.ttp.ledger.Ledger`; none of them does another's work. Nothing that signs or
+touches the disk runs on the event loop: it is an operation of the ledger's writer thread.
+
+The daemon calls :meth:`Authority.open` and runs :meth:`Authority.maintain`; the admin commands call
+:meth:`Authority.beside`, beside a running daemon or without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from asynctls import state
+from asynctls.errors import (
+    AsynctlsError,
+    CertificateError,
+    EnrolmentRefusedError,
+)
+from asynctls.pki.certificates import certificate_from_der
+from asynctls.ttp import ca, issuance, records, revocation, status
+from asynctls.ttp.issuance import Asked, Refused
+from asynctls.ttp.ledger import Ledger
+from asynctls.ttp.policy import Rule, checked_grant
+from asynctls.ttp.public_address import own_names
+from asynctls.ttp.schema import Kind, TokenBody, row_of
+from asynctls.ttp.tokens import FailureLimit, new_token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from cryptography import x509
+
+    from asynctls.config import TTPConfig
+    from asynctls.mac import Secret
+    from asynctls.pki.profiles import Profile
+    from asynctls.ttp.chain import Head
+    from asynctls.ttp.records import CertificateStatus, ListedCertificate, SignedCRL
+
+__all__ = ["Authority"]
+
+log = structlog.get_logger()
+
+POLL_S = 0.5
+"""How often the daemon looks whether somebody else moved the head: half of what a CRL may take."""
+
+_AFTER_FAILURE_S = 5.0
+
+
+class Authority:
+    """A TTP's CA, tokens and ledger behind coroutines; an async context manager.
+
+    Attributes:
+        folder: the state folder.
+        tls_certificate: what the TTP shows in TLS (files ``tls_chain``, ``tls_key``); another
+            object once :meth:`maintain` has renewed it. None beside a daemon.
+        crl: the current CRL, once there is one.
+    """
+
+    def __init__(
+        self, config: TTPConfig, ledger: Ledger, authority: ca.CertificateAuthority
+    ) -> None:
+        self.folder: Path = config.state
+        self.tls_certificate: x509.Certificate | None = None
+        self.crl: SignedCRL | None = None
+        self._config = config
+        self._ledger = ledger
+        self._ca = authority
+        self._failures = FailureLimit()
+        self._seen = 0
+
+    @classmethod
+    async def open(cls, config: TTPConfig) -> Self:
+        """The daemon's way in: makes what is missing, from the state folder to a current CRL.
+
+        Whoever calls this beside a running daemon (a token before the first start) does no harm:
+        what is made is made under the ledger's write lock, once.
+
+        Raises:
+            ConfigError: it would listen on every address without a name.
+            StateError: the state folder cannot be used; says why and what to do.
+        """
+        names = own_names(config)
+        await asyncio.to_thread(state.make_private_folder, config.state)
+        existed = await asyncio.to_thread(ca.exists, config.state)
+        ledger = await Ledger.open(config.state)
+        try:
+            authority = await ledger.write(lambda tx: ca.make(tx, config, now=_now()))
+            opened = cls(config, ledger, authority)
+            _log_ca(authority, config.state, "CA certificate found" if existed else "CA made")
+            await opened.root_crl_der()
+            await opened._renew_tls(names)
+            await opened.look_after()
+        except BaseException:
+            await ledger.close()
+            raise
+        return opened
+
+    @classmethod
+    async def beside(cls, config: TTPConfig) -> Self:
+        """The admin commands' way in: what is there, and nothing is made.
+
+        Raises:
+            StateError: there is no CA in the state folder yet, or it cannot be used.
+        """
+        authority = await asyncio.to_thread(ca.load, config.state)
+        return cls(config, await Ledger.open(config.state), authority)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finishes what is being written and closes the ledger."""
+        await self._ledger.close()
+
+    @property
+    def ca_certificates(self) -> tuple[x509.Certificate, ...]:
+        """Issuing CA and root: what ``/cacerts`` hands out (RFC 7030, section 4.1.3)."""
+        return self._ca.certificates
+
+    @property
+    def root(self) -> x509.Certificate:
+        """The root certificate."""
+        return self._ca.root.certificate
+
+    @property
+    def root_sha256(self) -> bytes:
+        """The root's fingerprint, which join strings pin, 32 bytes."""
+        return self._ca.root_sha256
+
+    @property
+    def tls_chain(self) -> Path:
+        """The file with the TTP's TLS certificate, then its issuing CA."""
+        return self.folder / "ttp.pem"
+
+    @property
+    def tls_key(self) -> Path:
+        """The file with the TTP's TLS key."""
+        return self.folder / "ttp.key"
+
+    @property
+    def crl_der(self) -> bytes:
+        """The current CRL of the issuing CA (DER)."""
+        if self.crl is None:
+            raise CertificateError("no CRL was signed yet; start 'asynctls ttp', which signs one")
+        return self.crl.der
+
+    async def create_token(
+        self,
+        name: str,
+        *,
+        sans: Sequence[str] = (),
+        profile: Profile,
+        ttl: timedelta,
+        lifetime: timedelta,
+    ) -> tuple[str, Secret]:
+        """Records a grant and makes the one-time token for it.
+
+        Args:
+            name: what its holder will be called: DNS name, URI or IP address; also one of its SANs.
+            sans: further names.
+            profile: server, client or peer.
+            ttl: for how long the token can be used.
+            lifetime: of the certificates that it leads to, renewals included.
+
+        Returns:
+            The token's id, and its secret as the text that HTTP Basic sends: nothing else has it.
+
+        Raises:
+            ConfigError: with every name, profile or length of time that cannot be.
+            LedgerError: the ledger cannot be written.
+        """
+        grant = checked_grant(name, sans=sans, profile=profile, ttl=ttl, lifetime=lifetime)
+        token_id, secret, digest = new_token()
+        now = _now()
+        row = row_of(
+            Kind.TOKEN_CREATED,
+            TokenBody(
+                sans=grant.sans,
+                profile=grant.profile,
+                lifetime_s=lifetime // timedelta(seconds=1),
+                secret_sha256=digest.hex(),
+            ),
+            at=int(now.timestamp()),
+            token_id=token_id,
+            name=grant.name,
+            ends_at=int((now + ttl).timestamp()),
+        )
+        await self._ledger.write(lambda tx: tx.append(row))
+        log.info(
+            "token created",
+            token=token_id,
+            name=grant.name,
+            sans=grant.sans,
+            profile=str(grant.profile),
+            expires_at=(now + ttl).isoformat(),
+        )
+        return token_id, secret
+
+    async def enrol(
+        self, token_id: str, secret: str, csr_der: bytes, *, address: str
+    ) -> x509.Certificate:
+        """A certificate for the holder of a one-time token (RFC 7030, section 4.2.1).
+
+        The same token with the same key gets the same certificate again, within the token's time.
+
+        Args:
+            token_id: the user name of HTTP Basic.
+            secret: its password.
+            csr_der: the PKCS#10 request.
+            address: from where it came, for the log and to slow down guessing.
+
+        Raises:
+            EnrolmentRefusedError: with the rule that said no and the HTTP status for it; a CSR that
+                cannot be accepted is one of these (400), told only to who knows the secret.
+            LedgerError: it could not be recorded; nothing was issued.
+        """
+        wait_s = self._failures.retry_after_s(address)
+        if wait_s > 0:
+            log.warning("enrolment refused", rule=Rule.RATE_LIMITED.text, address=address)
+            raise EnrolmentRefusedError(
+                f"too many wrong tokens came from {address}; wait {wait_s:.0f} s",
+                status=Rule.RATE_LIMITED.status,
+                rule=Rule.RATE_LIMITED.text,
+            )
+        asked = await asyncio.to_thread(Asked.read, csr_der, address=address, at=_now())
+        issuer = self._ca.issuing
+        outcome = await self._ledger.write(
+            lambda tx: issuance.enrol(tx, asked, token_id=token_id, secret=secret, issuer=issuer)
+        )
+        if isinstance(outcome, Refused) and outcome.refusal.rule is Rule.TOKEN_UNKNOWN:
+            self._failures.failed(address)
+        return issuance.answer(outcome, address)
+
+    async def reenrol(self, current: bytes, csr_der: bytes, *, address: str) -> x509.Certificate:
+        """A new certificate for the holder of a valid one (RFC 7030, section 4.2.2).
+
+        It has the same names, profile and lifetime. The same certificate with the same new key gets
+        the same answer again.
+
+        Args:
+            current: the certificate (DER) that the TLS connection was made with.
+            csr_der: the PKCS#10 request.
+            address: from where it came, for the log.
+
+        Raises:
+            EnrolmentRefusedError: as for :meth:`enrol`.
+            CertificateError: ``current`` is no certificate.
+            LedgerError: it could not be recorded; nothing was issued.
+        """
+        certificate = certificate_from_der(current)
+        asked = await asyncio.to_thread(Asked.read, csr_der, address=address, at=_now())
+        issuer = self._ca.issuing
+        outcome = await self._ledger.write(
+            lambda tx: issuance.reenrol(tx, asked, current=certificate, issuer=issuer)
+        )
+        return issuance.answer(outcome, address)
+
+    async def revoke(self, which: str, *, reason: str = status.UNSPECIFIED) -> list[str]:
+        """Revokes a serial number, or every valid certificate and unused token of exactly a name.
+
+        Returns:
+            The serial numbers that were revoked; empty when only tokens were.
+
+        Raises:
+            ConfigError: no such reason.
+            CertificateError: nothing to revoke.
+            LedgerError: it could not be recorded; nothing was revoked.
+        """
+        said = status.parse_reason(reason)
+        done = await self._ledger.write(
+            lambda tx: revocation.revoke(
+                tx,
+                which,
+                reason=said,
+                issuer=self._ca.issuing,
+                now=_now(),
+                crl_lifetime=self._config.crl_lifetime,
+            )
+        )
+        self._take(done.crl)
+        for token in done.tokens:
+            log.info("token revoked", token=token.token_id, name=token.grant.name, reason=said)
+        for certificate in done.certificates:
+            log.info(
+                "certificate revoked",
+                serial=certificate.serial,
+                name=certificate.grant.name,
+                reason=said,
+            )
+        return [certificate.serial for certificate in done.certificates]
+
+    async def list_certificates(
+        self, only: CertificateStatus | None = None
+    ) -> list[ListedCertificate]:
+        """Every certificate issued to a role, oldest first, or those of one status.
+
+        What was revoked stays ``revoked`` after its end.
+        """
+        now = _now()
+        found = [each.listed(now) for each in await self._ledger.read(records.all_certificates)]
+        return [each for each in found if only is None or each.status == only]
+
+    async def verify(self, *, head: Head | None = None) -> Head:
+        """Checks the ledger's chain; see :meth:`asynctls.ttp.ledger.Ledger.verify`."""
+        return await self._ledger.verify(head=head)
+
+    async def sign_root_crl(self) -> bytes:
+        """Signs the root's own CRL (it revokes nothing) anew and returns it (DER)."""
+        crl = await self._ledger.write(
+            lambda tx: status.sign(
+                tx,
+                self._ca.root,
+                of=status.ROOT,
+                now=_now(),
+                lifetime=status.ROOT_CRL_LIFETIME,
+            )
+        )
+        return crl.der
+
+    async def root_crl_der(self) -> bytes:
+        """The root's current CRL (DER), signed anew when half of its time is over."""
+        crl = await self._ledger.write(
+            lambda tx: status.sign_if_due(
+                tx,
+                self._ca.root,
+                of=status.ROOT,
+                now=_now(),
+                lifetime=status.ROOT_CRL_LIFETIME,
+                interval=status.ROOT_CRL_LIFETIME / 2,
+            )
+        )
+        return crl.der
+
+    async def maintain(self) -> None:
+        """The daemon's task: CRL and TLS certificate stay current, whoever else writes; endless.
+
+        A failure is logged and tried again; the last good CRL goes on being served.
+        """
+        while True:
+            try:
+                await self.look_after()
+            except AsynctlsError as error:
+                log.exception("the TTP's own upkeep failed; it is tried again", reason=str(error))
+                await asyncio.sleep(_AFTER_FAILURE_S)
+            await asyncio.sleep(POLL_S)
+
+    async def look_after(self) -> None:
+        """One round of :meth:`maintain`: another's CRL is taken, our own signed when it is due.
+
+        Raises:
+            StateError: the ledger or a file cannot be read or written.
+        """
+        head = await self._ledger.head()
+        if head.sequence != self._seen:
+            await self._fetch_crl()
+            self._seen = head.sequence
+        config, now = self._config, _now()
+        if status.is_due(self.crl, interval=config.crl_interval, now=now):
+            crl = await self._ledger.write(
+                lambda tx: status.sign_if_due(
+                    tx,
+                    self._ca.issuing,
+                    of=status.ISSUING,
+                    now=_now(),
+                    lifetime=config.crl_lifetime,
+                    interval=config.crl_interval,
+                )
+            )
+            self._take(crl)
+        if self.tls_certificate is not None and ca.tls_is_due(self.tls_certificate, now):
+            await self._renew_tls(own_names(config))
+
+    async def _fetch_crl(self) -> None:
+        number = await self._ledger.read(
+            lambda connection: records.latest_crl_number(connection, status.ISSUING)
+        )
+        if number is None or (self.crl is not None and self.crl.number == number):
+            return
+        crl = await self._ledger.read(
+            lambda connection: records.latest_crl(connection, status.ISSUING)
+        )
+        if crl is not None:
+            self._take(crl)
+
+    def _take(self, crl: SignedCRL) -> None:
+        if self.crl is not None and self.crl.number >= crl.number:
+            return
+        self.crl = crl
+        log.info("CRL current", number=crl.number, next_update=crl.next_update.isoformat())
+
+    async def _renew_tls(self, names: tuple[str, ...]) -> None:
+        self.tls_certificate = await self._ledger.write(
+            lambda tx: ca.make_tls(tx, self._ca, self.folder, names=names, now=_now())
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _log_ca(authority: ca.CertificateAuthority, folder: Path, event: str) -> None:
+    issuing, root = authority.certificates
+    log.info(
+        event,
+        path=str(folder / "root.pem"),
+        valid_days=round((root.not_valid_after_utc - _now()) / timedelta(days=1)),
+        issuing_valid_days=round((issuing.not_valid_after_utc - _now()) / timedelta(days=1)),
+        sha256=authority.root_sha256.hex(),
+    )

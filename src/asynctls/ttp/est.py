@@ -1,0 +1,186 @@
+"""The server half of EST (RFC 7030, RFC 8951), and what else the TTP's address answers.
+
+A table of paths, and for each the few lines between HTTP and the authority: who asks, in what
+form, and which status a refusal has. A refusal's body is one line, ``rule: reason``.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from asynctls.enrolment import est_codec
+from asynctls.errors import EnrolmentRefusedError, RequestError
+from asynctls.http import Request, Response
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from asynctls.http.messages import Headers
+    from asynctls.ttp.authority import Authority
+
+__all__ = ["EST", "Asker"]
+
+log = structlog.get_logger()
+
+_ISSUED = (
+    ("Content-Type", f"{est_codec.CERTIFICATES_TYPE}; smime-type=certs-only"),
+    ("Content-Transfer-Encoding", "base64"),
+)
+# RFC 7030, section 3.2.3; RFC 7617, section 2.1.
+_CHALLENGE = (("WWW-Authenticate", 'Basic realm="asynctls", charset="UTF-8"'),)
+_RETRY_AFTER = (("Retry-After", "60"),)
+_ROOT_CRL_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who is at the other end of a connection: its address, the certificate that TLS verified."""
+
+    address: str
+    certificate: bytes | None
+
+
+_Answer = Callable[[Request, Asker], Awaitable[Response]]
+
+
+class EST:
+    """Answers the requests of all connections, out of one authority."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._root_crl: tuple[float, bytes] | None = None
+        self._paths: dict[str, tuple[str, _Answer]] = {
+            est_codec.CACERTS: ("GET", self._cacerts),
+            est_codec.CSRATTRS: ("GET", self._csrattrs),
+            est_codec.SIMPLE_ENROLL: ("POST", self._simple_enroll),
+            est_codec.SIMPLE_REENROLL: ("POST", self._simple_reenroll),
+            est_codec.CRL: ("GET", self._crl),
+            est_codec.ROOT_CRL: ("GET", self._crl_of_root),
+            est_codec.HEALTH: ("GET", self._health),
+        }
+
+    async def answer(self, request: Request, asker: Asker) -> Response:
+        """The answer to one request; only what nobody foresaw is raised."""
+        method, answer = self._paths.get(request.path, ("", None))
+        if answer is None:
+            return Response.text(404, "there is nothing at this path")
+        if request.method != method:
+            allowed = "GET, HEAD" if method == "GET" else method
+            return Response.text(405, f"use {allowed} here", headers=(("Allow", allowed),))
+        try:
+            return await answer(request, asker)
+        except EnrolmentRefusedError as error:
+            # The authority has logged its own, with the name that only it knows.
+            return _refusal(error)
+        except _RefusedError as refused:
+            log.warning(
+                "enrolment refused",
+                address=asker.address,
+                name=None,
+                rule=refused.error.rule,
+                reason=str(refused.error),
+            )
+            return _refusal(refused.error)
+
+    async def _cacerts(self, _request: Request, _asker: Asker) -> Response:
+        return Response(
+            200, _ISSUED, est_codec.encode_certificates(self._authority.ca_certificates)
+        )
+
+    async def _csrattrs(self, _request: Request, _asker: Asker) -> Response:
+        # RFC 7030, section 4.5.2: 'none'. A grant fills in every name and a profile every
+        # extension, so there is nothing that a request should have beside its key.
+        return Response(204)
+
+    async def _simple_enroll(self, request: Request, asker: Asker) -> Response:
+        token_id, secret = _credential(request)
+        certificate = await self._authority.enrol(
+            token_id, secret, _posted(request), address=asker.address
+        )
+        return _issued(certificate)
+
+    async def _simple_reenroll(self, request: Request, asker: Asker) -> Response:
+        if asker.certificate is None:
+            raise _RefusedError(
+                403,
+                "no-certificate",
+                "renewal is by the current certificate, over mutual TLS; without one, enrol with "
+                "a token",
+            )
+        certificate = await self._authority.reenrol(
+            asker.certificate, _posted(request), address=asker.address
+        )
+        return _issued(certificate)
+
+    async def _crl(self, _request: Request, _asker: Asker) -> Response:
+        headers: Headers = (("Content-Type", est_codec.CRL_TYPE),)
+        if self._authority.crl is not None:
+            since = format_datetime(self._authority.crl.this_update, usegmt=True)
+            headers = (*headers, ("Last-Modified", since))
+        return Response(200, headers, self._authority.crl_der)
+
+    async def _crl_of_root(self, _request: Request, _asker: Asker) -> Response:
+        now = time.monotonic()
+        if self._root_crl is None or now > self._root_crl[0] + _ROOT_CRL_S:
+            # Asking takes the ledger's write lock, which not everybody shall do at will.
+            self._root_crl = (now, await self._authority.root_crl_der())
+        return Response(200, (("Content-Type", est_codec.CRL_TYPE),), self._root_crl[1])
+
+    async def _health(self, _request: Request, _asker: Asker) -> Response:
+        return Response.text(200, "ok")
+
+
+class _RefusedError(Exception):
+    """A request that does not come as far as the authority."""
+
+    def __init__(self, status: int, rule: str, reason: str) -> None:
+        self.error = EnrolmentRefusedError(reason, status=status, rule=rule)
+        super().__init__(reason)
+
+
+def _credential(request: Request) -> tuple[str, str]:
+    """Token id and secret out of HTTP Basic (RFC 7617, section 2)."""
+    scheme, _, encoded = (request.header("Authorization") or "").partition(" ")
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except ValueError:
+        text = ""
+    token_id, colon, secret = text.partition(":")
+    if not colon or scheme.lower() != "basic":
+        raise _RefusedError(
+            401, "no-credential", "enrolment needs a token: its id and secret by HTTP Basic"
+        )
+    return token_id, secret
+
+
+def _posted(request: Request) -> bytes:
+    media_type = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
+    if media_type != est_codec.REQUEST_TYPE:
+        raise _RefusedError(
+            415, "wrong-type", f"a request's Content-Type is {est_codec.REQUEST_TYPE}"
+        )
+    try:
+        return est_codec.decode_request(request.body)
+    except RequestError as error:
+        raise _RefusedError(400, "malformed-request", str(error)) from error
+
+
+def _issued(certificate: x509.Certificate) -> Response:
+    # RFC 7030, section 4.2.3: the certificate that was issued, and no other.
+    return Response(200, _ISSUED, est_codec.encode_certificates([certificate]))
+
+
+def _refusal(error: EnrolmentRefusedError) -> Response:
+    headers: Headers = ()
+    if error.status == 401:
+        headers = _CHALLENGE
+    elif error.status == 429:
+        headers = _RETRY_AFTER
+    return Response.text(error.status, f"{error.rule}: {error}", headers=headers)

@@ -1,0 +1,314 @@
+"""The ledger: what the TTP did, as rows that are only ever added, in one unbroken chain of MACs.
+
+One writer thread owns the one writing connection; a coroutine hands it an operation (a function
+that reads and appends inside a transaction) and waits for the result. Operations that arrive while
+a commit runs share the next one: the fsync, which is most of the cost, is then paid once for all.
+An operation that fails does not spoil the others of its group: if it had written nothing the group
+goes on without it, else the group is rolled back and each operation is run again in a transaction
+of its own. So an operation may run twice; it must have no effect but its rows.
+
+A result is handed out only after its commit (SQLite, WAL, synchronous=FULL): a process killed at
+any moment has either told nobody or lost nothing. Other processes append beside this one; ``BEGIN
+IMMEDIATE`` orders the writers, and each transaction begins from the head that it finds, after
+checking that the key made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+import sqlalchemy as sa
+import structlog
+
+from asynctls.errors import LedgerBrokenError, LedgerError
+from asynctls.ttp import chain, storage
+from asynctls.ttp.chain import EMPTY, Head, Value
+from asynctls.ttp.schema import entries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from asynctls.mac import Secret
+
+__all__ = ["Ledger", "Transaction"]
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+GROUP = 64
+"""Operations in one transaction at the most: the first of them waits for the last."""
+
+# Untyped: what somebody altered is to be found out by its MAC, and not by a conversion that fails.
+_heads = sa.text("SELECT sequence, mac FROM entries ORDER BY sequence DESC LIMIT 1")
+_insert = sa.insert(entries)
+
+
+class Transaction:
+    """What an operation sees: the ledger as of now, and the way to add to it."""
+
+    def __init__(self, connection: sa.Connection, key: Secret, head: Head) -> None:
+        self.connection = connection
+        self.head = head
+        self.appended: list[tuple[str, Head]] = []
+        self._key = key
+
+    @property
+    def next_sequence(self) -> int:
+        """The sequence of the row that the next :meth:`append` makes; a CRL's number."""
+        return self.head.sequence + 1
+
+    def append(self, row: dict[str, Value]) -> Head:
+        """Links ``row`` (from :func:`asynctls.ttp.schema.row_of`) to the chain and inserts it."""
+        sequence, previous = self.next_sequence, self.head.mac
+        tag = chain.link(self._key.reveal(), sequence, previous, row)
+        self.connection.execute(
+            _insert, {**row, "sequence": sequence, "previous": previous, "mac": tag}
+        )
+        self.head = Head(sequence, tag)
+        self.appended.append((str(row["kind"]), self.head))
+        return self.head
+
+
+@dataclass(slots=True)
+class _Request(Generic[T]):
+    operation: Callable[[Transaction], T]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome(Generic[T]):
+    request: _Request[T]
+    result: T | None = None
+    error: Exception | None = None
+
+    def deliver(self) -> None:
+        """Wakes the coroutine, unless it was cancelled meanwhile."""
+        if self.request.future.done():
+            return
+        if self.error is not None:
+            self.request.future.set_exception(self.error)
+        else:
+            self.request.future.set_result(self.result)  # type: ignore[arg-type]
+
+
+class _SpoiledError(Exception):
+    """An operation failed after it had written: its group cannot be committed as it stands."""
+
+
+class Ledger:
+    """The coroutine face of the writer thread; an async context manager that ends it."""
+
+    def __init__(self, path: Path, engine: sa.Engine, key: Secret) -> None:
+        self.path = path
+        self._engine = engine
+        self._key = key
+        self._trusted = EMPTY
+        self._requests: queue.SimpleQueue[_Request[object] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._connection: sa.Connection | None = None
+        self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(cls, folder: Path) -> Ledger:
+        """Opens ``ledger.db`` with ``ledger.key`` in ``folder``, making both if there is neither.
+
+        Raises:
+            LedgerError: the ledger cannot be read or written, is of a newer schema than this
+                program knows, or its key is missing.
+        """
+        path = folder / "ledger.db"
+        engine, key = await asyncio.to_thread(storage.prepare, path, folder / "ledger.key")
+        return cls(path, engine, key)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finishes what was asked for, then ends the writer thread. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._requests.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def write(self, operation: Callable[[Transaction], T]) -> T:
+        """Runs ``operation`` in the writer thread and returns its result once it is committed.
+
+        Whatever the operation raises is raised here, and its rows are not kept.
+
+        Raises:
+            LedgerError: the rows could not be written; none of them is in the ledger.
+            LedgerBrokenError: the last row is not one that this ledger's key made; nothing is
+                added to a chain that does not hold.
+        """
+        if self._closed:
+            raise LedgerError(f"{self.path} was closed while something still wanted to write to it")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._requests.put(_Request(operation, loop, future))  # type: ignore[arg-type]
+        return await future
+
+    async def read(self, query: Callable[[sa.Connection], T]) -> T:
+        """Runs ``query`` in another thread over one consistent view of the ledger.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        return await asyncio.to_thread(self._read_now, query)
+
+    async def head(self) -> Head:
+        """The last link of the chain as it is on disk now, whoever added it."""
+        return await self.read(_head_of)
+
+    async def verify(self, *, head: Head | None = None) -> Head:
+        """Checks the whole chain; see :func:`asynctls.ttp.chain.verify`.
+
+        Raises:
+            LedgerBrokenError: with the first bad row's sequence.
+            LedgerError: the ledger cannot be read.
+        """
+
+        def follow(connection: sa.Connection) -> Head:
+            rows = storage.stream(connection, self.path)
+            return chain.verify(rows, self._key.reveal(), head=head)
+
+        return await self.read(follow)
+
+    def _read_now(self, query: Callable[[sa.Connection], T]) -> T:
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                return query(connection)
+        except sa.exc.DBAPIError as error:
+            raise storage.ledger_error(self.path, error) from error
+
+    def _write_all(self) -> None:
+        """The writer thread: groups of requests, until close."""
+        last = False
+        while not last and (request := self._requests.get()) is not None:
+            group, last = self._group(request)
+            _deliver(self._commit(group))
+        self._drop_connection()
+        self._engine.dispose()
+
+    def _group(self, first: _Request[object]) -> tuple[list[_Request[object]], bool]:
+        """``first`` and what arrived since the last commit; and whether close was asked for."""
+        group = [first]
+        with suppress(queue.Empty):
+            while len(group) < GROUP:
+                request = self._requests.get_nowait()
+                if request is None:
+                    return group, True
+                group.append(request)
+        return group, False
+
+    def _commit(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
+        """One transaction for the group; if one of it spoils that, one for each. Never raises."""
+        try:
+            return self._transact(group)
+        except Exception as error:  # noqa: BLE001, RUF100 - the thread must live; it is handed on
+            if isinstance(error, sa.exc.DBAPIError) and not isinstance(
+                error, sa.exc.IntegrityError
+            ):
+                # Disk or file: the others would meet it too. A fresh connection may not.
+                self._drop_connection()
+                return [
+                    _Outcome(each, error=storage.ledger_error(self.path, error)) for each in group
+                ]
+            if len(group) > 1:
+                return [outcome for each in group for outcome in self._commit([each])]
+            return [_Outcome(group[0], error=self._cause(error))]
+
+    def _cause(self, error: Exception) -> Exception:
+        if isinstance(error, sa.exc.IntegrityError):
+            return storage.ledger_error(self.path, error)
+        if isinstance(error, _SpoiledError) and isinstance(error.__cause__, Exception):
+            return error.__cause__
+        return error
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sa.exc.DBAPIError):
+                connection.close()
+
+    def _transact(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
+        if self._connection is None:
+            self._connection = self._engine.connect().execution_options(**storage.WRITING)
+        connection = self._connection
+        outcomes: list[_Outcome[object]] = []
+        with connection.begin():
+            transaction = Transaction(connection, self._key, self._trusted_head(connection))
+            for request in group:
+                before = transaction.head
+                try:
+                    result = request.operation(transaction)
+                except sa.exc.DBAPIError:
+                    raise
+                except Exception as error:
+                    if transaction.head is not before:
+                        raise _SpoiledError from error
+                    outcomes.append(_Outcome(request, error=error))
+                else:
+                    outcomes.append(_Outcome(request, result=result))
+        self._trusted = transaction.head
+        for kind, head in transaction.appended:
+            log.info("ledger appended", kind=kind, sequence=head.sequence, head=str(head))
+        return outcomes
+
+    def _trusted_head(self, connection: sa.Connection) -> Head:
+        """The head to go on from: ours, or another process's that the key vouches for."""
+        head = _head_of(connection)
+        if head.sequence < self._trusted.sequence:
+            raise LedgerBrokenError(
+                f"{self.path} ends at row {head.sequence}, though row {self._trusted.sequence} was "
+                "there before: rows were cut off, or an older copy was put in its place while this "
+                "was running; stop the TTP and restore the ledger from a backup",
+                sequence=head.sequence + 1,
+            )
+        if head != self._trusted and head.sequence:
+            (row,) = storage.stream(connection, self.path, sequence=head.sequence)
+            if not chain.holds(self._key.reveal(), row):
+                raise LedgerBrokenError(
+                    f"row {head.sequence}, the last of {self.path}, was altered, or ledger.key is "
+                    "not this ledger's key; nothing is added to it. 'asynctls ttp verify' shows "
+                    "where it breaks; put the right key back or restore from a backup",
+                    sequence=head.sequence,
+                )
+        return head
+
+
+def _head_of(connection: sa.Connection) -> Head:
+    found = connection.execute(_heads).one_or_none()
+    return EMPTY if found is None else Head(found.sequence, found.mac)
+
+
+def _deliver(outcomes: list[_Outcome[object]]) -> None:
+    """Wakes the waiting coroutines, each loop once; a loop that is closed has nobody waiting."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Outcome[object]]] = {}
+    for outcome in outcomes:
+        loops.setdefault(outcome.request.loop, []).append(outcome)
+    for loop, theirs in loops.items():
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_deliver_on_loop, theirs)
+
+
+def _deliver_on_loop(outcomes: list[_Outcome[object]]) -> None:
+    for outcome in outcomes:
+        outcome.deliver()

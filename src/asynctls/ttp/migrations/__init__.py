@@ -1,0 +1,1 @@
+"""The ledger's schema as Alembic migrations; in the package, so that the wheel has them."""

@@ -1,0 +1,1 @@
+"""One module a revision; ``asynctls.ttp.schema.REVISION`` names the latest."""

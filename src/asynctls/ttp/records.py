@@ -1,0 +1,292 @@
+"""What the ledger's rows say, as values: tokens, certificates, revocations, CRLs.
+
+Each function is one query over a connection, of a reader or of the writer's transaction, that an
+index serves. The ledger's rows are never updated, so 'used' and 'revoked' are found by whether a
+later row says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from asynctls.pki.names import parse_serial
+from asynctls.pki.profiles import Profile
+from asynctls.pki.status import Revoked
+from asynctls.ttp.policy import Grant
+from asynctls.ttp.schema import (
+    CertificateBody,
+    CRLBody,
+    Kind,
+    RevocationBody,
+    TokenBody,
+    entries,
+    is_kind,
+)
+
+__all__ = [
+    "CertificateStatus",
+    "ListedCertificate",
+    "SignedCRL",
+    "StoredCertificate",
+    "StoredToken",
+    "all_certificates",
+    "certificate_by_serial",
+    "certificates_by_token",
+    "has_own_certificate",
+    "latest_crl",
+    "latest_crl_number",
+    "renewal_by_key",
+    "revocations",
+    "token_by_id",
+    "unused_tokens",
+    "valid_certificates",
+]
+
+
+CertificateStatus = Literal["valid", "expired", "revoked"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCertificate:
+    """One line of ``asynctls ttp list``."""
+
+    serial: str
+    name: str
+    sans: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    status: CertificateStatus
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """A token's row, and whether it was revoked since."""
+
+    token_id: str
+    grant: Grant
+    expires_at: datetime
+    secret_sha256: bytes
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCertificate:
+    """A certificate's row, and whether it was revoked since."""
+
+    serial: str
+    grant: Grant
+    not_before: datetime
+    not_after: datetime
+    spki_sha256: bytes
+    der: bytes
+    revoked_at: datetime | None
+
+    def listed(self, now: datetime) -> ListedCertificate:
+        """As a list shows it at ``now``; what was revoked stays so after its end."""
+        status: CertificateStatus = "expired" if now > self.not_after else "valid"
+        if self.revoked_at is not None:
+            status = "revoked"
+        return ListedCertificate(
+            self.serial,
+            self.grant.name,
+            self.grant.sans,
+            self.not_before,
+            self.not_after,
+            status,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCRL:
+    """A CRL's row: its number is the row's sequence."""
+
+    number: int
+    this_update: datetime
+    next_update: datetime
+    der: bytes
+
+
+_revoked = entries.alias("revoked")
+_issued = entries.alias("issued")
+
+_tokens = (
+    sa.select(entries, _revoked.c.at.label("revoked_at"))
+    .select_from(entries)
+    .outerjoin(
+        _revoked,
+        sa.and_(is_kind(Kind.TOKEN_REVOKED, _revoked), _revoked.c.token_id == entries.c.token_id),
+    )
+    .where(is_kind(Kind.TOKEN_CREATED))
+)
+_certificates = (
+    sa.select(entries, _revoked.c.at.label("revoked_at"))
+    .select_from(entries)
+    .outerjoin(
+        _revoked,
+        sa.and_(is_kind(Kind.CERTIFICATE_REVOKED, _revoked), _revoked.c.serial == entries.c.serial),
+    )
+    .where(is_kind(Kind.CERTIFICATE_ISSUED))
+)
+
+
+# Built once: to build such a statement costs more than to run it.
+_token_by_id = _tokens.where(entries.c.token_id == sa.bindparam("token"))
+_certificates_by_token = _certificates.where(entries.c.token_id == sa.bindparam("token"))
+_certificate_by_serial = _certificates.where(entries.c.serial == sa.bindparam("number"))
+_renewal_by_key = _certificates.where(
+    entries.c.renews == sa.bindparam("number"), entries.c.spki_sha256 == sa.bindparam("key")
+)
+
+
+def token_by_id(connection: sa.Connection, token_id: str) -> StoredToken | None:
+    """The token of that id, or None."""
+    row = connection.execute(_token_by_id, {"token": token_id}).one_or_none()
+    return None if row is None else _token(row)
+
+
+def unused_tokens(connection: sa.Connection, name: str, now: datetime) -> list[StoredToken]:
+    """The tokens for exactly ``name`` that could still be used."""
+    used = (
+        sa.select(_issued.c.sequence)
+        .where(is_kind(Kind.CERTIFICATE_ISSUED, _issued), _issued.c.token_id == entries.c.token_id)
+        .exists()
+    )
+    unused = _tokens.where(
+        entries.c.name == name,
+        entries.c.ends_at > int(now.timestamp()),
+        _revoked.c.at.is_(None),
+        ~used,
+    )
+    return [_token(row) for row in connection.execute(unused)]
+
+
+def certificate_by_serial(connection: sa.Connection, serial: str) -> StoredCertificate | None:
+    """The certificate that was issued with that serial number, or None."""
+    row = connection.execute(_certificate_by_serial, {"number": serial}).one_or_none()
+    return None if row is None else _certificate(row)
+
+
+def certificates_by_token(connection: sa.Connection, token_id: str) -> list[StoredCertificate]:
+    """What a token led to: no certificate when it is unused, one for each key else."""
+    rows = connection.execute(_certificates_by_token, {"token": token_id})
+    return [_certificate(row) for row in rows]
+
+
+def renewal_by_key(
+    connection: sa.Connection, serial: str, spki_sha256: bytes
+) -> StoredCertificate | None:
+    """The certificate that renewed ``serial`` with that key, if this is asked for once more."""
+    row = connection.execute(_renewal_by_key, {"number": serial, "key": spki_sha256}).one_or_none()
+    return None if row is None else _certificate(row)
+
+
+def valid_certificates(
+    connection: sa.Connection, name: str, now: datetime
+) -> list[StoredCertificate]:
+    """Those of exactly ``name`` that have neither ended nor been revoked."""
+    valid = _certificates.where(
+        entries.c.name == name,
+        entries.c.ends_at >= int(now.timestamp()),
+        _revoked.c.at.is_(None),
+    )
+    return [_certificate(row) for row in connection.execute(valid)]
+
+
+def all_certificates(connection: sa.Connection) -> list[StoredCertificate]:
+    """Every certificate issued to a role, in the order of issuance."""
+    return [
+        _certificate(row) for row in connection.execute(_certificates.order_by(entries.c.sequence))
+    ]
+
+
+def has_own_certificate(connection: sa.Connection, serial: str) -> bool:
+    """Whether one of the TTP's own certificates (root, issuing CA, TLS) is recorded."""
+    own = sa.select(entries.c.sequence).where(
+        is_kind(Kind.OWN_CERTIFICATE_ISSUED), entries.c.serial == serial
+    )
+    return connection.execute(own).first() is not None
+
+
+def revocations(connection: sa.Connection, *, ended_after: datetime) -> list[Revoked]:
+    """What a CRL lists: the revoked certificates that end after ``ended_after``."""
+    rows = connection.execute(
+        sa.select(_revoked.c.serial, _revoked.c.at, _revoked.c.body)
+        .select_from(_revoked)
+        .join(
+            entries,
+            sa.and_(is_kind(Kind.CERTIFICATE_ISSUED), entries.c.serial == _revoked.c.serial),
+        )
+        .where(
+            is_kind(Kind.CERTIFICATE_REVOKED, _revoked),
+            entries.c.ends_at > int(ended_after.timestamp()),
+        )
+        .order_by(_revoked.c.serial)
+    )
+    listed = []
+    for row in rows:
+        reason = msgspec.json.decode(row.body, type=RevocationBody).reason
+        # RFC 5280, section 5.3.1: 'unspecified' is said by leaving the reason out.
+        said = None if reason == "unspecified" else reason
+        listed.append(Revoked(parse_serial(row.serial), _time(row.at), said))
+    return listed
+
+
+def latest_crl_number(connection: sa.Connection, issuer: str) -> int | None:
+    """The number of the CRL that :func:`latest_crl` would give, without reading its bytes."""
+    return connection.execute(
+        sa.select(entries.c.sequence)
+        .where(is_kind(Kind.CRL_SIGNED), entries.c.name == issuer)
+        .order_by(entries.c.sequence.desc())
+        .limit(1)
+    ).scalar()
+
+
+def latest_crl(connection: sa.Connection, issuer: str) -> SignedCRL | None:
+    """The last CRL that was signed for ``issuer`` (``root`` or ``issuing``), or None."""
+    row = connection.execute(
+        sa.select(entries)
+        .where(is_kind(Kind.CRL_SIGNED), entries.c.name == issuer)
+        .order_by(entries.c.sequence.desc())
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    body = msgspec.json.decode(row.body, type=CRLBody)
+    return SignedCRL(row.sequence, body.this_update, _time(row.ends_at), row.der)
+
+
+def _token(row: sa.Row[tuple[object, ...]]) -> StoredToken:
+    body = msgspec.json.decode(row.body, type=TokenBody)
+    return StoredToken(
+        token_id=row.token_id,
+        grant=_grant(row.name, body),
+        expires_at=_time(row.ends_at),
+        secret_sha256=bytes.fromhex(body.secret_sha256),
+        revoked_at=None if row.revoked_at is None else _time(row.revoked_at),
+    )
+
+
+def _certificate(row: sa.Row[tuple[object, ...]]) -> StoredCertificate:
+    body = msgspec.json.decode(row.body, type=CertificateBody)
+    return StoredCertificate(
+        serial=row.serial,
+        grant=_grant(row.name, body),
+        not_before=body.not_before,
+        not_after=_time(row.ends_at),
+        spki_sha256=row.spki_sha256,
+        der=row.der,
+        revoked_at=None if row.revoked_at is None else _time(row.revoked_at),
+    )
+
+
+def _grant(name: str, body: TokenBody | CertificateBody) -> Grant:
+    return Grant(name, body.sans, Profile(body.profile), timedelta(seconds=body.lifetime_s))
+
+
+def _time(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

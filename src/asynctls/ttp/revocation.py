@@ -1,0 +1,103 @@
+"""Taking a certificate back, as an operation of the ledger's writer.
+
+One row for each certificate and token, and a CRL signed in the same transaction: there is no moment
+in which a certificate is revoked and no CRL says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asynctls.errors import CertificateError
+from asynctls.pki.names import format_san, format_serial, parse_san, parse_serial
+from asynctls.ttp import records, status
+from asynctls.ttp.schema import Kind, RevocationBody, row_of
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from asynctls.pki.profiles import Issuer
+    from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.records import SignedCRL, StoredCertificate, StoredToken
+
+__all__ = ["Revocation", "revoke"]
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """What was revoked, and the CRL that says so."""
+
+    certificates: tuple[StoredCertificate, ...]
+    tokens: tuple[StoredToken, ...]
+    crl: SignedCRL
+
+
+def revoke(
+    transaction: Transaction,
+    which: str,
+    *,
+    reason: str,
+    issuer: Issuer,
+    now: datetime,
+    crl_lifetime: timedelta,
+) -> Revocation:
+    """Revokes the certificate with a serial number, or all that is valid of exactly one name.
+
+    A name also takes back its unused tokens. What is both hex and a name is a serial number if
+    there is a certificate of that number.
+
+    Raises:
+        CertificateError: there is nothing of that serial or name to revoke.
+    """
+    certificates = _by_serial(transaction, which)
+    tokens: list[StoredToken] = []
+    if certificates is None:
+        name = _canonical(which)
+        certificates = records.valid_certificates(transaction.connection, name, now)
+        tokens = records.unused_tokens(transaction.connection, name, now)
+    if not certificates and not tokens:
+        raise CertificateError(
+            f"there is no certificate with the serial number {which}, and no valid certificate or "
+            f"unused token with exactly this name; 'asynctls ttp list' shows what there is"
+        )
+    body, at = RevocationBody(reason=reason), int(now.timestamp())
+    for token in tokens:
+        transaction.append(
+            row_of(Kind.TOKEN_REVOKED, body, at=at, token_id=token.token_id, name=token.grant.name)
+        )
+    for certificate in certificates:
+        transaction.append(
+            row_of(
+                Kind.CERTIFICATE_REVOKED,
+                body,
+                at=at,
+                serial=certificate.serial,
+                name=certificate.grant.name,
+            )
+        )
+    crl = status.sign(transaction, issuer, of=status.ISSUING, now=now, lifetime=crl_lifetime)
+    return Revocation(tuple(certificates), tuple(tokens), crl)
+
+
+def _by_serial(transaction: Transaction, which: str) -> list[StoredCertificate] | None:
+    try:
+        serial = format_serial(parse_serial(which))
+    except CertificateError:
+        return None
+    found = records.certificate_by_serial(transaction.connection, serial)
+    if found is None:
+        return None
+    if found.revoked_at is not None:
+        raise CertificateError(
+            f"certificate {serial} of {found.grant.name} was revoked already, on "
+            f"{found.revoked_at:%Y-%m-%d %H:%M:%S} UTC; nothing was changed"
+        )
+    return [found]
+
+
+def _canonical(which: str) -> str:
+    try:
+        return format_san(parse_san(which))
+    except CertificateError:
+        return which

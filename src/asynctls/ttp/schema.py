@@ -1,0 +1,170 @@
+"""The ledger's one table, and the rows that it holds.
+
+One table ``entries`` for all kinds of row, and not a table for each kind: the chain is then one
+insert, ``verify`` streams one table, and no row can exist outside the chain. What a query looks
+for (token, serial, name, key, end) is a column of its own with partial indexes over just the kind
+of row that it belongs to; what is only ever shown is JSON in ``body``. Every column but ``mac`` is
+under the MAC (:mod:`asynctls.ttp.chain`), ``body`` and ``der`` as they stand, byte for byte.
+
+The partial unique indexes are the last line of defence for what the authority checks first: one
+certificate for each serial number, for each key of a token, for each key of a renewal; one
+revocation for each certificate and each token.
+
+Rows are never updated. A change to this table is a migration (``migrations/versions``) and a new
+:data:`REVISION`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec reads it
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from asynctls.ttp.chain import Value
+
+__all__ = [
+    "REVISION",
+    "CRLBody",
+    "CertificateBody",
+    "Kind",
+    "RefusalBody",
+    "RevocationBody",
+    "TokenBody",
+    "entries",
+    "is_kind",
+    "metadata",
+    "row_of",
+]
+
+REVISION: Final = "0001"
+"""The schema that this program knows, as Alembic names it."""
+
+
+class Kind(StrEnum):
+    """What a row records."""
+
+    TOKEN_CREATED = "token created"  # noqa: S105 - no password
+    CERTIFICATE_ISSUED = "certificate issued"
+    OWN_CERTIFICATE_ISSUED = "own certificate issued"
+    ENROLMENT_REFUSED = "enrolment refused"
+    TOKEN_REVOKED = "token revoked"  # noqa: S105 - no password
+    CERTIFICATE_REVOKED = "certificate revoked"
+    CRL_SIGNED = "crl signed"
+
+
+class TokenBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A grant: what the token's holder may be certified as."""
+
+    sans: tuple[str, ...]
+    profile: str
+    lifetime_s: int
+    secret_sha256: str
+
+
+class CertificateBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What a renewal needs to know of a certificate, beside the certificate itself."""
+
+    sans: tuple[str, ...]
+    profile: str
+    lifetime_s: int
+    not_before: datetime
+    address: str = ""
+
+
+class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Why somebody was sent away, and from where they came."""
+
+    rule: str
+    reason: str
+    address: str
+
+
+class RevocationBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The reason of a revocation, as RFC 5280, section 5.3.1, names it."""
+
+    reason: str
+
+
+class CRLBody(msgspec.Struct, frozen=True, kw_only=True):
+    """When a CRL was signed; its nextUpdate is the row's ``ends_at``."""
+
+    this_update: datetime
+
+
+Body = TokenBody | CertificateBody | RefusalBody | RevocationBody | CRLBody
+
+metadata = sa.MetaData()
+
+_whole = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+entries = sa.Table(
+    "entries",
+    metadata,
+    sa.Column("sequence", _whole, primary_key=True, autoincrement=False),
+    sa.Column("previous", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("at", _whole, nullable=False),
+    sa.Column("token_id", sa.Text),
+    sa.Column("serial", sa.Text),
+    sa.Column("renews", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Column("spki_sha256", sa.LargeBinary),
+    sa.Column("ends_at", _whole),
+    sa.Column("der", sa.LargeBinary),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+
+def is_kind(kind: Kind, table: sa.FromClause = entries) -> sa.ColumnElement[bool]:
+    """The condition ``kind = '…'`` with the kind written out, so that a partial index serves."""
+    return table.c.kind == sa.literal_column(f"'{kind.value}'")
+
+
+def _index(name: str, kind: Kind, *columns: str, unique: bool) -> None:
+    where = sa.text(f"kind = '{kind.value}'")
+    sa.Index(
+        name,
+        *(entries.c[column] for column in columns),
+        unique=unique,
+        sqlite_where=where,
+        postgresql_where=where,
+    )
+
+
+_index("one_token_an_id", Kind.TOKEN_CREATED, "token_id", unique=True)
+_index("tokens_by_name", Kind.TOKEN_CREATED, "name", unique=False)
+_index("one_certificate_a_serial", Kind.CERTIFICATE_ISSUED, "serial", unique=True)
+_index(
+    "one_certificate_a_token_key", Kind.CERTIFICATE_ISSUED, "token_id", "spki_sha256", unique=True
+)
+_index(
+    "one_certificate_a_renewal_key", Kind.CERTIFICATE_ISSUED, "renews", "spki_sha256", unique=True
+)
+_index("certificates_by_name", Kind.CERTIFICATE_ISSUED, "name", unique=False)
+_index("one_own_certificate_a_serial", Kind.OWN_CERTIFICATE_ISSUED, "serial", unique=True)
+_index("one_revocation_a_certificate", Kind.CERTIFICATE_REVOKED, "serial", unique=True)
+_index("one_revocation_a_token", Kind.TOKEN_REVOKED, "token_id", unique=True)
+_index("crls_by_issuer", Kind.CRL_SIGNED, "name", "sequence", unique=True)
+
+_NAMES = tuple(column.name for column in entries.columns)
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def row_of(kind: Kind, body: Body, *, at: int, **columns: Value) -> dict[str, Value]:
+    """A row that the chain has not linked yet: every column but sequence, previous and mac.
+
+    Args:
+        kind: what it records.
+        body: the rest, kept as JSON.
+        at: when, in whole seconds since 1970.
+        **columns: the other columns; those not named are NULL.
+    """
+    row: dict[str, Value] = dict.fromkeys(_NAMES[3:])
+    row.update(columns)
+    row |= {"kind": kind.value, "at": at, "body": _encoder.encode(body).decode()}
+    return row

@@ -1,0 +1,182 @@
+"""The TTP as a daemon: listens, runs TLS, and hands each request to EST.
+
+Client certificates are taken but not demanded, and TLS lets everybody in whose handshake OpenSSL
+accepts: who may have what is decided request by request. The TTP's own certificate is renewed by
+the authority while the daemon runs; the context follows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from asynctls.admission import Peer
+from asynctls.enrolment.connection import Verdict
+from asynctls.enrolment.credentials import Credentials, FreshCredentials
+from asynctls.errors import Alert, CertificateError, HandshakeError
+from asynctls.http import Limits, Request, Response, serve
+from asynctls.pki.certificates import certificates_from_pem, to_der, to_pem
+from asynctls.runtime import (
+    Connections,
+    Listener,
+    Signals,
+    hold_state_folder,
+    listen,
+    serve_until_stopped,
+)
+from asynctls.runtime.refusals import log_refusal
+from asynctls.tls import Gate, Stream, address_of, server_context, try_out
+from asynctls.ttp.authority import Authority
+from asynctls.ttp.est import EST, Asker
+from asynctls.ttp.public_address import public_address, write_address
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from asynctls.config import Address, TTPConfig
+
+__all__ = ["Service", "run"]
+
+log = structlog.get_logger()
+
+_ALPN = ("http/1.1",)
+_LIMITS = Limits()
+_AFTER_FAILURE_S = 5.0
+
+
+async def run(config: TTPConfig) -> None:
+    """Runs the TTP until it is told to stop (SIGTERM, SIGINT); SIGHUP reloads its certificate.
+
+    Raises:
+        ConfigError: It cannot listen there, or nobody could be told where it is.
+        StateError: The state folder cannot be used, or another daemon holds it.
+    """
+    async with hold_state_folder(config.state), await Authority.open(config) as authority:
+        service = Service(authority, config)
+        async with (
+            Signals(on_reload=service.reload) as signals,
+            service.serving(signals.stopping) as (listener, connections),
+        ):
+            await serve_until_stopped(signals, listener, connections, drain=config.drain)
+
+
+class Service:
+    """One authority behind one listener."""
+
+    def __init__(self, authority: Authority, config: TTPConfig) -> None:
+        self._authority = authority
+        self._config = config
+        self._est = EST(authority)
+        self._gate = Gate(config.handshakes)
+        self._credentials = FreshCredentials(self._build)
+        self._shown = authority.tls_certificate
+
+    @asynccontextmanager
+    async def serving(self, stopping: asyncio.Event) -> AsyncIterator[tuple[Listener, Connections]]:
+        """Listens, and looks after CRL and certificate, while the context lasts.
+
+        Args:
+            stopping: Once set, connections end after the answer that is under way.
+
+        Raises:
+            ConfigError: It cannot listen there, or nobody could be told where it is.
+            CertificateError: The TTP's own certificate cannot be used.
+        """
+
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._handle(reader, writer, stopping)
+
+        await self._credentials.get()
+        upkeep = asyncio.create_task(self._look_after())
+        try:
+            async with (
+                Connections(handle) as connections,
+                listen(
+                    self._config.listen,
+                    connections.accept,
+                    role="ttp",
+                    prepare=self._write_public_address,
+                ) as listener,
+            ):
+                yield listener, connections
+        finally:
+            upkeep.cancel()
+            await asyncio.gather(upkeep, return_exceptions=True)
+
+    async def reload(self) -> None:
+        """Takes the TTP's own certificate as it is on disk now."""
+        self._credentials.retire()
+        await self._credentials.get()
+
+    async def _look_after(self) -> None:
+        while True:
+            try:
+                await self._authority.maintain()
+            except Exception:
+                # The border of this task: a TTP whose CRL is silently no longer signed would shut
+                # every role out a day later.
+                log.exception("upkeep failed")
+            await asyncio.sleep(_AFTER_FAILURE_S)
+
+    async def _write_public_address(self, listening_on: Address) -> None:
+        address = public_address(self._config, port=listening_on.port)
+        await asyncio.to_thread(write_address, self._config.state, address)
+
+    async def _handle(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        stopping: asyncio.Event,
+    ) -> None:
+        if self._authority.tls_certificate is not self._shown:
+            self._shown = self._authority.tls_certificate
+            self._credentials.retire()
+        credentials = await self._credentials.get()
+        try:
+            stream = await Stream.accept(
+                reader,
+                writer,
+                credentials.context,
+                admit=self._admit,
+                gate=self._gate,
+                timeout_s=self._config.handshake_timeout.total_seconds(),
+            )
+        except HandshakeError as error:
+            log_refusal(address_of(writer), error)
+            return
+        asker = Asker(stream.peer_address, stream.peer_certificate)
+
+        async def answer(request: Request) -> Response:
+            return await self._est.answer(request, asker)
+
+        try:
+            await serve(stream, answer, limits=_LIMITS, stopping=stopping)
+        except BaseException:
+            stream.abort()
+            raise
+        await stream.close()
+
+    def _admit(self, certificate: bytes | None, alpn: str | None) -> Verdict:
+        del alpn
+        if certificate is not None:
+            try:
+                self._credentials.note_admitted(Peer.of(certificate).not_after)
+            except CertificateError as error:
+                return Verdict(Alert.BAD_CERTIFICATE, str(error))
+        return Verdict()
+
+    def _build(self) -> Credentials:
+        context = server_context(
+            chain=self._authority.tls_chain,
+            key=self._authority.tls_key,
+            trust=to_pem(*self._authority.ca_certificates),
+            client_certificate=ssl.CERT_OPTIONAL,
+            alpn=_ALPN,
+        )
+        try_out(context)
+        shown = certificates_from_pem(self._authority.tls_chain.read_bytes())[0]
+        return Credentials(context, to_der(shown))

@@ -1,0 +1,122 @@
+"""The CRLs that the TTP signs (RFC 5280, section 5): hourly, and with each revocation.
+
+Each CRL signed is a row of the ledger, its number is that row's sequence, and its bytes are in the
+row: so numbers never repeat or go back, whoever signs, and a CRL that left this host shows a ledger
+that was cut off behind it. A revoked certificate stays listed until one CRL's lifetime past its own
+end, so that at least one CRL that was signed after that end still lists it (section 3.3).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from asynctls.errors import ConfigError, Fault
+from asynctls.pki import status
+from asynctls.ttp import records
+from asynctls.ttp.records import SignedCRL
+from asynctls.ttp.schema import CRLBody, Kind, row_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from asynctls.pki.profiles import Issuer
+    from asynctls.ttp.ledger import Transaction
+
+__all__ = [
+    "ISSUING",
+    "ROOT",
+    "ROOT_CRL_LIFETIME",
+    "UNSPECIFIED",
+    "is_due",
+    "parse_reason",
+    "sign",
+    "sign_if_due",
+]
+
+ISSUING = "issuing"
+ROOT = "root"
+
+ROOT_CRL_LIFETIME = timedelta(days=180)
+"""The root revokes nothing but issuing CAs, and its key may not always be at hand."""
+
+UNSPECIFIED = "unspecified"
+
+_TEMPORARY = {"certificateHold"}
+
+
+def parse_reason(text: str) -> str:
+    """A reason for a revocation, as RFC 5280 spells it; case does not matter.
+
+    Raises:
+        ConfigError: no such reason, or one that this TTP does not give: certificateHold and
+            removeFromCRL take back, and what the ledger says is never taken back.
+    """
+    known: dict[str, str] = {
+        reason.lower(): reason
+        for reason in (UNSPECIFIED, *status.REASONS)
+        if reason not in _TEMPORARY
+    }
+    reason = known.get(text.lower())
+    if reason is None:
+        raise ConfigError(
+            Fault("reason", "ttp revoke", f"{text!r} is none of {', '.join(known.values())}")
+        )
+    return reason
+
+
+def is_due(crl: SignedCRL | None, *, interval: timedelta, now: datetime) -> bool:
+    """Whether a CRL is to be signed anew; also when the clock was set back behind the last one."""
+    return crl is None or not crl.this_update <= now < crl.this_update + interval
+
+
+def sign(
+    transaction: Transaction, issuer: Issuer, *, of: str, now: datetime, lifetime: timedelta
+) -> SignedCRL:
+    """Signs a CRL with all that the ledger says is revoked, and records it.
+
+    Args:
+        transaction: the writer's; the CRL lists what was appended in it before.
+        issuer: who signs.
+        of: ``issuing``, or ``root``, whose CRL is empty.
+        now: thisUpdate.
+        lifetime: until nextUpdate.
+    """
+    listed = (
+        records.revocations(transaction.connection, ended_after=now - lifetime)
+        if of == ISSUING
+        else []
+    )
+    number = transaction.next_sequence
+    der = status.sign_crl(issuer, number=number, revoked=listed, now=now, lifetime=lifetime)
+    crl = SignedCRL(number, now, now + lifetime, der)
+    transaction.append(
+        row_of(
+            Kind.CRL_SIGNED,
+            CRLBody(this_update=now),
+            at=int(now.timestamp()),
+            name=of,
+            ends_at=int(crl.next_update.timestamp()),
+            der=der,
+        )
+    )
+    return crl
+
+
+def sign_if_due(
+    transaction: Transaction,
+    issuer: Issuer,
+    *,
+    of: str,
+    now: datetime,
+    lifetime: timedelta,
+    interval: timedelta,
+) -> SignedCRL:
+    """The current CRL: the last one, or a new one when that is due; decided under the write lock.
+
+    So of several processes that find it due only one signs.
+    """
+    crl = records.latest_crl(transaction.connection, of)
+    if crl is not None and not is_due(crl, interval=interval, now=now):
+        return crl
+    return sign(transaction, issuer, of=of, now=now, lifetime=lifetime)
