@@ -1,0 +1,155 @@
+"""From an address to an open session: TCP, TLS, `admit`, KEY."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from asynctls.admission import Admitted, Anyone, Peer, Refused, admit
+from asynctls.client.refusals import explained
+from asynctls.config import Address, ClientConfig
+from asynctls.enrolment.identity import Identity
+from asynctls.enrolment.keeper import Keeper
+from asynctls.enrolment.standing import standing_watched
+from asynctls.errors import HandshakeError, ServerUnreachableError
+from asynctls.runtime.figures import session_figures
+from asynctls.session import ALPN, Limits, Session
+from asynctls.tls import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from asynctls.admission import Rules
+
+__all__ = ["connect", "open_session"]
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def connect(
+    address: str, *, server_name: str | None = None, identity: str | Path | Identity
+) -> AsyncIterator[Session]:
+    """Opens a session with a server, as an async context manager.
+
+    Args:
+        address: the server's, ``HOST:PORT``.
+        server_name: the name that its certificate must have, a DNS name, an IP address or a URI;
+            None: the host in ``address``.
+        identity: the state folder of an identity, or the identity.
+
+    Raises:
+        ServerUnreachableError: nobody answers there.
+        HandshakeError: we refused the server, or it us; the message says why and what to do.
+        SessionError: the session did not come about, or how it ended.
+        IdentityError: there is no identity.
+    """
+    where = Address.parse(address)
+    if not isinstance(identity, Identity):
+        identity = await asyncio.to_thread(Identity.load, Path(identity))
+    defaults = ClientConfig()
+    keeper = Keeper(identity, crl_interval=defaults.crl_interval, alpn=[ALPN])
+    async with (
+        keeper,
+        open_session(
+            keeper,
+            where,
+            server_name=server_name,
+            timeout_s=defaults.connect_timeout.total_seconds(),
+            limits=Limits(),
+        ) as session,
+    ):
+        yield session
+
+
+@asynccontextmanager
+async def open_session(
+    keeper: Keeper, address: Address, *, server_name: str | None, timeout_s: float, limits: Limits
+) -> AsyncIterator[Session]:
+    """Opens a session by the identity that ``keeper`` holds.
+
+    Args:
+        keeper: our identity and the CRLs.
+        address: where to connect.
+        server_name: as for `connect`.
+        timeout_s: for the TCP connection, and again for the TLS handshake.
+        limits: the session's.
+
+    Raises:
+        ServerUnreachableError: nobody answers there.
+        HandshakeError: we refused the server, or it us.
+        SessionError: the session did not come about, or how it ended.
+    """
+    name = server_name or address.host
+    is_uri = "://" in name
+
+    def rules() -> Rules:
+        return keeper.rules(Anyone(), alpn=ALPN, server_uri=name if is_uri else None)
+
+    def decide(certificate: bytes | None, alpn: str | None) -> Admitted | Refused:
+        return admit(certificate, alpn, now=datetime.now(UTC), rules=rules())
+
+    if is_uri:
+        credentials = await keeper.client_credentials_for_any_host()
+    else:
+        credentials = await keeper.client_credentials()
+    reader, writer = await _open_connection(address, timeout_s)
+    try:
+        stream = await Stream.connect(
+            reader,
+            writer,
+            credentials.context,
+            server_hostname=None if is_uri else name,
+            admit=decide,
+            timeout_s=timeout_s,
+        )
+    except HandshakeError as error:
+        raise explained(error, address=address, identity=keeper.identity, name=name) from error
+    if stream.peer_certificate is None:
+        raise RuntimeError("a server without a certificate was admitted")
+    session = Session.connect(
+        stream,
+        own_certificate=credentials.certificate,
+        peer=Peer.of(stream.peer_certificate),
+        limits=limits,
+    )
+    try:
+        async with session, standing_watched(keeper, lambda: [session], rules):
+            log.info(
+                "connected",
+                peer=str(session.peer),
+                address=str(address),
+                version=stream.version,
+                cipher=stream.cipher,
+            )
+            yield session
+    finally:
+        log.info(
+            "session ended",
+            peer=str(session.peer),
+            address=str(address),
+            reason=session.end_reason,
+            **session_figures(stream, session),
+        )
+
+
+async def _open_connection(
+    address: Address, timeout_s: float
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.open_connection(address.host, address.port)
+    except TimeoutError as error:
+        raise ServerUnreachableError(
+            f"the server at {address} did not answer within {timeout_s:g} s"
+        ) from error
+    except OSError as error:
+        raise ServerUnreachableError(
+            f"the server at {address} cannot be reached: {error.strerror or error}; "
+            "is 'asynctls server' running there?"
+        ) from error

@@ -1,0 +1,89 @@
+"""Why a client and a server did not come together, said so that a person knows what to do.
+
+An alert of the server's is not authenticated (RFC 5246, section 7.2): it is shown beside our own
+clock, and nothing is done because of it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from asynctls.errors import Alert, HandshakeError, PeerRefusedError, RefusedByPeerError
+
+if TYPE_CHECKING:
+    from asynctls.config import Address
+    from asynctls.enrolment.identity import Identity
+
+__all__ = ["explained"]
+
+_TOKEN = "get a new token ('asynctls ttp token {name}') and join again with it"  # noqa: S105
+_WORDS = {
+    Alert.CERTIFICATE_REVOKED: f"because it has been revoked: if that is an error, {_TOKEN}",
+    Alert.ACCESS_DENIED: (
+        "because {name} is not on its allow list: whoever runs it can let it in by --allow {name}"
+    ),
+    Alert.UNKNOWN_CA: (
+        "because another CA issued it than those that it trusts: both must join the same TTP"
+    ),
+    Alert.BAD_CERTIFICATE: "because it is not valid yet, or malformed: compare both clocks",
+    Alert.UNSUPPORTED_CERTIFICATE: (
+        "because it is not for clients: the token must be for the role client or peer"
+    ),
+    Alert.INTERNAL_ERROR: (
+        "because it holds no current CRL: it must reach its TTP; try again after that"
+    ),
+    Alert.HANDSHAKE_FAILURE: "because no certificate or no cipher suite of ours suits it",
+    Alert.PROTOCOL_VERSION: "because it does not speak TLS 1.2: it is no asynctls server",
+    Alert.NO_APPLICATION_PROTOCOL: "because it does not speak asynctls/1: is it a tunnel?",
+}
+
+
+def explained(
+    error: HandshakeError, *, address: Address, identity: Identity, name: str
+) -> HandshakeError:
+    """The same error, with who, why and what to do in its message.
+
+    Args:
+        error: how the handshake ended.
+        address: the server's.
+        identity: ours.
+        name: whom we expected there.
+    """
+    match error:
+        case RefusedByPeerError(alert=Alert() as alert):
+            return RefusedByPeerError(
+                _refused_by(alert, address, identity),
+                alert=alert,
+                certificate=error.certificate,
+            )
+        case PeerRefusedError():
+            return PeerRefusedError(
+                error.alert,
+                f"we refused the server at {address}, expected to be {name}: {error.reason}",
+                certificate=error.certificate,
+                told=error.told,
+            )
+    return HandshakeError(f"no TLS connection with the server at {address}: {error}")
+
+
+def _refused_by(alert: Alert, address: Address, identity: Identity) -> str:
+    told = f"(alert {alert.value}, {alert.words})"
+    if alert is Alert.CERTIFICATE_EXPIRED:
+        why = _expired(identity)
+    elif alert in _WORDS:
+        why = _WORDS[alert].format(name=identity.name)
+    else:
+        return f"the server at {address} ended the handshake {told}"
+    return f"the server at {address} refused our certificate {told} {why}"
+
+
+def _expired(identity: Identity) -> str:
+    date = f"{identity.not_after:%Y-%m-%d %H:%M:%S} UTC"
+    now = datetime.now(UTC)
+    if identity.expired(now):
+        return f"because it expired on {date}: {_TOKEN.format(name=identity.name)}"
+    return (
+        f"as expired, while by this clock ({now:%Y-%m-%d %H:%M:%S} UTC) it is valid until {date}: "
+        "compare both clocks"
+    )

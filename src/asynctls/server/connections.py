@@ -1,0 +1,148 @@
+"""One connection to a server, from TCP to the end of its session: TLS, session, app.
+
+Everything that ends a connection is told once in the log: ``refused`` where no session came about,
+``session ended`` where one did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from asynctls.admission import Admitted, Peer, Refused, admit
+from asynctls.errors import HandshakeError, PeerRefusedError, SessionError
+from asynctls.runtime.figures import session_figures
+from asynctls.runtime.refusals import log_refusal
+from asynctls.session import ALPN, Limits, Session
+from asynctls.tls import Gate, Stream, address_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from asynctls.admission import Anyone, Rules
+    from asynctls.enrolment.keeper import Keeper
+    from asynctls.pki.names import Pattern
+    from asynctls.server.apps import App
+
+__all__ = ["SessionServer"]
+
+log = structlog.get_logger()
+
+
+class SessionServer:
+    """Serves an app to every peer that is admitted."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        keeper: Keeper,
+        allow: tuple[Pattern, ...] | Anyone,
+        handshakes: int,
+        handshake_timeout_s: float,
+        limits: Limits,
+    ) -> None:
+        """Serves nothing yet: ``serve`` is the callback for each connection.
+
+        Args:
+            app: what to do with a session.
+            keeper: our identity and the CRLs.
+            allow: who may come in.
+            handshakes: how many TLS handshakes may be under way at once; others wait.
+            handshake_timeout_s: how long one may take.
+            limits: the session's.
+        """
+        self._app = app
+        self._keeper = keeper
+        self._allow = allow
+        self._gate = Gate(handshakes)
+        self._handshake_timeout_s = handshake_timeout_s
+        self._limits = limits
+        self._live: set[Session] = set()
+
+    @property
+    def live(self) -> Iterable[Session]:
+        """The sessions that are open now."""
+        return self._live
+
+    def rules(self) -> Rules:
+        """What peers are held against at this moment."""
+        return self._keeper.rules(self._allow, alpn=ALPN)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serves one connection to its end."""
+        credentials = await self._keeper.server_credentials()
+        try:
+            stream = await Stream.accept(
+                reader,
+                writer,
+                credentials.context,
+                admit=self._admit,
+                gate=self._gate,
+                timeout_s=self._handshake_timeout_s,
+            )
+        except HandshakeError as error:
+            if isinstance(error, PeerRefusedError) and not error.told:
+                self._keeper.retire_contexts()
+            log_refusal(address_of(writer), error)
+            return
+        if stream.peer_certificate is None:
+            raise RuntimeError("a peer without a certificate was admitted")
+        session = Session.accept(
+            stream,
+            own_certificate=credentials.certificate,
+            peer=Peer.of(stream.peer_certificate),
+            limits=self._limits,
+        )
+        await self._run(session, stream)
+
+    async def go_away(self) -> None:
+        """Tells every live peer that the server drains."""
+        for session in tuple(self._live):
+            await session.goaway()
+
+    async def _run(self, session: Session, stream: Stream) -> None:
+        peer = str(session.peer)
+        failure = None
+        try:
+            async with session:
+                self._live.add(session)
+                log.info(
+                    "session started",
+                    peer=peer,
+                    address=stream.peer_address,
+                    version=stream.version,
+                    cipher=stream.cipher,
+                    resumed=stream.resumed,
+                )
+                await self._app(session)
+        except HandshakeError as error:
+            log_refusal(stream.peer_address, error)
+            return
+        except SessionError:
+            # Its reason is the session's own, below.
+            pass
+        except asyncio.CancelledError:
+            failure = "cut off: the server stops"
+            raise
+        except Exception as error:
+            failure = f"the app failed: {type(error).__name__}"
+            raise
+        finally:
+            self._live.discard(session)
+            log.info(
+                "session ended",
+                peer=peer,
+                address=stream.peer_address,
+                reason=failure or session.end_reason,
+                **session_figures(stream, session),
+            )
+
+    def _admit(self, certificate: bytes | None, alpn: str | None) -> Admitted | Refused:
+        verdict = admit(certificate, alpn, now=datetime.now(UTC), rules=self.rules())
+        if isinstance(verdict, Admitted):
+            self._keeper.note_admitted(verdict.peer)
+        return verdict

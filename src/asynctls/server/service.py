@@ -1,0 +1,162 @@
+"""The server role: one identity, one listening socket, an app for each session."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asynctls.admission import allow_list
+from asynctls.config import Address, ServerConfig
+from asynctls.enrolment.identity import Identity
+from asynctls.enrolment.joining import ensure_identity
+from asynctls.enrolment.keeper import Keeper
+from asynctls.enrolment.standing import standing_watched
+from asynctls.errors import CertificateError, ConfigError, Fault, IdentityError
+from asynctls.pki.keys import KeyType
+from asynctls.runtime import (
+    Connections,
+    Listener,
+    Signals,
+    hold_state_folder,
+    listen,
+    serve_until_stopped,
+)
+from asynctls.server.apps import App, message_app
+from asynctls.server.connections import SessionServer
+from asynctls.session import ALPN, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from asynctls.admission import Anyone
+    from asynctls.pki.names import Pattern
+
+__all__ = ["run", "serve"]
+
+
+async def run(config: ServerConfig) -> None:
+    """The daemon ``asynctls server``: joins if need be, serves until it is told to stop.
+
+    Raises:
+        ConfigError: nobody is allowed in, or the address cannot be listened on.
+        EnrolmentError: there is no identity, and none could be had.
+        StateError: the state folder cannot be used, or another daemon holds it.
+    """
+    allow = _allowed(config.allow)
+    keeper: Keeper | None = None
+
+    async def reload() -> None:
+        if keeper is not None:
+            await keeper.reload()
+
+    async with hold_state_folder(config.state), Signals(on_reload=reload) as signals:
+        identity = await signals.unless_stopping(
+            ensure_identity(
+                config.state,
+                join_string=config.join,
+                join_file=config.join_file,
+                key_type=KeyType(config.key_type),
+                give_up_after=None,
+            )
+        )
+        if identity is None:
+            return
+        _check_valid(identity)
+        async with Keeper(identity, crl_interval=config.crl_interval, alpn=[ALPN]) as keeper:
+            server = SessionServer(
+                message_app(config.message),
+                keeper=keeper,
+                allow=allow,
+                handshakes=config.handshakes,
+                handshake_timeout_s=config.handshake_timeout.total_seconds(),
+                limits=Limits(
+                    max_message_bytes=config.max_message,
+                    receipt_timeout_s=config.receipt_timeout.total_seconds(),
+                ),
+            )
+            async with _serving(server, keeper, config.listen) as serving:
+                await serve_until_stopped(
+                    signals, serving.listener, serving.connections, drain=config.drain
+                )
+
+
+async def serve(
+    app: App, address: str, *, identity: str | Path | Identity, allow: Sequence[str]
+) -> None:
+    """Serves ``app`` to each peer that is allowed, until it is cancelled.
+
+    Args:
+        app: a coroutine function that takes a `Session`; when it returns, the session is closed.
+        address: where to listen, ``HOST:PORT``.
+        identity: the state folder of an identity, or the identity.
+        allow: names of peers, as patterns (DNS or URI); ``["any"]`` lets in whomever the TTP
+            issued a certificate.
+
+    Raises:
+        ConfigError: nobody is allowed in, or the address cannot be listened on.
+        IdentityError: there is no identity, or it has expired.
+    """
+    allowed = _allowed(allow)
+    where = Address.parse(address)
+    if not isinstance(identity, Identity):
+        identity = await asyncio.to_thread(Identity.load, Path(identity))
+    _check_valid(identity)
+    defaults = ServerConfig()
+    async with Keeper(identity, crl_interval=defaults.crl_interval, alpn=[ALPN]) as keeper:
+        server = SessionServer(
+            app,
+            keeper=keeper,
+            allow=allowed,
+            handshakes=defaults.handshakes,
+            handshake_timeout_s=defaults.handshake_timeout.total_seconds(),
+            limits=Limits(),
+        )
+        async with _serving(server, keeper, where):
+            await asyncio.get_running_loop().create_future()
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    listener: Listener
+    connections: Connections
+
+
+@asynccontextmanager
+async def _serving(
+    server: SessionServer, keeper: Keeper, address: Address
+) -> AsyncIterator[_Serving]:
+    async with (
+        Connections(server.serve) as connections,
+        standing_watched(keeper, lambda: server.live, server.rules),
+        listen(address, connections.accept, role="server") as listener,
+    ):
+        yield _Serving(listener, connections)
+
+
+def _allowed(texts: Sequence[str]) -> tuple[Pattern, ...] | Anyone:
+    if not texts:
+        raise ConfigError(
+            Fault(
+                "server.allow",
+                "not set",
+                "nobody could connect: say who may, as in --allow client, or --allow any for "
+                "everybody whom the TTP issued a certificate",
+            )
+        )
+    try:
+        return allow_list(texts)
+    except CertificateError as error:
+        raise ConfigError(Fault("server.allow", ", ".join(texts), str(error))) from error
+
+
+def _check_valid(identity: Identity) -> None:
+    if identity.expired(datetime.now(UTC)):
+        raise IdentityError(
+            f"the certificate of {identity.name} in {identity.folder} expired on "
+            f"{identity.not_after:%Y-%m-%d %H:%M:%S} UTC: join again with a new token "
+            f"('asynctls ttp token {identity.name}')"
+        )
