@@ -1,0 +1,87 @@
+"""The command line: arguments to config, results to words and exit codes; no logic of its own.
+
+Exit codes: 0 done; 1 it could not be done, one line says why; 2 the command line or the config is
+wrong. What was asked for goes to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from asynctls._version import __version__
+from asynctls.cli.lazy import LazyGroup
+from asynctls.errors import AsynctlsError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["commands", "main"]
+
+_FAILED = 1
+_USAGE = 2
+_INTERRUPTED = 130
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rooms={
+        "demo": "All three roles on this machine, with a transcript.",
+        "ttp": "The trusted third party: the CA daemon, and its administration.",
+        "server": "A server that sends a message to each client.",
+        "client": "A client that receives, verifies and prints.",
+        "identity": "Who am I, until when, in which files; and joining.",
+        "config": "Check a config file.",
+    },
+)
+@click.version_option(__version__, prog_name="asynctls", message="%(prog)s %(version)s")
+def commands() -> None:
+    """A private CA, mutual TLS 1.2 and authenticated messages.
+
+    Every option can also stand in the TOML file that --config names, or in the environment
+    (ASYNCTLS_LISTEN for --listen): the command line wins over the environment, that over the file.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits; every error becomes its exit code here, nowhere else."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _FAILED
+    except OSError as error:
+        code = _say(_FAILED, _in_words(error))
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        result = commands.main(arguments, prog_name="asynctls", standalone_mode=False)
+    except ConfigError as error:
+        return _say(_USAGE, *map(str, error.faults))
+    except AsynctlsError as error:
+        return _say(_FAILED, " ".join(str(error).split()))
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _say(code: int, *lines: str) -> int:
+    for line in lines:
+        click.echo(f"asynctls: {line}", err=True)
+    return code
+
+
+def _in_words(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason

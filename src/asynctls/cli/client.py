@@ -1,0 +1,26 @@
+"""``asynctls client``: connects, receives, verifies, prints, exits."""
+
+from __future__ import annotations
+
+import click
+
+from asynctls.cli.options import config_of, role_options
+from asynctls.config import ClientConfig
+
+__all__ = ["command"]
+
+
+@click.command
+@role_options(ClientConfig)
+def command(**_given: object) -> None:
+    """Connects to a server, and prints each message that it receives and verifies.
+
+    The first start needs a join string (--join-file, or the variable ASYNCTLS_JOIN), which
+    'asynctls ttp token client' prints; later ones find the identity in the state folder.
+
+    Each message goes to standard output, everything else to standard error.
+    """
+    from asynctls.client.service import run as receive
+    from asynctls.runtime import run
+
+    run(receive(config_of(ClientConfig)))

@@ -1,0 +1,109 @@
+"""``asynctls identity``: who am I, until when, in which files; and joining, for other programs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from asynctls.cli.options import COMMON, config_of, role_options
+from asynctls.cli.output import time_text, write_facts
+from asynctls.config import IdentityConfig, state_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from asynctls.enrolment import Identity
+
+__all__ = ["command"]
+
+_GIVE_UP_AFTER = timedelta(seconds=30)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@role_options(IdentityConfig, only=COMMON)
+@click.pass_context
+def command(context: click.Context, /, *, as_json: bool, **_given: object) -> None:
+    """Prints the identity in the state folder: the client's, or the server's if there is none.
+
+    Its files are for other programs too: key.pem; cert.pem, the certificate and its issuer's;
+    ca.pem, which CAs are trusted; crl.pem, what was revoked.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from asynctls.enrolment import Identity
+
+    identity = Identity.load(_folder(config_of(IdentityConfig)))
+    if as_json:
+        click.echo(json.dumps(_facts(identity), ensure_ascii=False))
+    else:
+        write_facts(
+            {name.replace("_", " "): _words(fact) for name, fact in _facts(identity).items()}
+        )
+
+
+@command.command
+@role_options(IdentityConfig)
+def join(**_given: object) -> None:
+    """Joins a TTP by a join string, and prints where the identity is.
+
+    'asynctls ttp token' prints join strings. Give it by --join-file, or by the variable
+    ASYNCTLS_JOIN. A valid identity that is there already is kept.
+    """
+    from asynctls.enrolment import ensure_identity
+    from asynctls.pki.keys import KeyType
+    from asynctls.runtime import run
+
+    config = config_of(IdentityConfig)
+    identity = run(
+        ensure_identity(
+            _folder(config),
+            join_string=config.join,
+            join_file=config.join_file,
+            key_type=KeyType(config.key_type),
+            give_up_after=_GIVE_UP_AFTER,
+        )
+    )
+    click.echo(f"{identity} in {identity.folder}")
+
+
+def _folder(config: IdentityConfig) -> Path:
+    """The one that is named, else the first role's that holds an identity, else the client's."""
+    if config.state is not None:
+        return config.state
+    from asynctls.enrolment import Identity
+
+    folders = [state_folder(role) for role in ("client", "server")]
+    return next((folder for folder in folders if Identity.find(folder) is not None), folders[0])
+
+
+def _facts(identity: Identity) -> dict[str, str | list[str]]:
+    now = datetime.now(UTC)
+    status = "valid"
+    if identity.expired(now):
+        status = "expired"
+    elif now < identity.not_before:
+        status = "not yet valid"
+    return {
+        "name": identity.name,
+        "sans": list(identity.sans),
+        "serial": identity.serial,
+        "status": status,
+        "not_before": time_text(identity.not_before),
+        "not_after": time_text(identity.not_after),
+        "key_type": identity.key_type.value,
+        "fingerprint": identity.fingerprint,
+        "ttp": str(identity.ttp),
+        "state": str(identity.folder),
+        "key": str(identity.key_file),
+        "certificate": str(identity.certificate_file),
+        "ca": str(identity.trust_file),
+        "crl": str(identity.crl_file),
+    }
+
+
+def _words(fact: str | list[str]) -> str:
+    return fact if isinstance(fact, str) else ", ".join(fact)

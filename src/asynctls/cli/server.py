@@ -1,0 +1,27 @@
+"""``asynctls server``: the daemon that sends its message to each client that is let in."""
+
+from __future__ import annotations
+
+import click
+
+from asynctls.cli.options import config_of, role_options
+from asynctls.config import ServerConfig
+
+__all__ = ["command"]
+
+
+@click.command
+@role_options(ServerConfig)
+def command(**_given: object) -> None:
+    """Sends its message to each client, and waits for its receipt.
+
+    The first start needs a join string (--join-file, or the variable ASYNCTLS_JOIN), which
+    'asynctls ttp token server' prints; later ones find the identity in the state folder. Only
+    clients whose name --allow names are let in.
+
+    SIGTERM and SIGINT: let what is under way end, and stop; twice: stop at once. SIGHUP: reload.
+    """
+    from asynctls.runtime import run
+    from asynctls.server.service import run as serve
+
+    run(serve(config_of(ServerConfig)))

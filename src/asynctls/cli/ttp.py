@@ -1,0 +1,235 @@
+"""``asynctls ttp``: the CA daemon, and the verbs that administer it, beside it or without it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from asynctls.cli.options import COMMON, DURATION, config_of, role_options
+from asynctls.cli.output import time_text, write_json, write_table
+from asynctls.config import TTPConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import timedelta
+
+    from asynctls.pki.profiles import Profile
+    from asynctls.ttp.authority import Authority
+    from asynctls.ttp.chain import Head
+    from asynctls.ttp.records import CertificateStatus, ListedCertificate
+
+__all__ = ["command"]
+
+T = TypeVar("T")
+
+_ROLES = ("server", "client", "peer")
+
+
+@click.group(invoke_without_command=True)
+@role_options(TTPConfig)
+@click.pass_context
+def command(context: click.Context, /, **_given: object) -> None:
+    """Without a verb: the CA daemon. Its first start makes the root and the issuing CA.
+
+    SIGTERM and SIGINT: let what is under way end, and stop; twice: stop at once. SIGHUP: reload.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from asynctls.runtime import run
+    from asynctls.ttp.service import run as serve
+
+    run(serve(config_of(TTPConfig)))
+
+
+@command.command
+@click.argument("holder", metavar="NAME")
+@click.option(
+    "--san", "sans", multiple=True, metavar="SAN", help="A further name; may be given again."
+)
+@click.option(
+    "--role",
+    type=click.Choice(_ROLES),
+    help="What the holder may be; must be given unless NAME is server or client.",
+)
+@click.option(
+    "--ttl", type=DURATION, default="10m", show_default=True, help="For how long it can be used."
+)
+@click.option(
+    "--lifetime",
+    type=DURATION,
+    default="24h",
+    show_default=True,
+    help="Of the certificates that it leads to.",
+)
+@role_options(TTPConfig, only=(*COMMON, "listen", "name"))
+def token(
+    *,
+    holder: str,
+    sans: tuple[str, ...],
+    role: str | None,
+    ttl: timedelta,
+    lifetime: timedelta,
+    **_given: object,
+) -> None:
+    """Makes a one-time token and prints its join string alone: a secret.
+
+    NAME and each --san are what the certificate will be for: DNS names, URIs or IP addresses.
+    --listen and --name say where the TTP will be when it was never started yet.
+    """
+    granted = role or (holder if holder in ("server", "client") else None)
+    if granted is None:
+        raise click.UsageError(f"--role must be given for {holder!r}: {', '.join(_ROLES)}")
+    from asynctls.pki.profiles import Profile
+    from asynctls.runtime import run
+
+    profile = Profile(granted)
+    click.echo(
+        run(
+            _join_string(
+                config_of(TTPConfig), holder, sans=sans, profile=profile, ttl=ttl, lifetime=lifetime
+            )
+        )
+    )
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--status", type=click.Choice(["valid", "expired", "revoked"]), help="Only these.")
+@role_options(TTPConfig, only=COMMON)
+def list_certificates(*, as_json: bool, status: CertificateStatus | None, **_given: object) -> None:
+    """Lists the certificates that were issued, oldest first."""
+    certificates = _beside(lambda authority: authority.list_certificates(status))
+    if as_json:
+        write_json(_row(certificate) for certificate in certificates)
+        return
+    write_table(
+        ["SERIAL", "NAME", "SANS", "NOT BEFORE", "NOT AFTER", "STATUS"],
+        [
+            [",".join(cell) if isinstance(cell, list) else cell for cell in _row(each).values()]
+            for each in certificates
+        ],
+    )
+
+
+@command.command
+@click.argument("which", metavar="SERIAL-or-NAME")
+@click.option(
+    "--reason",
+    default="unspecified",
+    show_default=True,
+    help="As RFC 5280 names it: keyCompromise, superseded, cessationOfOperation …",
+)
+@role_options(TTPConfig, only=COMMON)
+def revoke(*, which: str, reason: str, **_given: object) -> None:
+    """Revokes one certificate, or all of a name; prints each serial.
+
+    A name means every valid certificate with exactly that name, and its unused tokens.
+    """
+    for serial in _beside(lambda authority: authority.revoke(which, reason=reason)):
+        click.echo(serial)
+
+
+@command.command
+@click.option("--head", metavar="SEQ:MAC", help="A link that must still be in the ledger.")
+@role_options(TTPConfig, only=COMMON)
+def verify(*, head: str | None, **_given: object) -> None:
+    """Checks the ledger's HMAC chain and prints its head; exit 1 if it was altered.
+
+    That rows were cut off its end shows only against a --head that was kept elsewhere.
+    """
+    wanted = _head(head)
+    found = _beside(lambda authority: authority.verify(head=wanted))
+    click.echo(str(found))
+    click.echo(f"The chain of {found.sequence} rows is unbroken.", err=True)
+
+
+@command.command
+@click.option("--fingerprint", "what", flag_value="fingerprint", help="Its SHA-256 instead.")
+@click.option("--crl", "what", flag_value="crl", help="Sign and print the root's CRL instead, PEM.")
+@role_options(TTPConfig, only=COMMON)
+def root(*, what: str | None, **_given: object) -> None:
+    """Prints the root certificate, PEM."""
+    click.echo(_beside(_ROOT[what]), nl=what == "fingerprint")
+
+
+def _beside(ask: Callable[[Authority], Awaitable[T]]) -> T:
+    """What an authority answers that makes nothing: a daemon may run beside it."""
+    from asynctls.runtime import run
+    from asynctls.ttp.authority import Authority
+
+    config = config_of(TTPConfig)
+
+    async def answer() -> T:
+        async with await Authority.beside(config) as authority:
+            return await ask(authority)
+
+    return run(answer())
+
+
+async def _join_string(
+    config: TTPConfig,
+    holder: str,
+    *,
+    sans: tuple[str, ...],
+    profile: Profile,
+    ttl: timedelta,
+    lifetime: timedelta,
+) -> str:
+    """A new token's; before the TTP's first start this makes its CA, whose fingerprint is in it."""
+    from asynctls.enrolment import JoinString
+    from asynctls.ttp import ca
+    from asynctls.ttp.authority import Authority
+    from asynctls.ttp.public_address import token_address
+
+    address = await asyncio.to_thread(token_address, config)
+    enter = Authority.beside if await asyncio.to_thread(ca.exists, config.state) else Authority.open
+    async with await enter(config) as authority:
+        token_id, secret = await authority.create_token(
+            holder, sans=sans, profile=profile, ttl=ttl, lifetime=lifetime
+        )
+        return JoinString(token_id, secret, address, holder, authority.root_sha256).format()
+
+
+async def _root_pem(authority: Authority) -> str:
+    from asynctls.pki.certificates import to_pem
+
+    return to_pem(authority.root)
+
+
+async def _root_fingerprint(authority: Authority) -> str:
+    return authority.root_sha256.hex()
+
+
+async def _root_crl(authority: Authority) -> str:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    crl = x509.load_der_x509_crl(await authority.sign_root_crl())
+    return crl.public_bytes(Encoding.PEM).decode()
+
+
+_ROOT = {None: _root_pem, "fingerprint": _root_fingerprint, "crl": _root_crl}
+
+
+def _head(text: str | None) -> Head | None:
+    if text is None:
+        return None
+    from asynctls.ttp.chain import Head
+
+    try:
+        return Head.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--head") from None
+
+
+def _row(certificate: ListedCertificate) -> dict[str, str | list[str]]:
+    return {
+        "serial": certificate.serial,
+        "name": certificate.name,
+        "sans": list(certificate.sans),
+        "not_before": time_text(certificate.not_before),
+        "not_after": time_text(certificate.not_after),
+        "status": certificate.status,
+    }

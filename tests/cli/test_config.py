@@ -1,0 +1,31 @@
+"""``asynctls config check``: nothing and 0, or every fault and 2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Run
+
+
+def test_a_good_file_is_passed_over_in_silence(asynctls: Run, tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text('[ttp]\nlisten = "127.0.0.1:8440"\n')
+    ended = asynctls("config", "check", "good.toml")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+
+
+def test_every_fault_is_printed_with_its_key(asynctls: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text('[ttp]\nlisten = 7\ndrain = "soon"\n[sever]\n')
+    ended = asynctls("config", "check", "bad.toml")
+    assert ended.code == 2
+    assert ended.err == ""
+    lines = sorted(ended.out.splitlines())
+    assert [line.split()[0] for line in lines] == ["sever", "ttp.drain", "ttp.listen"]
+
+
+def test_a_file_that_is_not_there_is_exit_2(asynctls: Run) -> None:
+    ended = asynctls("config", "check", "absent.toml")
+    assert ended.code == 2
+    assert "absent.toml" in ended.out
