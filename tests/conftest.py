@@ -1,14 +1,26 @@
-"""What every test can ask for: both event loops, and the other programs that some compare with."""
+"""What every test can ask for: both event loops, other programs, a TTP, identities, the log."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 import uvloop
+
+from asynctls.config import Address, TTPConfig
+from asynctls.enrolment import Identity, JoinString, join
+from asynctls.pki.keys import KeyType
+from asynctls.pki.profiles import Profile
+from asynctls.ttp.authority import Authority
+from asynctls.ttp.service import Service
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 Program = Callable[[str], Path]
@@ -42,3 +54,113 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _missing:
         names = ", ".join(sorted(_missing))
         terminalreporter.write_line(f"Programs not found, their comparisons skipped: {names}")
+
+
+@dataclass(frozen=True)
+class TTP:
+    authority: Authority
+    service: Service
+    address: Address
+
+    async def token(
+        self,
+        name: str,
+        *,
+        profile: Profile = Profile.PEER,
+        sans: tuple[str, ...] = (),
+        ttl: timedelta = timedelta(minutes=10),
+        lifetime: timedelta = timedelta(hours=24),
+    ) -> JoinString:
+        token_id, secret = await self.authority.create_token(
+            name, sans=sans, profile=profile, ttl=ttl, lifetime=lifetime
+        )
+        return JoinString(token_id, secret, self.address, name, self.authority.root_sha256)
+
+
+RunningTTP = Callable[..., AbstractAsyncContextManager[TTP]]
+
+
+@asynccontextmanager
+async def run_ttp(folder: Path, *, port: int = 0) -> AsyncIterator[TTP]:
+    config = TTPConfig(
+        state=folder,
+        listen=Address("127.0.0.1", port),
+        root_key_type="ecdsa-p256",
+        issuing_key_type="ecdsa-p256",
+    )
+    stopping = asyncio.Event()
+    async with await Authority.open(config) as authority:
+        service = Service(authority, config)
+        async with service.serving(stopping) as (listener, connections):
+            try:
+                yield TTP(authority, service, listener.address)
+            finally:
+                stopping.set()
+                await connections.drain(5)
+
+
+@pytest.fixture
+def running_ttp() -> RunningTTP:
+    """``async with running_ttp(folder, port=…) as ttp``: the same folder is the same TTP again."""
+    return run_ttp
+
+
+@pytest.fixture
+async def ttp(tmp_path: Path) -> AsyncIterator[TTP]:
+    async with run_ttp(tmp_path / "ttp") as running:
+        yield running
+
+
+Joined = Callable[..., Awaitable[Identity]]
+
+
+@pytest.fixture
+def joined(ttp: TTP, tmp_path: Path) -> Joined:
+    """``await joined("name", …)``: an identity of the running TTP, in a folder of that name."""
+
+    async def make(name: str, **grant: object) -> Identity:
+        return await join(
+            tmp_path / name,
+            await ttp.token(name, **grant),  # type: ignore[arg-type]
+            key_type=KeyType.ECDSA_P256,
+            give_up_after=timedelta(seconds=10),
+        )
+
+    return make
+
+
+class LogWatch:
+    """The events logged so far, and a way to wait for one."""
+
+    def __init__(self) -> None:
+        self.events: list[MutableMapping[str, Any]] = []
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+
+    def __call__(
+        self, _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        self.events.append(event)
+        self._loop.call_soon_threadsafe(self._changed.set)
+        raise structlog.DropEvent
+
+    def named(self, *names: str) -> list[MutableMapping[str, Any]]:
+        return [event for event in self.events if event["event"] in names]
+
+    async def until(self, name: str) -> MutableMapping[str, Any]:
+        """The latest event of that name; waits for the first one."""
+        while not self.named(name):
+            self._changed.clear()
+            await self._changed.wait()
+        return self.named(name)[-1]
+
+
+@pytest.fixture
+async def logged() -> AsyncIterator[LogWatch]:
+    watch = LogWatch()
+    # In place, as capture_logs does: loggers that are bound already hold on to the list.
+    processors = structlog.get_config()["processors"]
+    before = processors.copy()
+    processors[:] = [watch]
+    yield watch
+    processors[:] = before

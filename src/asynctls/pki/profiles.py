@@ -71,7 +71,8 @@ class Profile(StrEnum):
 
 _LEAF_USES: dict[Profile, tuple[x509.ObjectIdentifier, ...]] = {
     Profile.TTP: (ExtendedKeyUsageOID.SERVER_AUTH, CMC_RA),
-    Profile.SERVER: (ExtendedKeyUsageOID.SERVER_AUTH,),
+    # clientAuth as well: a server renews over mutual TLS (RFC 7030, section 3.3.2), as its client.
+    Profile.SERVER: (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
     Profile.CLIENT: (ExtendedKeyUsageOID.CLIENT_AUTH,),
     Profile.PEER: (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
 }
