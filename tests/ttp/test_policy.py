@@ -69,7 +69,7 @@ def test_every_reason_is_given_at_once() -> None:
 @pytest.mark.parametrize(
     ("profile", "allowed"),
     [
-        (Profile.SERVER, {ExtendedKeyUsageOID.SERVER_AUTH}),
+        (Profile.SERVER, {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}),
         (Profile.CLIENT, {ExtendedKeyUsageOID.CLIENT_AUTH}),
         (Profile.PEER, {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}),
     ],

@@ -118,20 +118,22 @@ async def open_session(
         peer=Peer.of(stream.peer_certificate),
         limits=limits,
     )
+    peer = str(session.peer)
+    log.info(
+        "connected",
+        peer=peer,
+        address=str(address),
+        version=stream.version,
+        cipher=stream.cipher,
+    )
     try:
         async with session, standing_watched(keeper, lambda: [session], rules):
-            log.info(
-                "connected",
-                peer=str(session.peer),
-                address=str(address),
-                version=stream.version,
-                cipher=stream.cipher,
-            )
+            log.info("session started", peer=peer, address=str(address))
             yield session
     finally:
         log.info(
             "session ended",
-            peer=str(session.peer),
+            peer=peer,
             address=str(address),
             reason=session.end_reason,
             **session_figures(stream, session),

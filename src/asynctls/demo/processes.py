@@ -48,12 +48,8 @@ async def output_of(arguments: Sequence[str]) -> str:
     Raises:
         DemoError: it failed; its own words are in the message.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command(*arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=_environment(),
+    process = await _start(
+        arguments, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
     try:
         out, err = await process.communicate()
@@ -77,13 +73,8 @@ async def role(
         secret: what it reads on standard input (a join string).
         tell: called with each event, in the order in which the role logged them.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command(*arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=_LINE_BYTES,
-        env=_environment(),
+    process = await _start(
+        arguments, stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     told = asyncio.create_task(_read(name, process.stdout, tell))
     try:
@@ -95,6 +86,27 @@ async def role(
         finally:
             # Its end is the end of its output: there is no waiting for more than what is there.
             await told
+
+
+async def _start(
+    arguments: Sequence[str], *, stdin: int, stderr: int
+) -> asyncio.subprocess.Process:
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command(*arguments),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            limit=_LINE_BYTES,
+            env=_environment(),
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # Cancelled half-way, it could leave a process that nobody knows of.
+        await _stop(await starting)
+        raise
 
 
 async def _hand_over(stdin: asyncio.StreamWriter | None, secret: str) -> None:

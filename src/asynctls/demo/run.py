@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from rich.console import Console
 
+from asynctls.demo.facts import measure_operations
 from asynctls.demo.processes import output_of, role
 from asynctls.demo.stage import Stage
-from asynctls.demo.summary import measure_operations, summary
+from asynctls.demo.summary import summary
 from asynctls.enrolment import Identity
 from asynctls.errors import DemoError
 from asynctls.state import make_private_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from asynctls.config import DemoConfig
@@ -26,6 +29,8 @@ __all__ = ["run"]
 
 _ANY_PORT = "127.0.0.1:0"
 _CLIENT_S = 60.0
+# Where nobody's screen is, nothing is folded.
+_WIDE = 1000
 
 
 async def run(config: DemoConfig) -> None:
@@ -37,12 +42,47 @@ async def run(config: DemoConfig) -> None:
         DemoError: a role failed; what it said is in the transcript.
         StateError: the state folder cannot be used.
     """
+    with _stopped_by_signals():
+        await _run(config)
+
+
+async def _run(config: DemoConfig) -> None:
     await asyncio.to_thread(make_private_folder, config.state)
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _WIDE
     async with Stage(console) as stage:
         await _play(config.state, stage)
     console.print()
     console.print(await asyncio.to_thread(_summary, config.state, stage))
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Turns SIGTERM and SIGHUP into a cancellation, so that no role is left running.
+
+    Ctrl-C needs nothing here: the loop's runner cancels on it.
+    """
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    told = []
+
+    def stop(number: signal.Signals) -> None:
+        told.append(number)
+        if main is not None:
+            main.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if told:
+            raise DemoError(f"stopped by {told[0].name}") from None
+        raise
+    finally:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
 
 
 async def _play(state: Path, stage: Stage) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from asynctls.demo.summary import Facts
+from asynctls.demo.facts import Facts
 from asynctls.demo.transcript import line_of
 from asynctls.errors import DemoError
 

@@ -27,7 +27,7 @@ def line_of(event: Event) -> Line | None:
     """The sentence for an event; None for what a demo need not tell."""
     if event.name == "said":
         return Line(event.role, str(event.fields["text"]), stands_out=True)
-    sentence = _SENTENCES.get(event.name)
+    sentence = _SENTENCES.get(f"{event.role}: {event.name}") or _SENTENCES.get(event.name)
     if sentence is not None:
         return Line(event.role, sentence(event.fields))
     if event.fields.get("level") in ("warning", "error", "critical"):
@@ -68,12 +68,14 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, object]], str]] = {
         "has its certificate, verified against the pinned root; "
         f"valid until {_date(f['not_after'])}"
     ),
-    "session started": lambda f: (
-        f"verified the certificate of {_short(f['peer'])}; shared a secret key with it; "
-        "both proved their HMAC keys"
-    ),
     "connected": lambda f: (
-        f"verified the certificate of {_short(f['peer'])}: mutual {f['version']}, {f['cipher']}"
+        f"verified {_short(f['peer'])}'s certificate: mutual {f['version']}, {f['cipher']}"
+    ),
+    "client: session started": lambda f: (
+        f"shared a fresh secret key inside the channel; {_short(f['peer'])} proved that it has it"
+    ),
+    "server: session started": lambda f: (
+        f"verified {_short(f['peer'])}'s certificate and the HMAC under the shared secret key"
     ),
     "message verified": lambda _: "received a message; its HMAC is right; a receipt goes back",
     "message sent": lambda f: f"message sent: {_short(f['peer'])}'s authenticated receipt is in",
