@@ -1,7 +1,7 @@
 """The HMAC layer's ground: tag, verify, derive; session frames and the ledger's chain stand on it.
 
-HMAC-SHA-256 (RFC 2104, FIPS 198-1) and HKDF-SHA-256 (RFC 5869) over the standard library, whose
-one-shot ``hmac.digest`` goes straight to OpenSSL.
+HMAC-SHA-256 (RFC 2104, FIPS 198-1) by the standard library, whose one-shot ``hmac.digest`` goes
+straight to OpenSSL, and HKDF-SHA-256 (RFC 5869), of which extracting is one such HMAC.
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ import hashlib
 import hmac
 import os
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
 __all__ = ["TAG_BYTES", "Secret", "expand", "extract", "sha256", "tag", "verify"]
 
 TAG_BYTES = 32
 """The length of a tag, of SHA-256's output, and of every key here."""
+
+_LONGEST_BYTES = 255 * TAG_BYTES
 
 _digest = hmac.digest
 _compare = hmac.compare_digest
@@ -80,10 +85,6 @@ def expand(prk: bytes, info: bytes, length: int) -> bytes:
     Raises:
         ValueError: ``length`` is not in 1 to 8160 (255 blocks of 32 bytes).
     """
-    if not 0 < length <= 255 * TAG_BYTES:
-        raise ValueError(f"HKDF-SHA-256 gives 1 to {255 * TAG_BYTES} bytes, not {length}")
-    block = okm = b""
-    for counter in range(1, -(-length // TAG_BYTES) + 1):
-        block = _digest(prk, block + info + bytes((counter,)), "sha256")
-        okm += block
-    return okm[:length]
+    if not 0 < length <= _LONGEST_BYTES:
+        raise ValueError(f"HKDF-SHA-256 gives 1 to {_LONGEST_BYTES} bytes, not {length}")
+    return HKDFExpand(SHA256(), length, info).derive(prk)
