@@ -48,8 +48,11 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The target without its query."""
-        return self.target.partition("?")[0]
+        """The target without its query; of its absolute form (RFC 9112, 3.2.2) the path alone."""
+        target = self.target.partition("?")[0]
+        if target.startswith(("http://", "https://")):
+            return "/" + target.partition("://")[2].partition("/")[2]
+        return target
 
     def header(self, name: str) -> str | None:
         """The value of a header field, several of one name joined by commas (RFC 9110, 5.3)."""

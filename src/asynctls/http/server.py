@@ -96,7 +96,8 @@ class _Exchanges:
             await self._refuse(error.status, str(error))
             return False
         except h11.RemoteProtocolError as error:
-            await self._refuse(error.error_status_hint, str(error))
+            # h11 quotes the line that it does not understand, as Python writes it: not for clients.
+            await self._refuse(error.error_status_hint, str(error).partition(": bytearray(")[0])
             return False
         if request is None:
             return False
