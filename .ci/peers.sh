@@ -2,11 +2,11 @@
 # Installs the programs that some tests and benchmarks compare with. Without them those are skipped.
 set -eu
 
-packages='curl gnutls-bin haproxy libstrongswan-standard-plugins openssl stunnel4 strongswan-pki tshark'
+packages='curl default-jre-headless gnutls-bin haproxy libstrongswan-standard-plugins openssl stunnel4 strongswan-pki'
 
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "This installs with apt-get, which was not found. Some tests compare with these programs:"
-    echo "openssl, curl, stunnel, gnutls-cli, pki (strongSwan), haproxy and tshark (Wireshark)."
+    echo "openssl, curl, stunnel, gnutls-cli, certtool, pki (strongSwan), haproxy and keytool."
     echo "Install those you want with your system's package manager; the tests find them in PATH."
     exit 1
 fi
