@@ -17,7 +17,7 @@ demo: setup ## run the three roles on this machine and show what they do (ARGS=â
 	@$(bin)/asynctls demo $(ARGS)
 
 test: setup ## run the tests (ARGS=â€¦: options of pytest)
-	@$(bin)/python -m pytest $(ARGS)
+	@$(bin)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: setup ## lint, format, types, layers, and that no file names a package registry
 	$(bin)/ruff check .

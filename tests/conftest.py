@@ -25,7 +25,7 @@ from asynctls.ttp.service import Service
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 Program = Callable[[str], Path]
 
-_missing: set[str] = set()
+_MISSING = "is not installed ('make peers' installs it)"
 
 
 def pytest_asyncio_loop_factories(
@@ -42,8 +42,7 @@ def program() -> Program:
     def find(name: str) -> Path:
         found = shutil.which(name)
         if found is None:
-            _missing.add(name)
-            pytest.skip(f"{name} is not installed ('make peers' installs it)")
+            pytest.skip(f"{name} {_MISSING}")
         return Path(found)
 
     return find
@@ -51,8 +50,14 @@ def program() -> Program:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says in one line which programs were missing, whatever number of tests wanted them."""
-    if _missing:
-        names = ", ".join(sorted(_missing))
+    reasons = {
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.getreports("skipped")
+        if isinstance(report, pytest.TestReport) and isinstance(report.longrepr, tuple)
+    }
+    missing = sorted(each.removesuffix(f" {_MISSING}") for each in reasons if _MISSING in each)
+    if missing:
+        names = ", ".join(missing)
         terminalreporter.write_line(f"Programs not found, their comparisons skipped: {names}")
 
 
@@ -160,6 +165,7 @@ async def logged() -> AsyncIterator[LogWatch]:
     watch = LogWatch()
     # In place, as capture_logs does: loggers that are bound already hold on to the list.
     processors = structlog.get_config()["processors"]
+    structlog.configure(processors=processors)
     before = processors.copy()
     processors[:] = [watch]
     yield watch

@@ -299,3 +299,11 @@ def test_whatever_is_shown_there_is_a_verdict(changes: list[tuple[int, int]]) ->
         verdict = admit(bytes(mangled), ALPN, now=NOW, rules=rules())
     assert isinstance(verdict, Admitted | Refused)
     assert verdict.reason.isprintable()
+
+
+def test_what_strangers_show_is_not_remembered() -> None:
+    certificate = ca().leaf("stranger")
+    claimed = Peer.claimed(certificate)
+    assert claimed == Peer.claimed(certificate) == Peer.of(certificate)
+    assert claimed is not Peer.claimed(certificate)
+    assert Peer.of(certificate) is Peer.of(certificate)

@@ -71,7 +71,16 @@ class Peer:
 
     @classmethod
     def of(cls, certificate: bytes) -> Peer:
-        """Read a certificate (DER); nothing is verified.
+        """Read a certificate (DER) whose chain was verified; the latest are remembered.
+
+        Raises:
+            CertificateError: it is malformed.
+        """
+        return _remembered(certificate)
+
+    @classmethod
+    def claimed(cls, certificate: bytes) -> Peer:
+        """As `of`, for a certificate that nobody has verified: a stranger's must not stay here.
 
         Raises:
             CertificateError: it is malformed.
@@ -248,8 +257,6 @@ def _judge_names(peer: Peer, rules: Rules) -> _Refusal | None:
     )
 
 
-# The same peers come again and again, and reading a certificate costs over ten times the rest.
-@lru_cache(maxsize=1024)
 def _read(der: bytes) -> Peer:
     try:
         certificate = certificate_from_der(der)
@@ -270,6 +277,10 @@ def _read(der: bytes) -> Peer:
     except (ValueError, TypeError, x509.DuplicateExtension) as error:
         # `cryptography` parses lazily, so any access can be the one that finds the flaw.
         raise CertificateError(f"the certificate is malformed: {error}") from error
+
+
+# The same peers come again and again, and reading a certificate costs over ten times the rest.
+_remembered = lru_cache(maxsize=1024)(_read)
 
 
 def _authority_key_id(certificate: x509.Certificate) -> bytes | None:

@@ -1,28 +1,36 @@
 """State folders: private, written atomically, and held by one daemon at a time.
 
 What lies in them are keys and what a crash must not lose, hence 0700 and 0600, and fsync of the
-file and of its folder before a write counts. Everything here blocks: coroutines call it by
-``asyncio.to_thread``.
+file and of its folder before a write counts. The functions block: coroutines call them by
+``asyncio.to_thread``, and have ``hold_state_folder`` for the lock.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
 import secrets
 import stat
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from asynctls.errors import StateError, StateLockedError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
-__all__ = ["FolderLock", "make_private_folder", "read_private", "write_atomically"]
+__all__ = [
+    "FolderLock",
+    "hold_state_folder",
+    "make_private_folder",
+    "read_private",
+    "write_atomically",
+]
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LOCK_NAME = "lock"
@@ -166,6 +174,26 @@ class FolderLock:
             with suppress(OSError):
                 os.ftruncate(descriptor, 0)
             os.close(descriptor)
+
+
+@asynccontextmanager
+async def hold_state_folder(folder: Path) -> AsyncIterator[None]:
+    """Makes the state folder where it is missing, and keeps every other daemon off it.
+
+    Raises:
+        StateError: when the folder cannot be used.
+        StateLockedError: when another process holds it.
+    """
+    await asyncio.to_thread(make_private_folder, folder)
+    lock = FolderLock(folder)
+    taking = asyncio.create_task(asyncio.to_thread(lock.__enter__))
+    try:
+        # Cancelled half-way, the thread would go on and hold a lock that nobody knows of.
+        await asyncio.shield(taking)
+        yield
+    finally:
+        await asyncio.wait({taking})
+        await asyncio.to_thread(lock.__exit__, None, None, None)
 
 
 def _refuse(error: OSError, what: str) -> NoReturn:

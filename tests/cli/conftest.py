@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
@@ -62,10 +61,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def asynctls(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def asynctls(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Run:
     def run(*words: str, given: str = "", environ: Mapping[str, str] | None = None) -> Ended:
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+        (tmp_path / "stdin").write_text(given)
+        with monkeypatch.context() as patch, (tmp_path / "stdin").open() as stdin:
+            patch.setattr(sys, "stdin", stdin)
             for name, value in (environ or {}).items():
                 patch.setenv(name, value)
             capsys.readouterr()

@@ -29,3 +29,24 @@ def test_a_file_that_is_not_there_is_exit_2(asynctls: Run) -> None:
     ended = asynctls("config", "check", "absent.toml")
     assert ended.code == 2
     assert "absent.toml" in ended.out
+
+
+def test_names_patterns_and_join_strings_are_judged_as_well(asynctls: Run, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text(
+        '[ttp]\nname = ["ttp.example", "a b", "spiffe://ttp.example"]\n'
+        '[server]\nallow = ["client", "*", "*.example"]\n[client]\njoin = "s3cr3t"\n'
+    )
+    bad.chmod(0o600)
+    ended = asynctls("config", "check", "bad.toml")
+    assert ended.code == 2
+    keys = [line.split()[0] for line in ended.out.splitlines()]
+    assert sorted(keys) == ["client.join", "server.allow", "server.allow", "ttp.name", "ttp.name"]
+    assert ended.out.count("(bad.toml)") == 5
+    assert "s3cr3t" not in ended.out
+
+
+def test_what_the_command_line_may_still_say_is_no_fault(asynctls: Run, tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text('[ttp]\nlisten = "0.0.0.0:8440"\n[server]\nallow = []\n')
+    ended = asynctls("config", "check", "good.toml")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.enrolment import JoinString
+from asynctls.state import FolderLock, make_private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,6 +120,22 @@ def test_a_valid_identity_is_kept_whatever_the_join_string(
     assert again.code == 0
     assert "join string ignored" in again.err
     assert asynctls("identity", "--json", "--state", "client").out == before
+
+
+def test_nobody_joins_beside_a_daemon_and_a_valid_identity_is_told_all_the_same(
+    asynctls: Run, ttp: Daemon, tmp_path: Path
+) -> None:
+    words = ("identity", "join", "--key-type", "ecdsa-p256", "--state", "role", "--join-file", "-")
+    token = asynctls("ttp", "token", "client", "--state", "ttp").out
+    make_private_folder(tmp_path / "role")
+    with FolderLock(tmp_path / "role"):
+        held_off = asynctls(*words, given=token)
+        assert (held_off.code, held_off.out) == (1, "")
+        assert f"another process ({os.getpid()}) holds the state folder" in held_off.err
+    joined = asynctls(*words, given=token)
+    assert joined.code == 0
+    with FolderLock(tmp_path / "role"):
+        assert asynctls(*words, given=token).out == joined.out
 
 
 def test_identity_takes_the_clients_else_the_servers_and_says_which(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -165,3 +167,39 @@ def test_no_later_option_is_offered(asynctls: Run) -> None:
         help_text = asynctls(verb, "--help").out
         for option in options:
             assert f" {option} " not in help_text, (verb, option)
+
+
+def test_what_is_no_join_string_is_a_wrong_command_line(asynctls: Run) -> None:
+    ended = asynctls("identity", "join", "--state", "role", "--join", "est://s3cr3t")
+    assert (ended.code, ended.out) == (2, "")
+    assert "s3cr3t" not in ended.err
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_standard_streams_stop_nothing(closed: tuple[int, ...], tmp_path: Path) -> None:
+    script = (
+        f"import os; [os.close(n) for n in {closed}]\n"
+        "os.execv(os.sys.executable, [os.sys.executable, '-m', 'asynctls', 'ttp', 'token', "
+        f"'server', '--name', 'localhost', '--state', {str(tmp_path / 'ttp')!r}])"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "ttp" / "issuing.pem").exists()
+
+
+def test_ctrl_c_ends_the_wait_for_a_join_string(tmp_path: Path) -> None:
+    words = ("identity", "join", "--join-file", "-", "--state", str(tmp_path / "role"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asynctls", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        while not (tmp_path / "role" / "lock").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b""

@@ -242,6 +242,13 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
         load(ServerConfig, path=tmp_path / "a", overrides={}, environ={})
 
 
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 5000])
+def test_a_file_that_breaks_the_parser_is_a_fault(write: Write, value: str) -> None:
+    (fault,) = check_file(write(f"[server]\nhandshakes = {value}\n"))
+    assert fault.key == "config"
+    assert "is not TOML" in fault.problem
+
+
 def test_a_join_string_in_a_file_that_others_can_read_is_a_fault_and_not_quoted(
     write: Write,
 ) -> None:

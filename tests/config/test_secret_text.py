@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 
@@ -34,9 +33,19 @@ def test_a_join_string_is_taken_from_its_file(tmp_path: Path) -> None:
     assert read_join(None, None) is None
 
 
-def test_a_join_string_is_taken_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b" est://x \n")))
-    assert read_join(None, Path("-")) == SecretText("est://x")
+def test_a_join_string_is_taken_from_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "join").write_text(" est://x \n")
+    with (tmp_path / "join").open() as given:
+        monkeypatch.setattr(sys, "stdin", given)
+        assert read_join(None, Path("-")) == SecretText("est://x")
+
+
+def test_a_standard_input_that_is_closed_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ConfigError, match="closed"):
+        read_join(None, Path("-"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,16 +11,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from asynctls.config import Address
 from asynctls.enrolment import bootstrap, crls, est_client, est_codec
 from asynctls.enrolment.clock import disagreement
-from asynctls.enrolment.connection import TTPConnection
+from asynctls.enrolment.connection import TTPConnection, said_date
 from asynctls.errors import (
     EnrolmentRefusedError,
     TTPNotTrustedError,
     TTPUnreachableError,
 )
+from asynctls.http import Response
 from asynctls.mac import Secret
 from asynctls.pki.certificates import certificates_from_pem, fingerprint
 
@@ -143,6 +146,35 @@ async def test_the_root_is_found_by_its_fingerprint_alone(ttp: Any) -> None:
     assert abs(found.said_date - datetime.now(UTC)).total_seconds() < 5
     with pytest.raises(TTPNotTrustedError, match="pins is no root"):
         await bootstrap.fetch_root(ttp.address, fingerprint(issuing))
+
+
+async def test_whoever_is_no_ttp_fills_no_screen_and_breaks_nothing(
+    ttp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def get(self: TTPConnection, path: str) -> Response:
+        return answer
+
+    monkeypatch.setattr(TTPConnection, "get", get)
+    certificates = authorities(ttp)
+    good = pkcs7.serialize_certificates([*certificates] * 50, Encoding.DER)
+    answer = Response(200, (), base64.b64encode(good))
+    with pytest.raises(TTPNotTrustedError, match="…") as caught:
+        await bootstrap.fetch_root(ttp.address, bytes(32))
+    assert len(str(caught.value)) < 1000
+    # A certificate of version 8: version numbers count from 0.
+    answer = Response(
+        200, (), base64.b64encode(good.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07"))
+    )
+    with pytest.raises(TTPNotTrustedError, match="no TTP"):
+        await bootstrap.fetch_root(ttp.address, bytes(32))
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["", "soon", "Thu, 01 Jan 99999 00:00:00 GMT", f"Thu, 01 Jan 2026 00:00:00 +{9**30}"],
+)
+def test_a_date_that_is_none_is_no_date(date: str) -> None:
+    assert said_date(Response(200, (("Date", date),))) is None
 
 
 async def test_nothing_that_takes_the_unverified_connection_knows_a_secret() -> None:

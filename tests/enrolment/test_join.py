@@ -145,6 +145,14 @@ async def test_a_token_for_another_name_is_not_even_used(ttp: Any, tmp_path: Pat
     assert Identity.load(tmp_path / "role") == held
 
 
+async def test_the_name_in_a_join_string_counts_as_certificates_write_it(
+    ttp: Any, tmp_path: Path
+) -> None:
+    await attempt(tmp_path / "role", await ttp.token("server"))
+    again = await attempt(tmp_path / "role", await ttp.token("Server"))
+    assert again.name == "server"
+
+
 async def test_a_new_token_replaces_the_identity(ttp: Any, tmp_path: Path) -> None:
     first = await attempt(tmp_path / "role", await ttp.token("server"))
     second = await attempt(tmp_path / "role", await ttp.token("server"))
@@ -379,9 +387,9 @@ async def test_a_valid_identity_makes_a_join_string_superfluous(ttp: Any, tmp_pa
 
 async def test_an_expired_identity_is_given_back_or_replaced(ttp: Any, tmp_path: Path) -> None:
     short = await attempt(
-        tmp_path / "role", await ttp.token("server", lifetime=timedelta(seconds=2))
+        tmp_path / "role", await ttp.token("server", lifetime=timedelta(seconds=3))
     )
-    await asyncio.sleep(2.1)
+    await asyncio.sleep(3.1)
     assert short.expired(datetime.now(UTC))
     kept = await ensure_identity(tmp_path / "role", key_type=KeyType.ECDSA_P256, give_up_after=SOON)
     assert kept == short

@@ -10,8 +10,9 @@ import pytest
 
 from asynctls.admission import Anyone, Peer, Refused, admit_again
 from asynctls.enrolment import Identity, Keeper, join
+from asynctls.enrolment import keeper as keeper_module
 from asynctls.enrolment.crls import from_pem
-from asynctls.errors import Alert, CertificateError, IdentityError
+from asynctls.errors import Alert, CertificateError, IdentityError, StateError
 from asynctls.pki.certificates import certificates_from_pem
 from asynctls.pki.keys import KeyType
 
@@ -54,6 +55,28 @@ async def test_a_revocation_is_taken_told_and_kept(ttp: Any, joined: Any) -> Non
         await keeper.refresh_crl()
         assert changes == ["changed"]
         assert identity.crl_file.stat().st_mtime_ns == written
+
+
+async def test_a_disk_that_is_full_keeps_no_revoked_peer_in(
+    ttp: Any, joined: Any, logged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: object, content: bytes, *, mode: int) -> None:
+        raise StateError("the disk is full")
+
+    identity = await joined("server")
+    peer = Peer.of((await joined("client")).certificate)
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        on_disk = identity.crl_file.read_bytes()
+        await ttp.authority.revoke("client")
+        with monkeypatch.context() as patch:
+            patch.setattr(keeper_module, "write_atomically", full)
+            await keeper.refresh_crl()
+        assert logged.named("CRL not fetched")[0]["reason"] == "the disk is full"
+        verdict = admit_again(peer, now=datetime.now(UTC), rules=keeper.rules(Anyone(), alpn=None))
+        assert verdict.alert is Alert.CERTIFICATE_REVOKED
+        assert identity.crl_file.read_bytes() == on_disk
+        await keeper.refresh_crl()
+        assert identity.crl_file.read_bytes() != on_disk
 
 
 async def test_the_crls_are_fetched_at_the_start_and_then_at_each_interval(
@@ -168,9 +191,35 @@ async def test_a_reload_takes_a_new_identity_or_keeps_the_old(
         assert keeper.identity == renewed
 
 
+async def test_a_reload_with_a_damaged_crl_leaves_all_as_it_was(ttp: Any, joined: Any) -> None:
+    first = await joined("server")
+    async with Keeper(first, crl_interval=HOUR) as keeper:
+        held, credentials = keeper.crls, await keeper.server_credentials()
+        second = await joined("server")
+        second.crl_file.write_text(second.crl_file.read_text().replace("M", "N", 1))
+        with pytest.raises(CertificateError):
+            await keeper.reload()
+        second.crl_file.unlink()
+        with pytest.raises(CertificateError, match=r"crl\.pem cannot be read"):
+            await keeper.reload()
+        assert (keeper.identity, keeper.crls) == (first, held)
+        assert await keeper.server_credentials() is credentials
+
+
+async def test_who_asked_to_be_told_of_changes_can_take_it_back(ttp: Any, joined: Any) -> None:
+    identity = await joined("server")
+    changes: list[str] = []
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        forget = keeper.on_change(lambda: changes.append("changed"))
+        forget()
+        await ttp.authority.revoke("server")
+        await keeper.refresh_crl()
+    assert changes == []
+
+
 async def test_with_an_expired_identity_a_client_can_still_connect(ttp: Any, joined: Any) -> None:
-    identity: Identity = await joined("client", lifetime=timedelta(seconds=1))
-    await asyncio.sleep(1.1)
+    identity: Identity = await joined("client", lifetime=timedelta(seconds=3))
+    await asyncio.sleep(3.1)
     assert identity.expired(datetime.now(UTC))
     async with Keeper(identity, crl_interval=HOUR) as keeper:
         assert len(keeper.crls) == 2

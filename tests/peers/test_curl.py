@@ -348,7 +348,7 @@ def test_an_expired_certificate_renews_nothing_and_its_holder_is_told(
         tmp_path / "role",
         "late.fleet.example",
         profile=Profile.CLIENT,
-        lifetime=timedelta(seconds=2),
+        lifetime=timedelta(seconds=3),
     )
     wait_past(identity.not_after.timestamp() + 1)
     mine = ("--cert", identity.certificate_file, "--key", identity.key_file)

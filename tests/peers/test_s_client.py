@@ -189,7 +189,7 @@ def test_whoever_does_not_know_the_extended_master_secret_gets_no_session(
     monkeypatch.setenv("OPENSSL_CONF", str(settings))
     since = visits.house.server.now()
     assert "Extended master secret: no" in visits(*SPOKEN).printed
-    event = visits.house.server.until("handshake failed", since=since)
+    event = visits.house.server.until("session ended", since=since)
     assert "no session without the extended master secret" in event["reason"]
 
 

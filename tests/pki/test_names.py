@@ -11,6 +11,7 @@ from asynctls.errors import CertificateError
 from asynctls.pki.names import (
     NameKind,
     Pattern,
+    canonical_name,
     common_name_of,
     format_san,
     format_serial,
@@ -239,3 +240,16 @@ def test_a_serial_number_reads_back_also_in_lower_case_and_with_colons(serial_nu
 def test_what_is_no_serial_number_is_refused(text: str) -> None:
     with pytest.raises(CertificateError, match="no serial number"):
         parse_serial(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("Server.Example", "server.example"),
+        ("0:0::1", "::1"),
+        ("SPIFFE://Host/Path", "spiffe://host/Path"),
+        ("no name", "no name"),
+    ],
+)
+def test_a_name_is_compared_in_the_form_that_certificates_have(text: str, canonical: str) -> None:
+    assert canonical_name(text) == canonical

@@ -16,25 +16,31 @@ if TYPE_CHECKING:
 Spawn = Callable[..., Any]
 
 DAEMON = """
-import asyncio, sys
+import asyncio, structlog, sys
 from datetime import timedelta
 from pathlib import Path
 from asynctls import logs
 from asynctls.config import Address
 from asynctls.errors import StateLockedError
 from asynctls.runtime import (
-    Connections, Signals, hold_state_folder, listen, run, serve_until_stopped
+    Connections, Signals, listen, run, serve_until_stopped
 )
+from asynctls.state import hold_state_folder
 async def echo(reader, writer):
     writer.write(await reader.readline())
 async def reload():
     pass
+def tell():
+    structlog.get_logger().info("told", connections=connections.live)
 async def main():
+    global connections
     logs.configure("json")
     async with hold_state_folder(Path(sys.argv[1])), Signals(on_reload=reload) as signals:
         async with Connections(echo) as connections:
             async with listen(Address("127.0.0.1", 0), connections.accept, role="server") as one:
-                await serve_until_stopped(signals, one, connections, drain=timedelta(seconds=3600))
+                await serve_until_stopped(
+                    signals, one, connections, drain=timedelta(seconds=3600), on_drain=tell
+                )
 try:
     run(main())
 except StateLockedError as error:
@@ -65,6 +71,8 @@ def test_a_signal_drains_and_exits_0(spawn: Spawn, tmp_path: Path, number: int) 
         assert next_event(process)["event"] == "reloading"
         process.send_signal(number)
         assert next_event(process)["event"] == "stopping"
+        told = next_event(process)
+        assert (told["event"], told["connections"]) == ("told", 1)
         assert next_event(process)["event"] == "draining"
         visitor.sendall(b"lo\n")
         assert visitor.recv(100) == b"hello\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -309,6 +311,20 @@ async def test_an_application_that_is_cancelled_leaves_nothing(ends: Ends) -> No
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_an_ended_session_is_no_work_for_the_garbage_collector(ends: Ends) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with opened(ends) as (client, server):
+            await both(client.send(b"x"), server.receive())
+            gone = weakref.ref(client), weakref.ref(server)
+        del client, server
+        # The contextmanager's own frame lets go of them with the loop's next turn.
+        await until(lambda: [each() for each in gone] == [None, None])
+    finally:
+        gc.enable()
+
+
 async def test_a_session_ended_for_a_reason_tells_it_to_both(ends: Ends) -> None:
     async with opened(ends) as (client, server):
         receiving = asyncio.create_task(server.receive())
@@ -325,11 +341,36 @@ async def test_a_session_ended_for_a_reason_tells_it_to_both(ends: Ends) -> None
 
 async def test_a_server_that_drains_says_so(ends: Ends) -> None:
     async with opened(ends) as (client, server):
-        await server.goaway()
+        server.goaway()
         await server.send(b"one more")
         assert await client.receive() == b"one more"
         assert client.going_away
         assert not server.going_away
+
+
+async def test_the_word_that_a_server_drains_waits_for_nobody(make_ends: MakeEnds) -> None:
+    ends = make_ends(limits=Limits(close_timeout_s=0.1))
+    async with opened(ends) as (_, server):
+        sending = asyncio.create_task(server.send(bytes(8 * 1024 * 1024)))
+        await until(lambda: len(ends.client_channel.incoming) > ends.client_channel.HIGH_WATER)
+        server.goaway()
+        assert server.sent_bytes[FrameType.GOAWAY]
+        await server.end(ErrorCode.INTERNAL, "enough")
+        server.goaway()
+        with pytest.raises(SessionClosedError):
+            await sending
+
+
+async def test_an_end_that_only_sends_minds_its_records_too(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "MAX_RECORDS", 10)
+    async with opened(ends) as (client, server):
+        for _ in range(12):
+            await server.send(b"x")
+            await client.receive()
+        await until(lambda: client.going_away)
+        assert server.sent_bytes[FrameType.GOAWAY] == 58 + 29
 
 
 async def test_goaway_comes_before_the_records_of_a_key_are_used_up(

@@ -199,9 +199,10 @@ def test_a_client_of_another_ca_is_told(kit: Kit, other_world: World) -> None:
     assert error.certificate == other_world.client.certificate
 
 
-def test_a_server_certificate_is_no_clients(kit: Kit) -> None:
+def test_a_certificate_for_servers_alone_is_no_clients(kit: Kit) -> None:
+    ttp = kit.world.holder("ttp", Profile.TTP)
     error = refused_by_server(
-        kit.wire(*kit.world.engines(client=kit.world.server)).shake(),
+        kit.wire(*kit.world.engines(client=ttp)).shake(),
         Alert.UNSUPPORTED_CERTIFICATE,
     )
     assert "purpose" in error.reason

@@ -20,7 +20,7 @@ from asynctls.errors import (
     TruncatedError,
 )
 from asynctls.pki.profiles import Profile
-from asynctls.tls import Gate, Stream, address_of, client_context, server_context
+from asynctls.tls import Gate, Stream, address_of, client_context, closing, server_context
 from asynctls.tls.closing import LINGER_S
 
 if TYPE_CHECKING:
@@ -335,7 +335,10 @@ async def ended(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def test_handshakes_under_way_are_bounded(ends: Ends, kit: Kit) -> None:
+async def test_handshakes_under_way_are_bounded(
+    ends: Ends, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "PLACE_S", TIMEOUT_S)
     ends.gate = Gate(2)
     async with ends.server() as port:
         slow = [await begun(port, kit) for _ in range(2)]
@@ -353,6 +356,42 @@ async def test_handshakes_under_way_are_bounded(ends: Ends, kit: Kit) -> None:
         await ended(writer)
         await ends.refusals(3)
     assert ends.gate.under_way == 0
+
+
+async def test_clients_that_stop_after_their_hello_keep_nobody_out(
+    ends: Ends, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "PLACE_S", 0.05)
+    ends.gate = Gate(1)
+    async with ends.server() as port:
+        stopped = [await begun(port, kit) for _ in range(3)]
+        for _ in range(2):
+            stream = await ends.connect(port)
+            await stream.close()
+        assert not ends.refused
+        for _, writer in stopped:
+            await ended(writer)
+        await ends.refusals(3)
+    assert ends.gate.under_way == 0
+
+
+async def test_a_client_that_lost_its_place_by_being_slow_is_served_all_the_same(
+    ends: Ends, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "PLACE_S", 0.05)
+    ends.gate = Gate(1)
+    client, _ = kit.world.engines()
+    async with ends.server() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        client.handshake()
+        writer.write(client.data_to_send())
+        flight = await reader.read(65536)
+        quick = await ends.connect(port)
+        await quick.close()
+        client.receive_data(flight)
+        await shaken(client, reader, writer)
+        await ended(writer)
+    assert not ends.refused
 
 
 async def test_the_wait_at_the_gate_counts(ends: Ends, kit: Kit) -> None:
@@ -751,6 +790,15 @@ class Named:
 )
 def test_addresses_are_written_as_they_are_typed(name: object, text: str) -> None:
     assert address_of(Named(name)) == text  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [ValueError("negative file descriptor"), OSError(9, "EBADF")])
+def test_the_address_of_a_socket_that_is_closed_can_be_asked_for(error: Exception) -> None:
+    class Closed:
+        def get_extra_info(self, name: str) -> object:
+            raise error
+
+    assert address_of(Closed()) == "an unknown address"  # type: ignore[arg-type]
 
 
 async def test_a_python_server_of_the_standard_library_is_a_peer(kit: Kit, ends: Ends) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import ssl
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from structlog.testing import capture_logs
 
 from asynctls.config import Address, TTPConfig
-from asynctls.errors import CertificateError, ConfigError, EnrolmentRefusedError, StateError
+from asynctls.errors import (
+    CertificateError,
+    ConfigError,
+    EnrolmentRefusedError,
+    LedgerError,
+    StateError,
+)
 from asynctls.mac import Secret
 from asynctls.pki.certificates import certificates_from_pem, check_issued_by, to_der
 from asynctls.pki.keys import KeyType, PrivateKey, generate_now
@@ -344,6 +352,15 @@ async def test_guessing_is_slowed_down_for_each_address(authority: Authority) ->
     await authority.enrol(token_id, secret, CSR, address="192.0.2.8:1")
 
 
+async def test_guesses_that_come_at_once_are_counted_one_by_one(authority: Authority) -> None:
+    before = (await authority.verify()).sequence
+    guesses = (authority.enrol("00", "wrong", CSR, address=HERE) for _ in range(40))
+    answers = await asyncio.gather(*guesses, return_exceptions=True)
+    statuses = [each.status for each in answers if isinstance(each, EnrolmentRefusedError)]
+    assert sorted(statuses) == [401] * 10 + [429] * 30
+    assert (await authority.verify()).sequence == before + 10
+
+
 async def test_an_expired_token_is_refused(
     authority: Authority, later: Callable[[timedelta], None]
 ) -> None:
@@ -522,6 +539,32 @@ async def test_nothing_is_made_beside(config: TTPConfig) -> None:
     assert not ca.exists(config.state)
 
 
+async def test_a_ca_whose_ledger_is_gone_is_not_given_an_empty_one(config: TTPConfig) -> None:
+    async with await Authority.open(config):
+        pass
+    ledger = config.state / "ledger.db"
+    for make_away in (ledger.unlink, lambda: ledger.write_bytes(b"")):
+        make_away()
+        for enter in (Authority.open, Authority.beside):
+            with pytest.raises(StateError, match=r"ledger\.db is missing or empty.*backup"):
+                await enter(config)
+    assert ledger.read_bytes() == b""
+
+
+async def test_a_row_that_cannot_be_read_is_told_in_words(
+    config: TTPConfig, authority: Authority
+) -> None:
+    serial = serial_of(await enrolled(authority))
+    for value in ("body = '{'", "ends_at = 'never'", "der = 'text'"):
+        with closing(sqlite3.connect(config.state / "ledger.db")) as connection:
+            connection.execute(f"UPDATE entries SET {value} WHERE serial = '{serial}'")
+            connection.commit()
+        with pytest.raises(LedgerError, match="ttp verify"):
+            await authority.list_certificates()
+        with pytest.raises(LedgerError, match="ttp verify"):
+            await authority.revoke(serial)
+
+
 async def test_the_ttps_own_certificate_is_renewed_before_its_end(
     authority: Authority, later: Callable[[timedelta], None]
 ) -> None:
@@ -534,6 +577,18 @@ async def test_the_ttps_own_certificate_is_renewed_before_its_end(
     assert authority.tls_certificate is not before
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(authority.tls_chain, authority.tls_key)
     await authority.verify()
+
+
+async def test_no_certificate_is_made_anew_that_could_not_last_longer(
+    tmp_path: Path, later: Callable[[timedelta], None]
+) -> None:
+    config = ttp_config(tmp_path / "ttp", issuing_lifetime=HOUR)
+    async with await Authority.open(config) as authority:
+        first = authority.tls_certificate
+        assert first is not None
+        later(timedelta(minutes=59))
+        await authority.look_after()
+        assert authority.tls_certificate is first
 
 
 async def test_other_names_lead_to_another_certificate(config: TTPConfig) -> None:
@@ -567,6 +622,14 @@ def test_a_wildcard_without_a_name_is_a_fault_of_the_config(tmp_path: Path) -> N
         assert host not in public_address.own_names(named)
     with pytest.raises(ConfigError, match="no_name"):
         public_address.own_names(ttp_config(tmp_path, name=("no_name", "good")))
+
+
+@pytest.mark.parametrize("name", ["spiffe://ttp.example/ca", "a b", ""])
+def test_a_ttps_name_is_one_that_can_be_connected_to(tmp_path: Path, name: str) -> None:
+    config = ttp_config(tmp_path, name=("ttp.example", name))
+    for find in (public_address.own_names, public_address.token_address):
+        with pytest.raises(ConfigError, match=r"ttp\.name"):
+            find(config)
 
 
 def test_a_token_carries_the_running_ttps_address_else_the_one_to_be(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from asynctls.errors import LedgerBrokenError, LedgerError, StateError
+from asynctls.ttp import ledger as ledger_module
 from asynctls.ttp import schema
 from asynctls.ttp.chain import EMPTY, Head, Value
 from asynctls.ttp.ledger import Ledger, Transaction
@@ -104,10 +105,10 @@ async def test_its_files_are_private(folder: Path, ledger: Ledger) -> None:
 
 async def test_sqlite_runs_as_designed(ledger: Ledger) -> None:
     def pragmas(connection: sa.Connection) -> list[object]:
-        names = ("journal_mode", "synchronous", "foreign_keys")
+        names = ("journal_mode", "synchronous", "fullfsync", "foreign_keys")
         return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
 
-    assert await ledger.write(lambda tx: pragmas(tx.connection)) == ["wal", 2, 1]
+    assert await ledger.write(lambda tx: pragmas(tx.connection)) == ["wal", 2, 1, 1]
 
 
 async def test_the_migrated_schema_is_the_one_that_the_program_declares(ledger: Ledger) -> None:
@@ -215,6 +216,21 @@ async def test_what_was_asked_for_before_close_is_finished(folder: Path) -> None
     assert len(await asyncio.gather(*tasks)) == 9
     with pytest.raises(LedgerError, match="closed"):
         await append(ledger, 1)
+
+
+async def test_closing_waits_only_so_long_for_somebody_elses_lock(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_CLOSE_S", 0.1)
+    ledger = await Ledger.open(folder)
+    with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(append(ledger, 1))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await ledger.close()
+        other.execute("ROLLBACK")
+    assert (await waiting).sequence == 1
 
 
 async def run_writer(folder: Path, who: str, count: int) -> asyncio.subprocess.Process:

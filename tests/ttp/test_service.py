@@ -202,9 +202,9 @@ async def test_a_role_renews_over_mutual_tls(daemon: Daemon, tmp_path: Path) -> 
 
 async def test_an_expired_certificate_cannot_renew(daemon: Daemon, tmp_path: Path) -> None:
     identity = await daemon.join(
-        tmp_path / "role", "client", profile=Profile.CLIENT, lifetime=timedelta(seconds=1)
+        tmp_path / "role", "client", profile=Profile.CLIENT, lifetime=timedelta(seconds=3)
     )
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(3.1)
     request = build_request(generate_now(KeyType.ECDSA_P256))
     with pytest.raises(EnrolmentRefusedError, match="join again with a new token") as caught:
         await simple_reenroll(identity, request)

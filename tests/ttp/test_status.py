@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -47,6 +48,11 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
 
 def crl_of(authority: Authority) -> RevocationList:
     return read_crl(authority.crl_der, authority.ca_certificates[0])
+
+
+def lifetime_of(authority: Authority) -> timedelta:
+    crl = crl_of(authority)
+    return crl.next_update - crl.this_update
 
 
 async def revoked(authority: Authority, lifetime: timedelta) -> int:
@@ -94,6 +100,20 @@ async def test_a_clock_set_back_does_not_leave_a_crl_of_the_future(
     assert crl_of(authority).number > first.number
 
 
+async def test_a_crl_that_was_signed_by_other_settings_is_replaced_at_once(
+    tmp_path: Path, authority: Authority
+) -> None:
+    # With these settings the day-long CRL of the TTP beside would end before the next is signed.
+    config = TTPConfig(state=tmp_path / "ttp", crl_lifetime=7 * DAY, crl_interval=2 * DAY)
+    async with await Authority.open(config) as daemon:
+        assert lifetime_of(daemon) == 7 * DAY
+        serial = await revoked(authority, HOUR)
+        assert lifetime_of(authority) == DAY
+        await daemon.look_after()
+        assert lifetime_of(daemon) == 7 * DAY
+        assert crl_of(daemon).serials == {serial}
+
+
 async def test_of_two_that_find_it_due_one_signs(
     authority: Authority, later: Callable[[timedelta], None]
 ) -> None:
@@ -133,12 +153,12 @@ async def test_the_roots_crl_is_signed_anew_at_half_its_time(
     [(timedelta(0), False), (HOUR - timedelta(seconds=1), False), (HOUR, True), (-HOUR, True)],
 )
 def test_a_crl_is_due_by_its_age(age: timedelta, *, due: bool) -> None:
-    crl = SignedCRL(1, NOW - age, NOW + HOUR, b"")
-    assert is_due(crl, interval=HOUR, now=NOW) == due
+    crl = SignedCRL(1, NOW - age, NOW - age + DAY, b"")
+    assert is_due(crl, interval=HOUR, lifetime=DAY, now=NOW) == due
 
 
 def test_without_a_crl_one_is_due() -> None:
-    assert is_due(None, interval=HOUR, now=NOW)
+    assert is_due(None, interval=HOUR, lifetime=DAY, now=NOW)
 
 
 def test_reasons_are_rfc_5280s_in_any_case() -> None:

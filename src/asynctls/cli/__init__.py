@@ -14,7 +14,7 @@ import click
 
 from asynctls._version import __version__
 from asynctls.cli.lazy import LazyGroup
-from asynctls.errors import AsynctlsError, ConfigError
+from asynctls.errors import AsynctlsError, ConfigError, JoinStringError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,9 +49,11 @@ def commands() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits; every error becomes its exit code here, nowhere else."""
+    _open_what_is_closed()
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read us has seen enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -61,11 +63,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _open_what_is_closed() -> None:
+    """Keeps descriptors 0 to 2 from being a socket's or the ledger's, which uvloop aborts on."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = commands.main(arguments, prog_name="asynctls", standalone_mode=False)
     except ConfigError as error:
         return _say(_USAGE, *map(str, error.faults))
+    except JoinStringError as error:
+        return _say(_USAGE, str(error))
     except AsynctlsError as error:
         return _say(_FAILED, " ".join(str(error).split()))
     except click.ClickException as error:

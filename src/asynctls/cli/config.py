@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from asynctls.config import check_file
+from asynctls.config import (
+    ClientConfig,
+    IdentityConfig,
+    ServerConfig,
+    TTPConfig,
+    check_file,
+    load,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynctls.errors import Fault
 
 __all__ = ["command"]
 
@@ -22,7 +35,36 @@ def command() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> int:
     """Prints every fault of FILE with its key, or nothing; exit 2 when there is one."""
-    faults = check_file(file)
+    faults = check_file(file) or tuple(_names_and_secrets(file))
     for fault in faults:
         click.echo(str(fault))
     return _WRONG if faults else 0
+
+
+def _names_and_secrets(file: Path) -> Iterator[Fault]:
+    """What only the rooms above the config can judge; what is not set may come by an option."""
+    from asynctls.admission import allow_list
+    from asynctls.enrolment import JoinString
+    from asynctls.errors import CertificateError, ConfigError, Fault, JoinStringError
+    from asynctls.ttp.public_address import own_names
+
+    ttp = load(TTPConfig, path=file, overrides={}, environ={})
+    server = load(ServerConfig, path=file, overrides={}, environ={})
+    client = load(ClientConfig, path=file, overrides={}, environ={})
+    identity = load(IdentityConfig, path=file, overrides={}, environ={})
+    if ttp.name:
+        try:
+            own_names(ttp)
+        except ConfigError as error:
+            yield from (Fault(each.key, str(file), each.problem) for each in error.faults)
+    try:
+        allow_list(server.allow)
+    except CertificateError as error:
+        for line in str(error).splitlines():
+            yield Fault("server.allow", str(file), line)
+    for table, config in (("server", server), ("client", client), ("identity", identity)):
+        if config.join is not None:
+            try:
+                JoinString.parse(config.join.reveal())
+            except JoinStringError as error:
+                yield Fault(f"{table}.join", str(file), str(error))

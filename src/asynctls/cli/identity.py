@@ -51,15 +51,16 @@ def join(**_given: object) -> None:
     """Joins a TTP by a join string, and prints where the identity is.
 
     'asynctls ttp token' prints join strings. Give it by --join-file, or by the variable
-    ASYNCTLS_JOIN. A valid identity that is there already is kept.
+    ASYNCTLS_JOIN. A valid identity that is there already is kept. Else the folder must be free:
+    stop the daemon that works on it first.
     """
-    from asynctls.enrolment import ensure_identity
+    from asynctls.enrolment import ensure_identity_alone
     from asynctls.pki.keys import KeyType
     from asynctls.runtime import run
 
     config = config_of(IdentityConfig)
     identity = run(
-        ensure_identity(
+        ensure_identity_alone(
             _folder(config),
             join_string=config.join,
             join_file=config.join_file,

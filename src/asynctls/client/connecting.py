@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import structlog
 
 from asynctls.admission import Admitted, Anyone, Peer, Refused, admit
 from asynctls.client.refusals import explained
@@ -17,6 +17,8 @@ from asynctls.enrolment.identity import Identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.standing import standing_watched
 from asynctls.errors import HandshakeError, ServerUnreachableError
+from asynctls.logger import get_logger
+from asynctls.pki.names import NameKind, kind_of
 from asynctls.runtime.figures import session_figures
 from asynctls.session import ALPN, Limits, Session
 from asynctls.tls import Stream
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["connect", "open_session"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 @asynccontextmanager
@@ -86,7 +88,8 @@ async def open_session(
         SessionError: the session did not come about, or how it ended.
     """
     name = server_name or address.host
-    is_uri = "://" in name
+    # OpenSSL matches DNS names and addresses; all else (urn:… too) is for `admit`.
+    is_uri = kind_of(name) is NameKind.URI
 
     def rules() -> Rules:
         return keeper.rules(Anyone(), alpn=ALPN, server_uri=name if is_uri else None)
@@ -152,6 +155,13 @@ async def _open_connection(
         ) from error
     except OSError as error:
         raise ServerUnreachableError(
-            f"the server at {address} cannot be reached: {error.strerror or error}; "
+            f"the server at {address} cannot be reached: {_in_words(error)}; "
             "is 'asynctls server' running there?"
         ) from error
+
+
+def _in_words(error: OSError) -> str:
+    # The standard loop puts the address where the system's words belong.
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)

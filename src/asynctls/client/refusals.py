@@ -9,7 +9,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from asynctls.errors import Alert, HandshakeError, PeerRefusedError, RefusedByPeerError
+from asynctls.admission import Peer
+from asynctls.errors import (
+    Alert,
+    CertificateError,
+    HandshakeError,
+    PeerRefusedError,
+    RefusedByPeerError,
+)
+from asynctls.pki.names import format_san, parse_san
 
 if TYPE_CHECKING:
     from asynctls.config import Address
@@ -60,7 +68,8 @@ def explained(
         case PeerRefusedError():
             return PeerRefusedError(
                 error.alert,
-                f"we refused the server at {address}, expected to be {name}: {error.reason}",
+                f"we refused the server at {address}, expected to be {name}: "
+                f"{error.reason}{_other_name(error, name)}",
                 certificate=error.certificate,
                 told=error.told,
             )
@@ -76,6 +85,19 @@ def _refused_by(alert: Alert, address: Address, identity: Identity) -> str:
     else:
         return f"the server at {address} ended the handshake {told}"
     return f"the server at {address} refused our certificate {told} {why}"
+
+
+def _other_name(error: PeerRefusedError, expected: str) -> str:
+    """What to do when the certificate is another's than we expected; nothing for other reasons."""
+    if error.alert is not Alert.BAD_CERTIFICATE or error.certificate is None:
+        return ""
+    try:
+        peer = Peer.of(error.certificate)
+        if not peer.sans or format_san(parse_san(expected)) in peer.sans:
+            return ""
+    except CertificateError:
+        return ""
+    return f"; if that is the server you mean, say so: --server-name {peer.name}"
 
 
 def _expired(identity: Identity) -> str:

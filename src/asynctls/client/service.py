@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 
 from asynctls.client.connecting import open_session
-from asynctls.enrolment.joining import ensure_identity
+from asynctls.enrolment.joining import ensure_identity_alone
 from asynctls.enrolment.keeper import Keeper
+from asynctls.logger import get_logger
 from asynctls.pki.keys import KeyType
 from asynctls.pki.names import format_serial
 from asynctls.session import ALPN, Limits
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 _GIVE_UP_AFTER = timedelta(seconds=30)
 
@@ -38,7 +39,7 @@ async def run(config: ClientConfig) -> None:
         HandshakeError: we refused the server, or it us; the message says what to do.
         SessionError: the session ended otherwise than by the server's CLOSE.
     """
-    identity = await ensure_identity(
+    identity = await ensure_identity_alone(
         config.state,
         join_string=config.join,
         join_file=config.join_file,
@@ -92,5 +93,7 @@ def _show_json(session: Session, message: bytes) -> None:
         "peer": session.peer.name,
         "serial": format_serial(session.peer.serial_number),
     }
-    sys.stdout.write(msgspec.json.encode(received).decode() + "\n")
+    # JSON escapes some control characters only: not those of 8 bits, which terminals obey as well.
+    text = msgspec.json.encode(received).decode()
+    sys.stdout.write("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text) + "\n")
     sys.stdout.flush()

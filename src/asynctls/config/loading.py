@@ -150,6 +150,9 @@ def _read_file(path: Path, faults: list[Fault]) -> dict[str, object]:
         problem = f"is not TOML: byte {error.start} is not UTF-8"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
+    except (ValueError, RecursionError):
+        # Not all that tomllib raises is of its own kind.
+        problem = "is not TOML that can be read: a number is too long, or lists are too deep"
     faults.append(Fault("config", str(path), problem))
     return {}
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import sys
 from typing import TYPE_CHECKING
@@ -58,11 +59,7 @@ def read_join(join: SecretText | None, join_file: Path | None) -> SecretText | N
         return join
     source = "standard input" if str(join_file) == "-" else str(join_file)
     try:
-        if str(join_file) == "-":
-            content = sys.stdin.buffer.read(_LARGEST_JOIN_FILE + 1)
-        else:
-            with join_file.open("rb") as file:
-                content = file.read(_LARGEST_JOIN_FILE + 1)
+        content = _content(join_file)
         text = content.decode().strip()
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
@@ -75,3 +72,18 @@ def read_join(join: SecretText | None, join_file: Path | None) -> SecretText | N
         problem = f"is larger than any join string ({_LARGEST_JOIN_FILE} bytes)"
         raise ConfigError(Fault("join_file", source, problem))
     return SecretText(text)
+
+
+def _content(join_file: Path) -> bytes:
+    if str(join_file) != "-":
+        with join_file.open("rb") as file:
+            return file.read(_LARGEST_JOIN_FILE + 1)
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    # Unbuffered: a thread that waits in sys.stdin holds a lock, by which the interpreter aborts
+    # when it ends meanwhile.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as raw:
+        content = b""
+        while len(content) <= _LARGEST_JOIN_FILE and (more := raw.read(_LARGEST_JOIN_FILE + 1)):
+            content += more
+        return content

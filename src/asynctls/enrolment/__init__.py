@@ -6,7 +6,7 @@ nothing itself.
 
 from asynctls.enrolment.identity import Identity
 from asynctls.enrolment.join_string import JoinString
-from asynctls.enrolment.joining import ensure_identity, join
+from asynctls.enrolment.joining import ensure_identity, ensure_identity_alone, join
 from asynctls.enrolment.keeper import Keeper
 
-__all__ = ["Identity", "JoinString", "Keeper", "ensure_identity", "join"]
+__all__ = ["Identity", "JoinString", "Keeper", "ensure_identity", "ensure_identity_alone", "join"]

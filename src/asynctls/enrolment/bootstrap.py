@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "fetch_root"]
 
+_SHOWN = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -64,7 +66,9 @@ async def fetch_root(address: Address, root_sha256: bytes) -> Found:
                     f"what the join string pins is no root: {error}"
                 ) from error
             return Found(certificate, said_date(answer))
-    shown = ", ".join(fingerprint(each).hex() for each in certificates) or "none at all"
+    shown = ", ".join(fingerprint(each).hex() for each in certificates[:_SHOWN]) or "none at all"
+    if len(certificates) > _SHOWN:
+        shown += " …"
     raise TTPNotTrustedError(
         f"{address} is not the TTP that the join string names: the root's fingerprint is to be "
         f"{root_sha256.hex()}, and its CA certificates have: {shown}. Nothing was sent to it; "

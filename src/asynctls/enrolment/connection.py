@@ -185,6 +185,6 @@ def said_date(answer: Response) -> datetime | None:
     """What time the other side says it is (RFC 9110, section 6.6.1); None if it does not say."""
     try:
         date = parsedate_to_datetime(answer.header("Date") or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

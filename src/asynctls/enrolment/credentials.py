@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import structlog
-
 from asynctls.enrolment.clock import utc_now
 from asynctls.errors import CertificateError
+from asynctls.logger import get_logger
 
 if TYPE_CHECKING:
     import ssl
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST_SESSION_CACHE", "LONGEST_LIFE", "Credentials", "FreshCredentials"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 LONGEST_LIFE = timedelta(hours=1)
 LARGEST_SESSION_CACHE = 256

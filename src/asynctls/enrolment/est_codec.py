@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.x509 import InvalidVersion
 
 from asynctls.errors import CertificateError, RequestError
 
@@ -72,7 +73,7 @@ def decode_certificates(body: bytes) -> tuple[x509.Certificate, ...]:
     """
     try:
         return tuple(pkcs7.load_der_pkcs7_certificates(_decode(body)))
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InvalidVersion) as error:
         raise CertificateError("the answer holds no certificates (PKCS#7, base64)") from error
 
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -31,9 +34,9 @@ from asynctls.errors import (
 )
 from asynctls.pki.certificates import check_issued_by, to_pem
 from asynctls.pki.keys import KeyType, PrivateKey, generate
-from asynctls.pki.names import identity_name
+from asynctls.pki.names import canonical_name, identity_name
 from asynctls.pki.requests import build_request
-from asynctls.state import make_private_folder
+from asynctls.state import hold_state_folder, make_private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from asynctls.config import SecretText
     from asynctls.pki.status import RevocationList
 
-__all__ = ["ensure_identity", "join"]
+__all__ = ["ensure_identity", "ensure_identity_alone", "join"]
 
 log = structlog.get_logger()
 
@@ -81,7 +84,7 @@ async def ensure_identity(
     held = await asyncio.to_thread(Identity.find, folder)
     is_given = join_string is not None or join_file is not None
     if is_given and (held is None or held.expired(utc_now())):
-        text = await asyncio.to_thread(read_join, join_string, join_file)
+        text = await _read_join(join_string, join_file)
         if text is not None:
             return await join(
                 folder,
@@ -104,6 +107,53 @@ async def ensure_identity(
     if is_given:
         log.info("join string ignored", reason="the identity is valid")
     return held
+
+
+async def ensure_identity_alone(
+    folder: Path,
+    *,
+    join_string: SecretText | None = None,
+    join_file: Path | None = None,
+    key_type: KeyType,
+    give_up_after: timedelta | None,
+) -> Identity:
+    """As ``ensure_identity``, for whoever does not hold the state folder: it is held to join.
+
+    Two at once would use one token with two keys. A valid identity is given back without the lock,
+    since a daemon may be using it.
+
+    Raises:
+        StateLockedError: Another process holds the folder.
+    """
+    ensure = partial(
+        ensure_identity,
+        folder,
+        join_string=join_string,
+        join_file=join_file,
+        key_type=key_type,
+        give_up_after=give_up_after,
+    )
+    held = await asyncio.to_thread(Identity.find, folder)
+    is_valid = held is not None and not held.expired(utc_now())
+    if is_valid or (join_string is None and join_file is None):
+        return await ensure()
+    async with hold_state_folder(folder):
+        return await ensure()
+
+
+async def _read_join(join_string: SecretText | None, join_file: Path | None) -> SecretText | None:
+    """In a thread that nothing waits for: Ctrl-C counts though standard input never ends."""
+    answer: Future[SecretText | None] = Future()
+    answer.set_running_or_notify_cancel()
+
+    def read() -> None:
+        try:
+            answer.set_result(read_join(join_string, join_file))
+        except Exception as error:  # noqa: BLE001 - handed on to whoever waits
+            answer.set_exception(error)
+
+    threading.Thread(target=read, name="join string", daemon=True).start()
+    return await asyncio.wrap_future(answer)
 
 
 async def join(
@@ -131,8 +181,9 @@ async def join(
     """
     await asyncio.to_thread(make_private_folder, folder)
     held = await asyncio.to_thread(Identity.find, folder)
-    if held is not None and join_string.name is not None and join_string.name not in held.sans:
-        raise _another_name(folder, held=held.name, granted=join_string.name)
+    hint = None if join_string.name is None else canonical_name(join_string.name)
+    if held is not None and hint is not None and hint not in held.sans:
+        raise _another_name(folder, held=held.name, granted=hint)
     key = await _key_pair(folder, join_string.token_id, key_type)
     log.info("joining", ttp=str(join_string.address))
     started = time.perf_counter()

@@ -8,9 +8,8 @@ is current; what then happens is `admission`'s to say.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Self
-
-import structlog
 
 from asynctls.admission import Anyone, Peer, Rules
 from asynctls.enrolment import crls, est_client
@@ -18,6 +17,7 @@ from asynctls.enrolment.clock import utc_now
 from asynctls.enrolment.credentials import Credentials, FreshCredentials
 from asynctls.enrolment.identity import Identity
 from asynctls.errors import AsynctlsError, CertificateError
+from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificates_from_pem, to_der
 from asynctls.pki.status import Replacement, RevocationList, may_replace
 from asynctls.state import write_atomically
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeper"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 _START_S = 5.0
 _PUBLIC_MODE = 0o644
@@ -62,6 +62,7 @@ class Keeper:
         self._crl_interval_s = crl_interval.total_seconds()
         self._alpn = tuple(alpn)
         self._crls: tuple[RevocationList, ...] = ()
+        self._crls_on_disk: tuple[RevocationList, ...] = ()
         self._on_change: list[Callable[[], None]] = []
         self._server = FreshCredentials(self._build_server, clock=clock)
         self._client = FreshCredentials(self._build_client, clock=clock)
@@ -119,9 +120,14 @@ class Keeper:
         """What `admission.admit` holds a peer against at this moment."""
         return Rules(allow=allow, crls=self._crls, alpn=alpn, server_uri=server_uri)
 
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Has ``callback`` called when a live peer may have to be judged again."""
+    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Has ``callback`` called when a live peer may have to be judged again.
+
+        Returns:
+            What takes that back.
+        """
         self._on_change.append(callback)
+        return partial(self._on_change.remove, callback)
 
     def note_admitted(self, peer: Peer) -> None:
         """A peer was admitted: no context that may resume its session outlives its certificate."""
@@ -162,14 +168,23 @@ class Keeper:
 
         Raises:
             IdentityError: What is on disk cannot be used; what was in use stays.
+            CertificateError: Likewise, because of the CRLs there.
         """
-        identity = await asyncio.to_thread(Identity.load, self._identity.folder)
-        if identity != self._identity:
-            self._identity = identity
-            await self._read_crls()
-            self._changed()
-            log.info("identity reloaded", name=identity.name, serial=identity.serial)
+        # Not beside a fetch, which would put the lists of the identity before in their place.
+        async with self._refreshing:
+            await self._reload()
         await self.refresh_crl()
+
+    async def _reload(self) -> None:
+        identity = await asyncio.to_thread(Identity.load, self._identity.folder)
+        if identity == self._identity:
+            return
+        lists = await asyncio.to_thread(_held_on_disk, identity)
+        self._identity = identity
+        self._crls = _newest(self._crls, lists)
+        self._crls_on_disk = lists
+        self._changed()
+        log.info("identity reloaded", name=identity.name, serial=identity.serial)
 
     async def refresh_crl(self) -> None:
         """Fetches the CRLs from the TTP; on failure the last good ones stay, and the log says so.
@@ -203,30 +218,26 @@ class Keeper:
             fetched = await crls.fetch(ttp, authorities)
         if identity is not self._identity:
             return
-        held = {(each.issuer, each.authority_key_id): each for each in self._crls}
-        before = dict(held)
-        for each in fetched:
-            key = (each.issuer, each.authority_key_id)
-            if key not in held or _is_taken(held[key], each):
-                held[key] = each
-        if held == before:
-            return
-        lists = tuple(held.values())
-        await asyncio.to_thread(
-            write_atomically, identity.crl_file, crls.to_pem(lists).encode(), mode=_PUBLIC_MODE
-        )
-        self._crls = lists
+        before = self._crls
+        self._crls = lists = _newest(before, fetched)
         # A list that says the same until later concerns no peer that was let in.
-        if _revoked(lists) != _revoked(before.values()):
+        if _revoked(lists) != _revoked(before):
             self._changed()
-        log.info("CRL taken", lists=[str(each) for each in lists])
+        if lists != before:
+            log.info("CRL taken", lists=[str(each) for each in lists])
+        # Last, and again until it has worked: a full disk keeps no revoked peer in.
+        if lists != self._crls_on_disk:
+            await asyncio.to_thread(
+                write_atomically, identity.crl_file, crls.to_pem(lists).encode(), mode=_PUBLIC_MODE
+            )
+            self._crls_on_disk = lists
 
     async def _read_crls(self) -> None:
         identity = self._identity
         try:
             self._crls = await asyncio.to_thread(_held_on_disk, identity)
-        except (CertificateError, OSError) as error:
-            self._crls = ()
+            self._crls_on_disk = self._crls
+        except CertificateError as error:
             log.warning("CRL on disk not usable", path=str(identity.crl_file), reason=str(error))
 
     def _changed(self) -> None:
@@ -291,8 +302,25 @@ def _credentials(context: ssl.SSLContext, identity: Identity) -> Credentials:
 
 
 def _held_on_disk(identity: Identity) -> tuple[RevocationList, ...]:
-    text = identity.crl_file.read_text(encoding="ascii", errors="replace")
+    try:
+        text = identity.crl_file.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        raise CertificateError(
+            f"{identity.crl_file} cannot be read: {error.strerror or error}"
+        ) from error
     return crls.from_pem(text, certificates_from_pem(identity.trust.encode()))
+
+
+def _newest(
+    held: Iterable[RevocationList], others: Iterable[RevocationList]
+) -> tuple[RevocationList, ...]:
+    """Of each CA the list that counts, in the order in which they first came."""
+    newest = {(each.issuer, each.authority_key_id): each for each in held}
+    for each in others:
+        key = (each.issuer, each.authority_key_id)
+        if key not in newest or _is_taken(newest[key], each):
+            newest[key] = each
+    return tuple(newest.values())
 
 
 def _is_taken(held: RevocationList, fetched: RevocationList) -> bool:

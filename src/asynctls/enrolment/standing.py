@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import structlog
-
 from asynctls.admission import Refused, Rules, admit_again
 from asynctls.errors import Alert, ErrorCode
+from asynctls.logger import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -22,15 +21,35 @@ if TYPE_CHECKING:
     from asynctls.enrolment.keeper import Keeper
     from asynctls.session import Session
 
-__all__ = ["standing_watched"]
+__all__ = ["end_unwelcome", "standing_watched"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 _CODES = {
     Alert.CERTIFICATE_EXPIRED: ErrorCode.CERTIFICATE_EXPIRED,
     Alert.CERTIFICATE_REVOKED: ErrorCode.CERTIFICATE_REVOKED,
     Alert.INTERNAL_ERROR: ErrorCode.CRL_NOT_CURRENT,
 }
+
+
+async def end_unwelcome(sessions: Iterable[Session], rules: Rules) -> int:
+    """Ends each session whose peer would not be let in now, and says how many those were.
+
+    Args:
+        sessions: open ones.
+        rules: what counts now.
+    """
+    now = datetime.now(UTC)
+    verdicts = [(each, admit_again(each.peer, now=now, rules=rules)) for each in sessions]
+    async with asyncio.TaskGroup() as ending:
+        unwelcome = [
+            ending.create_task(
+                session.end(_CODES.get(verdict.alert, ErrorCode.NOT_ALLOWED), verdict.reason)
+            )
+            for session, verdict in verdicts
+            if isinstance(verdict, Refused)
+        ]
+    return len(unwelcome)
 
 
 @asynccontextmanager
@@ -45,11 +64,14 @@ async def standing_watched(
         rules: what counts at that moment.
     """
     changed = asyncio.Event()
-    keeper.on_change(changed.set)
+    # What changed between `admit` and now would be missed.
+    changed.set()
+    forget = keeper.on_change(changed.set)
     watch = asyncio.create_task(_watch(changed, sessions, rules))
     try:
         yield
     finally:
+        forget()
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
 
@@ -61,17 +83,7 @@ async def _watch(
         await changed.wait()
         changed.clear()
         try:
-            await _end_unwelcome(tuple(sessions()), rules())
+            await end_unwelcome(tuple(sessions()), rules())
         except Exception:
             # The border of this task: a fault with one session must not spare all later ones.
             log.exception("a session could not be judged again")
-
-
-async def _end_unwelcome(sessions: tuple[Session, ...], rules: Rules) -> None:
-    now = datetime.now(UTC)
-    async with asyncio.TaskGroup() as ending:
-        for session in sessions:
-            verdict = admit_again(session.peer, now=now, rules=rules)
-            if isinstance(verdict, Refused):
-                code = _CODES.get(verdict.alert, ErrorCode.NOT_ALLOWED)
-                ending.create_task(session.end(code, verdict.reason))

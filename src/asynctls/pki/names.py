@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NameKind",
     "Pattern",
+    "canonical_name",
     "common_name_of",
     "format_san",
     "format_serial",
@@ -100,6 +101,14 @@ def format_san(name: x509.GeneralName) -> str:
         return str(canonical.value)
     # A DNS name that reads like a URI or an address must not be taken for one.
     return f"{type(name).__name__} {text!a}"
+
+
+def canonical_name(text: str) -> str:
+    """A name as certificates have it, to be compared with theirs; what is none stays as it is."""
+    try:
+        return format_san(parse_san(text))
+    except CertificateError:
+        return text
 
 
 def kind_of(san: str) -> NameKind:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from asynctls.errors import CertificateError, RequestError
 from asynctls.pki.keys import KeyType, PrivateKey, PublicKey, judge_public_key, key_type_of
@@ -70,7 +70,6 @@ class Request:
     key_usages: frozenset[str]
     extended_key_usages: tuple[x509.ObjectIdentifier, ...]
     ignored: tuple[str, ...]
-    challenge_password: bytes | None
 
 
 def build_request(key: PrivateKey, *, sans: Sequence[str] = ()) -> bytes:
@@ -153,7 +152,6 @@ def _read(der: bytes) -> Request:
         key_usages=key_usages,
         extended_key_usages=extended_key_usages,
         ignored=tuple(ignored),
-        challenge_password=_challenge_password(csr.attributes),
     )
 
 
@@ -183,10 +181,3 @@ def _usages_of(value: x509.KeyUsage) -> frozenset[str]:
 
 def _extension_name(oid: x509.ObjectIdentifier) -> str:
     return _EXTENSION_NAMES.get(oid, oid.dotted_string)
-
-
-def _challenge_password(attributes: x509.Attributes) -> bytes | None:
-    try:
-        return attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD).value
-    except x509.AttributeNotFound:
-        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asynctls.runtime.connections import Connections
-from asynctls.runtime.daemon import hold_state_folder, serve_until_stopped
+from asynctls.runtime.daemon import serve_until_stopped
 from asynctls.runtime.listening import Listener, listen
 from asynctls.runtime.loop import run
 from asynctls.runtime.signals import Signals
@@ -12,7 +12,6 @@ __all__ = [
     "Connections",
     "Listener",
     "Signals",
-    "hold_state_folder",
     "listen",
     "run",
     "serve_until_stopped",

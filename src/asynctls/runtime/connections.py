@@ -10,10 +10,10 @@ import asyncio
 import resource
 from typing import TYPE_CHECKING
 
-import structlog
-
 from asynctls.errors import AsynctlsError
+from asynctls.logger import get_logger
 from asynctls.runtime.sparing import Sparing
+from asynctls.tls import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connections"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 # What the process needs besides: ledger, logs, files that are read, connections to a TTP.
 _DESCRIPTORS_KEPT = 64
@@ -83,7 +83,7 @@ class Connections:
             writer.transport.abort()
             left_out = self._sparing.left_out("connection not taken")
             if left_out is not None:
-                address = _peer_address(writer)
+                address = address_of(writer)
                 log.warning(
                     "connection not taken", address=address, limit=self._limit, left_out=left_out
                 )
@@ -110,7 +110,7 @@ class Connections:
             task.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        address = _peer_address(writer)
+        address = address_of(writer)
         try:
             await self._handle(reader, writer)
         except (AsynctlsError, ConnectionError, TimeoutError) as error:
@@ -140,11 +140,3 @@ def _descriptor_limit() -> int:
     if soft == resource.RLIM_INFINITY:
         return _MOST
     return max(1, min(soft - _DESCRIPTORS_KEPT, _MOST))
-
-
-def _peer_address(writer: asyncio.StreamWriter) -> str:
-    name = writer.get_extra_info("peername")
-    if not isinstance(name, tuple):
-        return "unknown"
-    host, port = name[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

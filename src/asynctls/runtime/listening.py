@@ -12,10 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
 from asynctls.config import Address
 from asynctls.errors import ConfigError, Fault
+from asynctls.logger import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Listener", "listen"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 _BACKLOG = 256
 _READ_BUFFER_BYTES = 65_536

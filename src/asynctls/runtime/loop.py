@@ -7,9 +7,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from asynctls.errors import ConfigError, Fault
+from asynctls.logger import get_logger
 from asynctls.runtime.sparing import Sparing
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-log = structlog.get_logger()
+log = get_logger()
 T = TypeVar("T")
 
 _VARIABLE = "ASYNCTLS_LOOP"

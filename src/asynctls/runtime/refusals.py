@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import structlog
-
 from asynctls.admission import Peer
 from asynctls.errors import CertificateError, HandshakeError, PeerRefusedError, RefusedByPeerError
+from asynctls.logger import get_logger
 
 __all__ = ["log_refusal"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 def log_refusal(address: str, error: HandshakeError) -> None:
@@ -48,6 +47,6 @@ def _peer(certificate: bytes | None) -> str:
     if certificate is None:
         return "unknown"
     try:
-        return str(Peer.of(certificate))
+        return str(Peer.claimed(certificate))
     except CertificateError:
         return "unreadable"

@@ -7,9 +7,8 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from asynctls.errors import AsynctlsError
+from asynctls.logger import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Signals"]
 
-log = structlog.get_logger()
+log = get_logger()
 T = TypeVar("T")
 
 _STOP = (signal.SIGTERM, signal.SIGINT)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-import structlog
+from asynctls.logger import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["App", "message_app"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 App: TypeAlias = "Callable[[Session], Awaitable[None]]"
 """Serves one session; what it raises ends that session alone."""

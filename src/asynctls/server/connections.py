@@ -10,10 +10,17 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import structlog
-
 from asynctls.admission import Admitted, Peer, Refused, admit
-from asynctls.errors import HandshakeError, PeerRefusedError, SessionError
+from asynctls.enrolment.standing import end_unwelcome
+from asynctls.errors import (
+    ErrorCode,
+    HandshakeError,
+    MessageTooLargeError,
+    PeerRefusedError,
+    SessionClosedError,
+    SessionError,
+)
+from asynctls.logger import get_logger
 from asynctls.runtime.figures import session_figures
 from asynctls.runtime.refusals import log_refusal
 from asynctls.session import ALPN, Limits, Session
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionServer"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class SessionServer:
@@ -62,6 +69,7 @@ class SessionServer:
         self._handshake_timeout_s = handshake_timeout_s
         self._limits = limits
         self._live: set[Session] = set()
+        self._going_away = False
 
     @property
     def live(self) -> Iterable[Session]:
@@ -74,6 +82,8 @@ class SessionServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection to its end."""
+        # Asked for at once: later the socket may be gone, and with it the address.
+        address = address_of(writer)
         credentials = await self._keeper.server_credentials()
         try:
             stream = await Stream.accept(
@@ -87,7 +97,7 @@ class SessionServer:
         except HandshakeError as error:
             if isinstance(error, PeerRefusedError) and not error.told:
                 self._keeper.retire_contexts()
-            log_refusal(address_of(writer), error)
+            log_refusal(address, error)
             return
         if stream.peer_certificate is None:
             raise RuntimeError("a peer without a certificate was admitted")
@@ -99,10 +109,11 @@ class SessionServer:
         )
         await self._run(session, stream)
 
-    async def go_away(self) -> None:
-        """Tells every live peer that the server drains."""
-        for session in tuple(self._live):
-            await session.goaway()
+    def go_away(self) -> None:
+        """Tells every live peer that the server drains, and each that comes to be one from now."""
+        self._going_away = True
+        for session in self._live:
+            session.goaway()
 
     async def _run(self, session: Session, stream: Stream) -> None:
         peer = str(session.peer)
@@ -118,13 +129,17 @@ class SessionServer:
                     cipher=stream.cipher,
                     resumed=stream.resumed,
                 )
-                await self._app(session)
+                if self._going_away:
+                    session.goaway()
+                # `admit` asked before the peer opened the session, for which it has its time.
+                if not await end_unwelcome([session], self.rules()):
+                    await self._serve_app(session)
         except HandshakeError as error:
-            log_refusal(stream.peer_address, error)
-            return
-        except SessionError:
-            # Its reason is the session's own, below.
-            pass
+            failure = str(error)
+        except SessionError as error:
+            # The session's own failure is its reason below; another session's is the app's fault.
+            if error is not session.failure and not isinstance(error, SessionClosedError):
+                failure = f"the app failed: {error}"
         except asyncio.CancelledError:
             failure = "cut off: the server stops"
             raise
@@ -140,6 +155,13 @@ class SessionServer:
                 reason=failure or session.end_reason,
                 **session_figures(stream, session),
             )
+
+    async def _serve_app(self, session: Session) -> None:
+        try:
+            await self._app(session)
+        except MessageTooLargeError as error:
+            # Nothing was sent, and nothing is wrong at this end: the client is told its own limit.
+            await session.end(ErrorCode.TOO_LARGE, str(error))
 
     def _admit(self, certificate: bytes | None, alpn: str | None) -> Admitted | Refused:
         verdict = admit(certificate, alpn, now=datetime.now(UTC), rules=self.rules())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +21,13 @@ from asynctls.runtime import (
     Connections,
     Listener,
     Signals,
-    hold_state_folder,
     listen,
     serve_until_stopped,
 )
 from asynctls.server.apps import App, message_app
 from asynctls.server.connections import SessionServer
 from asynctls.session import ALPN, Limits
+from asynctls.state import hold_state_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -44,6 +44,7 @@ async def run(config: ServerConfig) -> None:
     Raises:
         ConfigError: nobody is allowed in, or the address cannot be listened on.
         EnrolmentError: there is no identity, and none could be had.
+        CertificateError: the identity's key and certificate cannot be used.
         StateError: the state folder cannot be used, or another daemon holds it.
     """
     allow = _allowed(config.allow)
@@ -66,7 +67,15 @@ async def run(config: ServerConfig) -> None:
         if identity is None:
             return
         _check_valid(identity)
-        async with Keeper(identity, crl_interval=config.crl_interval, alpn=[ALPN]) as keeper:
+        async with AsyncExitStack() as stack:
+            # It waits for the TTP's first answer: not when we are told to stop meanwhile.
+            keeper = await signals.unless_stopping(
+                stack.enter_async_context(
+                    Keeper(identity, crl_interval=config.crl_interval, alpn=[ALPN])
+                )
+            )
+            if keeper is None:
+                return
             server = SessionServer(
                 message_app(config.message),
                 keeper=keeper,
@@ -80,7 +89,11 @@ async def run(config: ServerConfig) -> None:
             )
             async with _serving(server, keeper, config.listen) as serving:
                 await serve_until_stopped(
-                    signals, serving.listener, serving.connections, drain=config.drain
+                    signals,
+                    serving.listener,
+                    serving.connections,
+                    drain=config.drain,
+                    on_drain=server.go_away,
                 )
 
 
@@ -99,6 +112,7 @@ async def serve(
     Raises:
         ConfigError: nobody is allowed in, or the address cannot be listened on.
         IdentityError: there is no identity, or it has expired.
+        CertificateError: its key and certificate cannot be used.
     """
     allowed = _allowed(allow)
     where = Address.parse(address)
@@ -129,6 +143,9 @@ class _Serving:
 async def _serving(
     server: SessionServer, keeper: Keeper, address: Address
 ) -> AsyncIterator[_Serving]:
+    # Now, so that what is wrong with key or certificate is found before anybody connects; and one
+    # that ends while it is served is then still shown: the client tells why it refuses it.
+    await keeper.server_credentials()
     async with (
         Connections(server.serve) as connections,
         standing_watched(keeper, lambda: server.live, server.rules),

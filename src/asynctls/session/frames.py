@@ -252,7 +252,18 @@ class Opener:
     in nanoseconds.
     """
 
-    __slots__ = ("_buffer", "_derive", "_external_aad", "_failure", "_key", "_sequence", "mac_ns")
+    __slots__ = (
+        "_arrived",
+        "_buffer",
+        "_buffered",
+        "_derive",
+        "_external_aad",
+        "_failure",
+        "_key",
+        "_needed",
+        "_sequence",
+        "mac_ns",
+    )
 
     def __init__(
         self, sender: Role, key: Secret | Callable[[Secret], Secret], *, sequence: int = 0
@@ -261,7 +272,12 @@ class Opener:
         self._derive = None if isinstance(key, Secret) else key
         self._key = key.reveal() if isinstance(key, Secret) else b""
         self._sequence = sequence
-        self._buffer = bytearray()
+        # What has come is `_buffer`, then `_arrived`, which are put together once as much is there
+        # as the frame needs: one that comes in many pieces is not copied for each.
+        self._buffer = b""
+        self._arrived: list[bytes] = []
+        self._buffered = 0
+        self._needed = 1
         self._failure: SessionError | None = None
         self.mac_ns = 0
 
@@ -273,12 +289,16 @@ class Opener:
     @property
     def buffered_bytes(self) -> int:
         """How much of what was received stands before `next_frame` still."""
-        return len(self._buffer)
+        return self._buffered
 
     def receive_data(self, data: bytes) -> None:
         """Takes ``data`` as they came from the channel, cut up in any way."""
         if self._failure is None:
-            self._buffer += data
+            if self._buffered:
+                self._arrived.append(data)
+            else:
+                self._buffer = data
+            self._buffered += len(data)
 
     def receive_eof(self) -> None:
         """The channel has ended.
@@ -286,7 +306,7 @@ class Opener:
         Raises:
             SessionTruncatedError: within a frame.
         """
-        if self._failure is None and self._buffer:
+        if self._failure is None and self._buffered:
             self._failure = SessionTruncatedError("the connection ended within a frame")
         if self._failure is not None:
             raise self._failure
@@ -304,35 +324,40 @@ class Opener:
         """
         if self._failure is not None:
             raise self._failure
+        if self._buffered < self._needed:
+            return None
+        if self._arrived:
+            self._buffer = _join((self._buffer, *self._arrived))
+            self._arrived.clear()
         try:
             return self._open()
         except SessionError as failure:
             self._failure = failure
-            self._buffer.clear()
+            self._buffer, self._buffered = b"", 0
+            self._arrived.clear()
             raise
 
     def _open(self) -> Frame | None:
         buffer = self._buffer
-        if not buffer:
-            return None
         start = buffer[:HEAD_MOST]
         head = read_head(start)
         if head is None:
+            self._needed = self._buffered + 1
             return None
         kind, sequence, payload_at, length = head
         if self._derive is not None and (kind != _KEY or sequence):
             raise MalformedError("the first frame is not KEY with sequence 0")
         payload_end = payload_at + length
-        end = payload_end + TRAILER_BYTES
-        if len(buffer) < end:
+        size = payload_end + TRAILER_BYTES
+        if self._buffered < size:
+            self._needed = size
             return None
-        content = _join(
-            (MAC_START, start[_NUMBERED], self._external_aad, buffer[_PAYLOAD_HEAD_AT:payload_end])
-        )
-        payload = content[len(content) - length :]
-        trailer = buffer[payload_end:end]
+        payload = buffer[payload_at:payload_end]
+        trailer = buffer[payload_end:size]
         if not trailer.startswith(TAG_HEAD):
             raise MalformedError("a frame's tag is not a byte string of 32 bytes")
+        payload_head = start[_PAYLOAD_HEAD_AT:payload_at]
+        content = _join((MAC_START, start[_NUMBERED], self._external_aad, payload_head, payload))
         if self._derive is not None:
             self._key = self._derive(Secret(payload[:SECRET_BYTES])).reveal()
         began = perf_counter_ns()
@@ -344,7 +369,10 @@ class Opener:
             raise self._out_of_sequence(kind, sequence)
         self._derive = None
         self._sequence = sequence + 1
-        del buffer[:end]
+        # Nearly always nothing: a read gives one TLS record, and our peers send a frame in each.
+        self._buffer = buffer[size:]
+        self._buffered -= size
+        self._needed = 1
         if kind & ~_FLAGS == _DATA:
             return Data(sequence, payload, kind & MORE != 0, kind & RECEIPT_WANTED != 0)
         return _read_payload(kind >> 8, sequence, payload)

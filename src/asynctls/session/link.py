@@ -45,6 +45,8 @@ class Link:
                 self._lose(error)
                 return
             self._records_sent += -(-len(frame) // _RECORD_BYTES)
+        # Here as well: an end that only sends receives nothing that would make it look.
+        self.mind_records()
 
     async def drain(self) -> None:
         """Waits while the peer is slower than we write.

@@ -12,8 +12,6 @@ import contextlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self
 
-import structlog
-
 from asynctls.admission import Peer
 from asynctls.errors import (
     AsynctlsError,
@@ -23,6 +21,7 @@ from asynctls.errors import (
     SessionError,
     SessionTimeoutError,
 )
+from asynctls.logger import get_logger
 from asynctls.session.channel import Limits, require_binding
 from asynctls.session.dates import Expiry, utc_now
 from asynctls.session.inbox import Inbox
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 # Messages of one end whose receipt is awaited at once. The other end may stop reading when four
 # times as many of its receipts lie unread: a peer that keeps to the first never meets the second.
@@ -156,6 +155,11 @@ class Session:
         return self._going_away
 
     @property
+    def failure(self) -> SessionError | None:
+        """What the session ended by, as it was raised; None while it is open or closed in order."""
+        return self._protocol.failure
+
+    @property
     def end_reason(self) -> str:
         """How the session ended, in words, for whoever logs it; also why it did not come about."""
         return str(self._protocol.failure or "both ends closed it")
@@ -224,7 +228,9 @@ class Session:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if error is None:
+            # `while True: await session.receive()` ends so when the peer has said all.
+            said_all = isinstance(error, SessionClosedError) and self._peer_closed
+            if error is None or said_all:
                 await self.close()
             elif isinstance(error, Exception):
                 self._end(ErrorCode.INTERNAL, "the application failed")
@@ -268,11 +274,14 @@ class Session:
         self._end(code, text)
         await self._over()
 
-    async def goaway(self) -> None:
-        """A server's word that it drains: the client is to finish and come back."""
-        self._protocol.send_goaway()
-        self._link.flush()
-        await self._link.drain()
+    def goaway(self) -> None:
+        """A server's word that it drains: the client is to finish and come back.
+
+        It waits for nothing: a client that does not read must not hold up a drain.
+        """
+        if self._protocol.failure is None:
+            self._protocol.send_goaway()
+            self._link.flush()
 
     # Messages
 
@@ -462,6 +471,8 @@ class Session:
     async def _leave_nothing(self) -> None:
         if self._expiry is not None:
             self._expiry.stop()
+            # It knows us: a ring that holds the TLS connection until the collector's rare round.
+            self._expiry = None
         if self._keeper is None:
             return
         if not self._keeper.done():

@@ -57,15 +57,16 @@ MAC_START: Final = b"\x84\x64MAC0" + FIXED[2:]
 NUMBERING: Final = struct.Struct(">HQ")
 """Type and flags as one number, then the sequence."""
 
-_HEAD = struct.Struct(">12sHQcB")  # fixed, type and flags, sequence, empty map, payload's head
+_HEAD = struct.Struct(">12sHQH")  # fixed, type and flags, sequence, empty map and payload's head
 _HEAD_BYTES: Final = _HEAD.size
 _unpack_head = _HEAD.unpack_from
 HEAD_MOST: Final = _HEAD_BYTES + 8
 """The most bytes that can stand before a payload, those of refused frames included."""
 _BYTE_STRING: Final = 0x40
-# The byte string heads of RFC 8949, section 3, that say the length in 1, 2, 4 or 8 bytes, and the
-# least length for which each is the shortest form.
-_WIDTHS: Final = {0x58: (1, 24), 0x59: (2, 1 << 8), 0x5A: (4, 1 << 16), 0x5B: (8, 1 << 32)}
+_MAP_AND_BYTE_STRING: Final = EMPTY_MAP[0] << 8 | _BYTE_STRING
+# RFC 8949, section 3: a head's low bits are the length itself up to 23; those from 24 on say that
+# it follows in 1, 2, 4 or 8 bytes. The second number is the least one for which that is shortest.
+_WIDTHS: Final = {24: (1, 24), 25: (2, 1 << 8), 26: (4, 1 << 16), 27: (8, 1 << 32)}
 _SHORT_HEADS: Final = tuple(
     bytes((_BYTE_STRING + n,) if n < 24 else (0x58, n)) for n in range(1 << 8)
 )
@@ -108,7 +109,7 @@ def byte_string_head(length: int) -> bytes:
     return b"\x5a" + length.to_bytes(4, "big")
 
 
-def _fault(start: bytes | bytearray) -> str:
+def _fault(start: bytes) -> str:
     """What is wrong with the bytes up to the payload's head, however few are there; or nothing."""
     fixed = start[: len(FIXED)]
     if fixed != FIXED[: len(fixed)]:
@@ -122,7 +123,7 @@ def _fault(start: bytes | bytearray) -> str:
     return ""
 
 
-def read_head(start: bytes | bytearray) -> tuple[int, int, int, int] | None:
+def read_head(start: bytes) -> tuple[int, int, int, int] | None:
     """Everything before the payload, or None while too little is there to tell.
 
     What is given is the kind (type and flags as one number), the sequence, and the payload's
@@ -138,16 +139,17 @@ def read_head(start: bytes | bytearray) -> tuple[int, int, int, int] | None:
         if fault := _fault(start):
             raise MalformedError(fault)
         return None
-    fixed, kind, sequence, empty_map, first = _unpack_head(start)
+    fixed, kind, sequence, map_and_head = _unpack_head(start)
     shape = SHAPES.get(kind)
-    if shape is None or fixed != FIXED or empty_map != EMPTY_MAP:
+    if shape is None or fixed != FIXED:
         raise MalformedError(_fault(start))
-    length = first - _BYTE_STRING
+    length = map_and_head - _MAP_AND_BYTE_STRING
     payload_at = _HEAD_BYTES
     if not 0 <= length < 24:
-        if first not in _WIDTHS:
-            raise MalformedError("a frame's payload is not a byte string of a stated length")
-        width, shortest_for = _WIDTHS[first]
+        if length not in _WIDTHS:
+            no_string = "a frame's payload is not a byte string of a stated length"
+            raise MalformedError(_fault(start) or no_string)
+        width, shortest_for = _WIDTHS[length]
         payload_at += width
         if len(start) < payload_at:
             return None

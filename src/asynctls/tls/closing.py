@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-__all__ = ["LINGER_BYTES", "LINGER_S", "Gate", "flushed", "hang_up", "linger"]
+__all__ = ["LINGER_BYTES", "LINGER_S", "PLACE_S", "Gate", "flushed", "hang_up", "linger"]
 
 LINGER_S = 2.0
 """How long a close waits for the peer to end its direction."""
 
 LINGER_BYTES = 1 << 16
 """How much of what still arrives meanwhile is read and discarded."""
+
+
+PLACE_S = 0.5
+"""How long a handshake has its place at a stretch: it ends in that, or its peer lets us wait."""
 
 
 class Gate:
@@ -41,7 +45,7 @@ class Gate:
 
     @contextlib.asynccontextmanager
     async def handshake(self) -> AsyncIterator[None]:
-        """A place for one handshake; waits for it."""
+        """A place for one handshake, to be left within `PLACE_S`; waits for it, in turn."""
         async with self._places:
             self.under_way += 1
             try:

@@ -39,10 +39,16 @@ _UNREADABLE = (
 
 _WORDS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate, and one is required",
-    "NO_SHARED_CIPHER": "it offers none of the cipher suites used here (ECDHE with AES-GCM)",
+    "NO_SHARED_CIPHER": (
+        "it offers none of the cipher suites used here (ECDHE with AES-GCM), or no curve or "
+        "signature algorithm for them"
+    ),
     "WRONG_CIPHER_RETURNED": "it chose a cipher suite that was not offered",
     "UNKNOWN_CIPHER_RETURNED": "it chose a cipher suite that was not offered",
-    "BAD_SIGNATURE": "it does not hold the private key of the certificate that it showed",
+    "BAD_SIGNATURE": (
+        "it does not hold the private key of the certificate that it showed, or the handshake was "
+        "altered on the way"
+    ),
     "DECRYPT_ERROR": "its Finished message does not match the handshake",
     "DIGEST_CHECK_FAILED": "its Finished message does not match the handshake",
     "EE_KEY_TOO_SMALL": "its certificate's key is too small",

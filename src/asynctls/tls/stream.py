@@ -4,8 +4,9 @@ Why not `asyncio.start_server(ssl=…)`: when a handshake fails there, the alert
 peer never learns why it was refused; here every alert reaches its peer. It also has no place for
 `admit`, no bound on the handshakes under way, and 256 KiB of buffer for each connection.
 
-A slow application is not mistaken for a dead peer: the latter is found by TCP itself, by keepalive
-(RFC 9293, section 3.8.4) and, on Linux, the user time-out (RFC 5482).
+Dead peers are found by TCP itself: by keepalive (RFC 9293, section 3.8.4) and, on Linux, the user
+time-out (RFC 5482), which also ends a connection whose peer takes nothing for that long while we
+have more to send. So a slow application is not mistaken for a dead peer, but one that stops is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import socket
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from asynctls.errors import HandshakeError, HandshakeTimeoutError, PeerRefusedError, TruncatedError
+from asynctls.tls import closing
 from asynctls.tls.closing import LINGER_S, Gate, flushed, hang_up, linger
 from asynctls.tls.engine import Admit, Engine, Side
 
@@ -46,7 +48,11 @@ _Established = TypeVar("_Established")
 
 def address_of(writer: asyncio.StreamWriter) -> str:
     """The peer's address as HOST:PORT, `[::1]:PORT` for IPv6."""
-    name = writer.get_extra_info("peername")
+    try:
+        name = writer.get_extra_info("peername")
+    except (OSError, ValueError):
+        # uvloop asks the socket each time, which a peer that resets at once has closed already.
+        name = None
     if not isinstance(name, tuple):
         # A UNIX socket's path, or nothing: the peer was gone before it could be asked for.
         return str(name or "an unknown address")
@@ -111,11 +117,16 @@ class Stream:
         async def shake() -> Self:
             # A client that says nothing yet costs no engine and takes no place.
             received = await reader.read(_CHUNK_BYTES)
-            async with gate.handshake():
-                engine = Engine(context, side=Side.SERVER, admit=admit)
-                engine.receive_data(received)
-                await _shake_hands(engine, reader, writer)
-            return cls(reader, writer, engine, gate=gate)
+            engine: Engine | None = None
+            while True:
+                async with gate.handshake():
+                    engine = engine or Engine(context, side=Side.SERVER, admit=admit)
+                    engine.receive_data(received)
+                    if await _shake_hands_briefly(engine, reader, writer):
+                        return cls(reader, writer, engine, gate=gate)
+                # A client that lets us wait does so without a place: else a few that say hello
+                # and no more would keep everybody out.
+                received = await reader.read(_CHUNK_BYTES)
 
         return await _guarded(shake(), reader, writer, gate=gate, timeout_s=timeout_s)
 
@@ -379,6 +390,21 @@ async def _shake_hands(
         engine.receive_data(await reader.read(_CHUNK_BYTES))
 
 
+async def _shake_hands_briefly(
+    engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bool:
+    """Go on with a handshake for `PLACE_S`; false when it is not done by then."""
+    try:
+        async with asyncio.timeout(closing.PLACE_S) as limit:
+            await _shake_hands(engine, reader, writer)
+    except TimeoutError:
+        # One of the system's own (ETIMEDOUT) is the connection's end.
+        if not limit.expired():
+            raise
+        return False
+    return True
+
+
 def _flush(engine: Engine, writer: asyncio.StreamWriter) -> bool:
     flight = engine.data_to_send()
     if not flight or writer.transport.is_closing():
@@ -388,7 +414,7 @@ def _flush(engine: Engine, writer: asyncio.StreamWriter) -> bool:
 
 
 def _watch_for_death(writer: asyncio.StreamWriter) -> None:
-    """Have TCP end a connection whose peer is gone, in about a minute."""
+    """Have TCP end a connection whose peer is gone, or takes nothing, in about a minute."""
     connection = writer.get_extra_info("socket")
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return

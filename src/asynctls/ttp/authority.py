@@ -29,7 +29,7 @@ from asynctls.ttp.ledger import Ledger
 from asynctls.ttp.policy import Rule, checked_grant
 from asynctls.ttp.public_address import own_names
 from asynctls.ttp.schema import Kind, TokenBody, row_of
-from asynctls.ttp.tokens import FailureLimit, new_token
+from asynctls.ttp.tokens import UNKNOWN, FailureLimit, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +90,8 @@ class Authority:
         names = own_names(config)
         await asyncio.to_thread(state.make_private_folder, config.state)
         existed = await asyncio.to_thread(ca.exists, config.state)
+        if existed:
+            await asyncio.to_thread(Ledger.check_there, config.state)
         ledger = await Ledger.open(config.state)
         try:
             authority = await ledger.write(lambda tx: ca.make(tx, config, now=_now()))
@@ -111,6 +113,7 @@ class Authority:
             StateError: there is no CA in the state folder yet, or it cannot be used.
         """
         authority = await asyncio.to_thread(ca.load, config.state)
+        await asyncio.to_thread(Ledger.check_there, config.state)
         return cls(config, await Ledger.open(config.state), authority)
 
     async def __aenter__(self) -> Self:
@@ -230,21 +233,18 @@ class Authority:
                 cannot be accepted is one of these (400), told only to who knows the secret.
             LedgerError: it could not be recorded; nothing was issued.
         """
-        wait_s = self._failures.retry_after_s(address)
-        if wait_s > 0:
-            log.warning("enrolment refused", rule=Rule.RATE_LIMITED.text, address=address)
-            raise EnrolmentRefusedError(
-                f"too many wrong tokens came from {address}; wait {wait_s:.0f} s",
-                status=Rule.RATE_LIMITED.status,
-                rule=Rule.RATE_LIMITED.text,
-            )
+        self._check_failures(address)
         asked = await asyncio.to_thread(Asked.read, csr_der, address=address, at=_now())
         issuer = self._ca.issuing
         outcome = await self._ledger.write(
             lambda tx: issuance.enrol(tx, asked, token_id=token_id, secret=secret, issuer=issuer)
         )
-        if isinstance(outcome, Refused) and outcome.refusal.rule is Rule.TOKEN_UNKNOWN:
+        if isinstance(outcome, Refused) and outcome.refusal is UNKNOWN:
+            # Looked at again and counted without an await in between: of guesses that came at
+            # once, all were let in above before the first of them had failed.
+            self._check_failures(address)
             self._failures.failed(address)
+            await self._ledger.write(lambda tx: issuance.refuse(tx, asked, UNKNOWN))
         return issuance.answer(outcome, address)
 
     async def reenrol(self, current: bytes, csr_der: bytes, *, address: str) -> x509.Certificate:
@@ -371,7 +371,9 @@ class Authority:
             await self._fetch_crl()
             self._seen = head.sequence
         config, now = self._config, _now()
-        if status.is_due(self.crl, interval=config.crl_interval, now=now):
+        if status.is_due(
+            self.crl, interval=config.crl_interval, lifetime=config.crl_lifetime, now=now
+        ):
             crl = await self._ledger.write(
                 lambda tx: status.sign_if_due(
                     tx,
@@ -383,8 +385,18 @@ class Authority:
                 )
             )
             self._take(crl)
-        if self.tls_certificate is not None and ca.tls_is_due(self.tls_certificate, now):
+        if self.tls_certificate is not None and ca.tls_is_due(self.tls_certificate, self._ca, now):
             await self._renew_tls(own_names(config))
+
+    def _check_failures(self, address: str) -> None:
+        wait_s = self._failures.retry_after_s(address)
+        if wait_s > 0:
+            log.warning("enrolment refused", rule=Rule.RATE_LIMITED.text, address=address)
+            raise EnrolmentRefusedError(
+                f"too many wrong tokens came from {address}; wait {wait_s:.0f} s",
+                status=Rule.RATE_LIMITED.status,
+                rule=Rule.RATE_LIMITED.text,
+            )
 
     async def _fetch_crl(self) -> None:
         number = await self._ledger.read(

@@ -135,7 +135,7 @@ def make_tls(
         StateError: a file cannot be written.
     """
     found = _found_tls(folder, authority, names)
-    if found is None or tls_is_due(found, now):
+    if found is None or tls_is_due(found, authority, now):
         key = generate_now(_tls_key_type(authority.issuing.certificate))
         found = issue(
             Profile.TTP,
@@ -152,9 +152,13 @@ def make_tls(
     return found
 
 
-def tls_is_due(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether two thirds of its lifetime are over."""
+def tls_is_due(
+    certificate: x509.Certificate, authority: CertificateAuthority, now: datetime
+) -> bool:
+    """Whether two thirds of its lifetime are over, and a new one could last longer."""
     end = certificate.not_valid_after_utc
+    if end >= authority.issuing.certificate.not_valid_after_utc:
+        return False
     return now >= end - (end - certificate.not_valid_before_utc) / 3
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from asynctls.ttp.ledger import Transaction
     from asynctls.ttp.records import StoredCertificate
 
-__all__ = ["Asked", "Granted", "Refused", "answer", "enrol", "reenrol"]
+__all__ = ["Asked", "Granted", "Refused", "answer", "enrol", "reenrol", "refuse"]
 
 log = structlog.get_logger()
 
@@ -120,15 +120,19 @@ def _log_refused(refused: Refused, address: str) -> EnrolmentRefusedError:
 def enrol(
     transaction: Transaction, asked: Asked, *, token_id: str, secret: str, issuer: Issuer
 ) -> Granted | Refused:
-    """First certificate, by one-time token (RFC 7030, section 4.2.1)."""
+    """First certificate, by one-time token (RFC 7030, section 4.2.1).
+
+    That a token is unknown is not recorded here: how many such rows there may be is the caller's
+    to say, by `refuse`.
+    """
     # What is not of an id's characters is none, and not every text can be put to a database.
     is_id = token_id.isascii() and token_id.isalnum()
     token = records.token_by_id(transaction.connection, token_id) if is_id else None
     if not tokens.is_secret_of(token, secret) or token is None:
-        return _refuse(transaction, asked, tokens.UNKNOWN)
+        return Refused(tokens.UNKNOWN)
     if isinstance(asked.request, RequestError):
         refusal = _refusal_of(asked.request)
-        return _refuse(transaction, asked, refusal, name=token.grant.name, token_id=token_id)
+        return refuse(transaction, asked, refusal, name=token.grant.name, token_id=token_id)
     answer = tokens.judge(
         token,
         records.certificates_by_token(transaction.connection, token_id),
@@ -136,7 +140,7 @@ def enrol(
         asked.at,
     )
     if isinstance(answer, Refusal):
-        return _refuse(transaction, asked, answer, name=token.grant.name, token_id=token_id)
+        return refuse(transaction, asked, answer, name=token.grant.name, token_id=token_id)
     return _issue(
         transaction, asked, asked.request, token.grant, issuer, again=answer, token_id=token_id
     )
@@ -154,23 +158,23 @@ def reenrol(
             f"certificate {serial} was not issued by this TTP's ledger to a role; join with a new "
             "token",
         )
-        return _refuse(transaction, asked, refusal)
+        return refuse(transaction, asked, refusal)
     name = held.grant.name
     if held.revoked_at is not None:
         refusal = _ended(Rule.CERTIFICATE_REVOKED, held, "was revoked", held.revoked_at)
-        return _refuse(transaction, asked, refusal, name=name, serial=serial)
+        return refuse(transaction, asked, refusal, name=name, serial=serial)
     if asked.at > held.not_after:
         refusal = _ended(Rule.CERTIFICATE_EXPIRED, held, "expired", held.not_after)
-        return _refuse(transaction, asked, refusal, name=name, serial=serial)
+        return refuse(transaction, asked, refusal, name=name, serial=serial)
     if isinstance(asked.request, RequestError):
         refusal = _refusal_of(asked.request)
-        return _refuse(transaction, asked, refusal, name=name, serial=serial)
+        return refuse(transaction, asked, refusal, name=name, serial=serial)
     again = records.renewal_by_key(
         transaction.connection, serial, spki_sha256(asked.request.public_key)
     )
     if again is not None and again.revoked_at is not None:
         refusal = _ended(Rule.CERTIFICATE_REVOKED, again, "was revoked", again.revoked_at)
-        return _refuse(transaction, asked, refusal, name=name, serial=serial)
+        return refuse(transaction, asked, refusal, name=name, serial=serial)
     return _issue(transaction, asked, asked.request, held.grant, issuer, again=again, renews=serial)
 
 
@@ -192,7 +196,7 @@ def _issue(
             f"the request asks for more than {grant.name} was granted: "
             f"{'; '.join(decision.reasons)}; leave it out, or ask for a token that grants it",
         )
-        return _refuse(
+        return refuse(
             transaction, asked, refusal, name=grant.name, token_id=token_id, serial=renews
         )
     if again is not None:
@@ -231,7 +235,7 @@ def _issue(
     return Granted(certificate, grant, decision.ignored, sign_ms)
 
 
-def _refuse(
+def refuse(
     transaction: Transaction,
     asked: Asked,
     refusal: Refusal,
@@ -240,6 +244,7 @@ def _refuse(
     token_id: str | None = None,
     serial: str | None = None,
 ) -> Refused:
+    """Records that somebody was sent away."""
     body = RefusalBody(rule=refusal.rule.text, reason=refusal.reason, address=asked.address)
     transaction.append(
         row_of(

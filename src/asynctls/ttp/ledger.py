@@ -46,6 +46,8 @@ T = TypeVar("T")
 GROUP = 64
 """Operations in one transaction at the most: the first of them waits for the last."""
 
+_FILE = "ledger.db"
+_CLOSE_S = 2.0
 # Untyped: what somebody altered is to be found out by its MAC, and not by a conversion that fails.
 _heads = sa.text("SELECT sequence, mac FROM entries ORDER BY sequence DESC LIMIT 1")
 _insert = sa.insert(entries)
@@ -118,6 +120,20 @@ class Ledger:
         self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
         self._thread.start()
 
+    @staticmethod
+    def check_there(folder: Path) -> None:
+        """For a folder in which there must be a ledger already; blocking.
+
+        Raises:
+            LedgerError: it is gone. In its place a new one would have forgotten who was revoked.
+        """
+        path = folder / _FILE
+        if not path.exists() or not path.stat().st_size:
+            raise LedgerError(
+                f"{path} is missing or empty, though there is a CA beside it: what was issued and "
+                "revoked stands in it; restore the state folder from a backup"
+            )
+
     @classmethod
     async def open(cls, folder: Path) -> Ledger:
         """Opens ``ledger.db`` with ``ledger.key`` in ``folder``, making both if there is neither.
@@ -126,7 +142,7 @@ class Ledger:
             LedgerError: the ledger cannot be read or written, is of a newer schema than this
                 program knows, or its key is missing.
         """
-        path = folder / "ledger.db"
+        path = folder / _FILE
         engine, key = await asyncio.to_thread(storage.prepare, path, folder / "ledger.key")
         return cls(path, engine, key)
 
@@ -142,11 +158,15 @@ class Ledger:
         await self.close()
 
     async def close(self) -> None:
-        """Finishes what was asked for, then ends the writer thread. May be called twice."""
+        """Finishes what was asked for, then ends the writer thread. May be called twice.
+
+        A writer that is held up, as by another process's lock, is waited for two seconds and then
+        left to itself: whoever stops a TTP twice means at once.
+        """
         if not self._closed:
             self._closed = True
             self._requests.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, _CLOSE_S)
 
     async def write(self, operation: Callable[[Transaction], T]) -> T:
         """Runs ``operation`` in the writer thread and returns its result once it is committed.

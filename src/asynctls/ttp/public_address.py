@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.config import Address
 from asynctls.errors import CertificateError, ConfigError, Fault, StateError
-from asynctls.pki.names import format_san, parse_san
+from asynctls.pki.names import NameKind, format_san, kind_of, parse_san
 from asynctls.state import write_atomically
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ def public_address(config: TTPConfig, *, port: int) -> Address:
 
     Raises:
         ConfigError: the TTP listens on every address and has no name, so nobody could be told
-            where it is.
+            where it is; or a ``name`` is no DNS name or IP address.
     """
-    if config.name:
-        return Address(config.name[0], port)
+    names = _given_names(config)
+    if names:
+        return Address(names[0], port)
     if _is_wildcard(config.listen.host):
         raise ConfigError(
             Fault(
@@ -50,18 +51,10 @@ def own_names(config: TTPConfig) -> tuple[str, ...]:
     """The names in the TTP's own certificate: its public one first, ``localhost``, this machine's.
 
     Raises:
-        ConfigError: as for :func:`public_address`, or a ``name`` that is no DNS name or address.
+        ConfigError: as for :func:`public_address`.
     """
     public_address(config, port=config.listen.port)
-    names: dict[str, None] = {}
-    faults = []
-    for name in config.name:
-        try:
-            names[format_san(parse_san(name))] = None
-        except CertificateError as error:
-            faults.append(Fault("ttp.name", "setting", str(error)))
-    if faults:
-        raise ConfigError(*faults)
+    names = dict.fromkeys(_given_names(config))
     automatic = [] if _is_wildcard(config.listen.host) else [config.listen.host]
     for name in (*automatic, "localhost", socket.gethostname()):
         try:
@@ -128,6 +121,23 @@ def token_address(config: TTPConfig) -> Address:
             )
         )
     return public_address(config, port=config.listen.port)
+
+
+def _given_names(config: TTPConfig) -> tuple[str, ...]:
+    names, faults = [], []
+    for text in config.name:
+        try:
+            name = format_san(parse_san(text))
+        except CertificateError as error:
+            faults.append(Fault("ttp.name", "setting", str(error)))
+            continue
+        if kind_of(name) is NameKind.URI:
+            problem = f"{text!r} is a URI; a TTP is connected to by a DNS name or an IP address"
+            faults.append(Fault("ttp.name", "setting", problem))
+        names.append(name)
+    if faults:
+        raise ConfigError(*faults)
+    return tuple(names)
 
 
 def _is_wildcard(host: str) -> bool:

@@ -7,13 +7,15 @@ later row says so.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import sqlalchemy as sa
 
+from asynctls.errors import CertificateError, LedgerError
 from asynctls.pki.names import parse_serial
 from asynctls.pki.profiles import Profile
 from asynctls.pki.status import Revoked
@@ -27,6 +29,9 @@ from asynctls.ttp.schema import (
     entries,
     is_kind,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "CertificateStatus",
@@ -134,6 +139,18 @@ _certificates = (
 )
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turns what a row of the wrong content raises, whatever that is, into our words."""
+    try:
+        yield
+    except (msgspec.MsgspecError, CertificateError, TypeError, ValueError, OverflowError) as error:
+        raise LedgerError(
+            f"a row of the ledger cannot be read ({error}): it was altered; 'asynctls ttp verify' "
+            "says which"
+        ) from error
+
+
 # Built once: to build such a statement costs more than to run it.
 _token_by_id = _tokens.where(entries.c.token_id == sa.bindparam("token"))
 _certificates_by_token = _certificates.where(entries.c.token_id == sa.bindparam("token"))
@@ -143,12 +160,14 @@ _renewal_by_key = _certificates.where(
 )
 
 
+@_readable()
 def token_by_id(connection: sa.Connection, token_id: str) -> StoredToken | None:
     """The token of that id, or None."""
     row = connection.execute(_token_by_id, {"token": token_id}).one_or_none()
     return None if row is None else _token(row)
 
 
+@_readable()
 def unused_tokens(connection: sa.Connection, name: str, now: datetime) -> list[StoredToken]:
     """The tokens for exactly ``name`` that could still be used."""
     used = (
@@ -165,18 +184,21 @@ def unused_tokens(connection: sa.Connection, name: str, now: datetime) -> list[S
     return [_token(row) for row in connection.execute(unused)]
 
 
+@_readable()
 def certificate_by_serial(connection: sa.Connection, serial: str) -> StoredCertificate | None:
     """The certificate that was issued with that serial number, or None."""
     row = connection.execute(_certificate_by_serial, {"number": serial}).one_or_none()
     return None if row is None else _certificate(row)
 
 
+@_readable()
 def certificates_by_token(connection: sa.Connection, token_id: str) -> list[StoredCertificate]:
     """What a token led to: no certificate when it is unused, one for each key else."""
     rows = connection.execute(_certificates_by_token, {"token": token_id})
     return [_certificate(row) for row in rows]
 
 
+@_readable()
 def renewal_by_key(
     connection: sa.Connection, serial: str, spki_sha256: bytes
 ) -> StoredCertificate | None:
@@ -185,6 +207,7 @@ def renewal_by_key(
     return None if row is None else _certificate(row)
 
 
+@_readable()
 def valid_certificates(
     connection: sa.Connection, name: str, now: datetime
 ) -> list[StoredCertificate]:
@@ -197,6 +220,7 @@ def valid_certificates(
     return [_certificate(row) for row in connection.execute(valid)]
 
 
+@_readable()
 def all_certificates(connection: sa.Connection) -> list[StoredCertificate]:
     """Every certificate issued to a role, in the order of issuance."""
     return [
@@ -212,6 +236,7 @@ def has_own_certificate(connection: sa.Connection, serial: str) -> bool:
     return connection.execute(own).first() is not None
 
 
+@_readable()
 def revocations(connection: sa.Connection, *, ended_after: datetime) -> list[Revoked]:
     """What a CRL lists: the revoked certificates that end after ``ended_after``."""
     rows = connection.execute(
@@ -246,6 +271,7 @@ def latest_crl_number(connection: sa.Connection, issuer: str) -> int | None:
     ).scalar()
 
 
+@_readable()
 def latest_crl(connection: sa.Connection, issuer: str) -> SignedCRL | None:
     """The last CRL that was signed for ``issuer`` (``root`` or ``issuing``), or None."""
     row = connection.execute(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asynctls.errors import CertificateError
-from asynctls.pki.names import format_san, format_serial, parse_san, parse_serial
+from asynctls.pki.names import canonical_name, format_serial, parse_serial
 from asynctls.ttp import records, status
 from asynctls.ttp.schema import Kind, RevocationBody, row_of
 
@@ -53,7 +53,7 @@ def revoke(
     certificates = _by_serial(transaction, which)
     tokens: list[StoredToken] = []
     if certificates is None:
-        name = _canonical(which)
+        name = canonical_name(which)
         certificates = records.valid_certificates(transaction.connection, name, now)
         tokens = records.unused_tokens(transaction.connection, name, now)
     if not certificates and not tokens:
@@ -94,10 +94,3 @@ def _by_serial(transaction: Transaction, which: str) -> list[StoredCertificate] 
             f"{found.revoked_at:%Y-%m-%d %H:%M:%S} UTC; nothing was changed"
         )
     return [found]
-
-
-def _canonical(which: str) -> str:
-    try:
-        return format_san(parse_san(which))
-    except CertificateError:
-        return which

@@ -24,11 +24,11 @@ from asynctls.runtime import (
     Connections,
     Listener,
     Signals,
-    hold_state_folder,
     listen,
     serve_until_stopped,
 )
 from asynctls.runtime.refusals import log_refusal
+from asynctls.state import hold_state_folder
 from asynctls.tls import Gate, Stream, address_of, server_context, try_out
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.est import EST, Asker

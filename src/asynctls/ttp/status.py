@@ -65,9 +65,17 @@ def parse_reason(text: str) -> str:
     return reason
 
 
-def is_due(crl: SignedCRL | None, *, interval: timedelta, now: datetime) -> bool:
-    """Whether a CRL is to be signed anew; also when the clock was set back behind the last one."""
-    return crl is None or not crl.this_update <= now < crl.this_update + interval
+def is_due(
+    crl: SignedCRL | None, *, interval: timedelta, lifetime: timedelta, now: datetime
+) -> bool:
+    """Whether a CRL is to be signed anew; also when the clock was set back behind the last one.
+
+    And when it was signed for another lifetime, before the config was changed or by an admin
+    command without it: it could end before the interval does, and then nobody is let in.
+    """
+    if crl is None or crl.next_update - crl.this_update != lifetime:
+        return True
+    return not crl.this_update <= now < crl.this_update + interval
 
 
 def sign(
@@ -117,6 +125,6 @@ def sign_if_due(
     So of several processes that find it due only one signs.
     """
     crl = records.latest_crl(transaction.connection, of)
-    if crl is not None and not is_due(crl, interval=interval, now=now):
+    if crl is not None and not is_due(crl, interval=interval, lifetime=lifetime, now=now):
         return crl
     return sign(transaction, issuer, of=of, now=now, lifetime=lifetime)
