@@ -14,11 +14,18 @@ import pytest
 import structlog
 
 from asynctls.config import Address, SecretText
-from asynctls.enrolment import Identity, JoinString, ensure_identity, join
+from asynctls.enrolment import (
+    Identity,
+    JoinString,
+    ensure_identity,
+    ensure_identity_alone,
+    join,
+)
 from asynctls.errors import (
     ClockError,
     EnrolmentRefusedError,
     IdentityError,
+    StateLockedError,
     TTPNotTrustedError,
     TTPUnreachableError,
 )
@@ -406,3 +413,21 @@ async def test_an_expired_identity_is_given_back_or_replaced(ttp: Any, tmp_path:
 async def test_without_an_identity_and_a_join_string_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(IdentityError, match=r"no identity in .* and no join string"):
         await ensure_identity(tmp_path / "none", key_type=KeyType.ECDSA_P256, give_up_after=SOON)
+
+
+async def test_two_that_join_at_once_by_one_token_end_with_one_identity(
+    ttp: Any, tmp_path: Path
+) -> None:
+    token = SecretText((await ttp.token("client")).format())
+
+    async def attempt_alone() -> Identity:
+        return await ensure_identity_alone(
+            tmp_path / "role", join_string=token, key_type=KeyType.ECDSA_P256, give_up_after=SOON
+        )
+
+    ends = await asyncio.gather(*(attempt_alone() for _ in range(4)), return_exceptions=True)
+    joined = [end for end in ends if isinstance(end, Identity)]
+    assert joined
+    assert all(isinstance(end, Identity | StateLockedError) for end in ends)
+    assert await attempt_alone() == joined[0] == Identity.load(tmp_path / "role")
+    assert len(await ttp.authority.list_certificates()) == 1
