@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 def test_a_good_file_is_passed_over_in_silence(asynctls: Run, tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text('[ttp]\nlisten = "127.0.0.1:8440"\n')
-    ended = asynctls("config", "check", "good.toml")
-    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    for more in ((), ("--log-format", "json")):
+        ended = asynctls("config", "check", "good.toml", *more)
+        assert (ended.code, ended.out, ended.err) == (0, "", "")
 
 
 def test_every_fault_is_printed_with_its_key(asynctls: Run, tmp_path: Path) -> None:

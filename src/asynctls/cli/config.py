@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from asynctls.cli.options import COMMON, role_options
 from asynctls.config import (
     ClientConfig,
     IdentityConfig,
@@ -33,8 +34,12 @@ def command() -> None:
 
 @command.command
 @click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> int:
-    """Prints every fault of FILE with its key, or nothing; exit 2 when there is one."""
+@role_options(IdentityConfig, only=COMMON)
+def check(*, file: Path, **_given: object) -> int:
+    """Prints every fault of FILE with its key, or nothing; exit 2 when there is one.
+
+    The options that every verb takes change nothing here.
+    """
     faults = check_file(file) or tuple(_names_and_secrets(file))
     for fault in faults:
         click.echo(str(fault))

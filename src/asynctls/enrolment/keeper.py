@@ -270,18 +270,14 @@ class Keeper:
         return _credentials(context, identity)
 
     def _build_client(self) -> Credentials:
-        identity = self._identity
-        context = contexts.client_context(
-            trust=identity.trust,
-            chain=identity.certificate_file,
-            key=identity.key_file,
-            alpn=self._alpn,
-        )
-        return _credentials(context, identity)
+        return self._client_credentials(contexts.client_context)
 
     def _build_client_for_any_host(self) -> Credentials:
+        return self._client_credentials(contexts.client_context_for_any_host)
+
+    def _client_credentials(self, build: Callable[..., ssl.SSLContext]) -> Credentials:
         identity = self._identity
-        context = contexts.client_context_for_any_host(
+        context = build(
             trust=identity.trust,
             chain=identity.certificate_file,
             key=identity.key_file,
