@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,16 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 Program = Callable[[str], Path]
 
 _MISSING = "is not installed ('make peers' installs it)"
+
+
+def pytest_configure() -> None:
+    """A shell's background jobs start with SIGINT ignored, and so would the roles under test."""
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_asyncio_loop_factories(
