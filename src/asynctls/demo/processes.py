@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -133,14 +134,16 @@ async def _read(
 async def _stop(process: asyncio.subprocess.Process) -> None:
     if process.returncode is not None:
         return
+    # Not process.terminate(): on the standard loop that polls first, which takes the exit code of a
+    # process that has just ended away from the loop's own watcher.
     with contextlib.suppress(ProcessLookupError):
-        process.terminate()
+        os.kill(process.pid, signal.SIGTERM)
     try:
         async with asyncio.timeout(_STOP_S):
             await process.wait()
     except BaseException as error:
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)
         await process.wait()
         if not isinstance(error, TimeoutError):
             raise
