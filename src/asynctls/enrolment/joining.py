@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
 from asynctls.config import read_join
 from asynctls.enrolment import bootstrap, crls, est_client
 from asynctls.enrolment.clock import disagreement, utc_now
@@ -32,6 +30,7 @@ from asynctls.errors import (
     TTPNotTrustedError,
     TTPUnreachableError,
 )
+from asynctls.logger import get_logger
 from asynctls.pki.certificates import check_issued_by, to_pem
 from asynctls.pki.keys import KeyType, PrivateKey, generate
 from asynctls.pki.names import canonical_name, identity_name
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ensure_identity", "ensure_identity_alone", "join"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 30.0

@@ -15,14 +15,14 @@ from http import HTTPStatus
 from typing import TypeVar
 
 import h11
-import structlog
 
 from asynctls.errors import HTTPError, TruncatedError
 from asynctls.http.messages import Request, Response, Stream
+from asynctls.logger import get_logger
 
 __all__ = ["Handler", "Limits", "serve"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 Handler = Callable[[Request], Awaitable[Response]]
 """Answers one request; what it raises is logged and answered by 500."""

@@ -14,14 +14,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-import structlog
-
 from asynctls import state
 from asynctls.errors import (
     AsynctlsError,
     CertificateError,
     EnrolmentRefusedError,
 )
+from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.ttp import ca, issuance, records, revocation, status
 from asynctls.ttp.issuance import Asked, Refused
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Authority"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 POLL_S = 0.5
 """How often the daemon looks whether somebody else moved the head: half of what a CRL may take."""

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-import structlog
-
 from asynctls.enrolment import est_codec
 from asynctls.errors import EnrolmentRefusedError, RequestError
 from asynctls.http import Request, Response
+from asynctls.logger import get_logger
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EST", "Asker"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 _ISSUED = (
     ("Content-Type", f"{est_codec.CERTIFICATES_TYPE}; smime-type=certs-only"),

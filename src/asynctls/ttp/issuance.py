@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-import structlog
 from cryptography import x509
 
 from asynctls.errors import CertificateError, EnrolmentRefusedError, RequestError
+from asynctls.logger import get_logger
 from asynctls.pki.certificates import to_der
 from asynctls.pki.keys import spki_sha256
 from asynctls.pki.names import format_serial
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Granted", "Refused", "answer", "enrol", "reenrol", "refuse"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)

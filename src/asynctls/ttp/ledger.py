@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import sqlalchemy as sa
-import structlog
 
 from asynctls.errors import LedgerBrokenError, LedgerError
+from asynctls.logger import get_logger
 from asynctls.ttp import chain, storage
 from asynctls.ttp.chain import EMPTY, Head, Value
 from asynctls.ttp.schema import entries
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger", "Transaction"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 T = TypeVar("T")
 

@@ -12,13 +12,12 @@ import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import structlog
-
 from asynctls.admission import Peer
 from asynctls.enrolment.connection import Verdict
 from asynctls.enrolment.credentials import Credentials, FreshCredentials
 from asynctls.errors import Alert, CertificateError, HandshakeError
 from asynctls.http import Limits, Request, Response, serve
+from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificates_from_pem, to_der, to_pem
 from asynctls.runtime import (
     Connections,
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Service", "run"]
 
-log = structlog.get_logger()
+log = get_logger()
 
 _ALPN = ("http/1.1",)
 _LIMITS = Limits()
