@@ -70,7 +70,7 @@ async def demo(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Demo]]]:
             stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            env=Daemons(home).environ(),
+            env=Daemons(home).environ() | {"TERM": "xterm"},  # a dumb one has no colours
         )
         started.append(Demo(process))
         return started[-1]
