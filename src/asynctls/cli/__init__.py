@@ -55,12 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read us has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read us has seen enough.
         code = _FAILED
     except OSError as error:
         code = _say(_FAILED, _in_words(error))
+    _discard_what_cannot_be_written()
     sys.exit(code)
+
+
+def _discard_what_cannot_be_written() -> None:
+    """Else Python, which flushes at exit, would complain once more, in its own words and code."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_what_is_closed() -> None:
