@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from tests.roles.processes import Daemons
 
-BRIEF = timedelta(seconds=3)
+# Long enough for a server to start on a busy machine.
+BRIEF = timedelta(seconds=6)
 MESSAGE = b"The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
 
 
