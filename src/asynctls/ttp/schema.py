@@ -40,7 +40,7 @@ __all__ = [
     "row_of",
 ]
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The schema that this program knows, as Alembic names it."""
 
 
@@ -50,6 +50,8 @@ class Kind(StrEnum):
     TOKEN_CREATED = "token created"  # noqa: S105 - no password
     CERTIFICATE_ISSUED = "certificate issued"
     OWN_CERTIFICATE_ISSUED = "own certificate issued"
+    ENROLMENT_PENDING = "enrolment pending"
+    ENROLMENT_APPROVED = "enrolment approved"
     ENROLMENT_REFUSED = "enrolment refused"
     TOKEN_REVOKED = "token revoked"  # noqa: S105 - no password
     CERTIFICATE_REVOKED = "certificate revoked"
@@ -117,6 +119,8 @@ entries = sa.Table(
     sa.Column("ends_at", _whole),
     sa.Column("der", sa.LargeBinary),
     sa.Column("body", sa.Text, nullable=False),
+    # Which CA signed (its key identifier, hex); NULL before schema 0002, when there was only one.
+    sa.Column("issuer", sa.Text),
 )
 
 
@@ -150,6 +154,9 @@ _index("one_own_certificate_a_serial", Kind.OWN_CERTIFICATE_ISSUED, "serial", un
 _index("one_revocation_a_certificate", Kind.CERTIFICATE_REVOKED, "serial", unique=True)
 _index("one_revocation_a_token", Kind.TOKEN_REVOKED, "token_id", unique=True)
 _index("crls_by_issuer", Kind.CRL_SIGNED, "name", "sequence", unique=True)
+_index("crls_by_ca", Kind.CRL_SIGNED, "issuer", "sequence", unique=True)
+_index("one_request_a_token_key", Kind.ENROLMENT_PENDING, "token_id", "spki_sha256", unique=True)
+_index("one_approval_a_token_key", Kind.ENROLMENT_APPROVED, "token_id", "spki_sha256", unique=True)
 
 _NAMES = tuple(column.name for column in entries.columns)
 _encoder = msgspec.json.Encoder(order="deterministic")
