@@ -25,7 +25,9 @@ from asynctls.errors import (
 from asynctls.http import Response
 from asynctls.mac import Secret
 from asynctls.pki.certificates import certificates_from_pem, fingerprint
+from asynctls.pki.keys import KeyType, generate_now
 
+KEY = generate_now(KeyType.ECDSA_P256)
 Answering = Callable[..., AbstractAsyncContextManager[TTPConnection]]
 
 
@@ -64,9 +66,7 @@ def authorities(ttp: Any) -> Sequence[Any]:
 
 
 async def enroll(connection: TTPConnection) -> object:
-    return await est_client.simple_enroll(
-        connection, b"csr", token_id="id", secret=Secret(b"secret")
-    )
+    return await est_client.simple_enroll(connection, KEY, token_id="id", secret=Secret(b"secret"))
 
 
 @pytest.mark.parametrize("status", [202, 429, 500, 503])

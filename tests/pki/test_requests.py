@@ -266,3 +266,10 @@ def test_a_mangled_request_ends_in_a_request_error_or_is_a_request(
 def test_random_bytes_end_in_a_request_error(junk: bytes) -> None:
     with pytest.raises(RequestError):
         read_request(junk)
+
+
+def test_a_challenge_password_is_carried_and_read() -> None:
+    assert read_request(build_request(KEY)).challenge_password is None
+    read = read_request(build_request(KEY, challenge_password="bGlua2Vk+/=="))
+    assert read.challenge_password == "bGlua2Vk+/=="
+    assert "bGlua2Vk" not in repr(read)

@@ -22,7 +22,6 @@ from asynctls.errors import EnrolmentRefusedError
 from asynctls.pki.certificates import to_pem
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.profiles import Profile
-from asynctls.pki.requests import build_request
 from asynctls.ttp.authority import Authority
 
 Program = Callable[[str], Path]
@@ -191,12 +190,12 @@ async def test_only_tls_1_2_is_spoken_and_a_refusal_is_one_event(
 async def test_a_role_renews_over_mutual_tls(daemon: Daemon, tmp_path: Path) -> None:
     identity = await daemon.join(tmp_path / "role", "client", profile=Profile.CLIENT)
     key = generate_now(KeyType.ECDSA_P256)
-    renewed = await simple_reenroll(identity, build_request(key))
+    renewed = await simple_reenroll(identity, key)
     assert renewed.public_key() == key.public_key()
     async with await Authority.beside(daemon.config) as authority:
         await authority.revoke("client")
     with pytest.raises(EnrolmentRefusedError, match="was revoked") as caught:
-        await simple_reenroll(identity, build_request(key))
+        await simple_reenroll(identity, key)
     assert caught.value.rule == "certificate-revoked"
 
 
@@ -205,9 +204,8 @@ async def test_an_expired_certificate_cannot_renew(daemon: Daemon, tmp_path: Pat
         tmp_path / "role", "client", profile=Profile.CLIENT, lifetime=timedelta(seconds=3)
     )
     await asyncio.sleep(3.1)
-    request = build_request(generate_now(KeyType.ECDSA_P256))
     with pytest.raises(EnrolmentRefusedError, match="join again with a new token") as caught:
-        await simple_reenroll(identity, request)
+        await simple_reenroll(identity, generate_now(KeyType.ECDSA_P256))
     assert caught.value.rule == "certificate expired"
     event = await daemon.until("refused")
     assert event["alert"] == 45

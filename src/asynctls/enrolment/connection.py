@@ -121,6 +121,11 @@ class TTPConnection:
         else:
             self._stream.abort()
 
+    @property
+    def tls_unique(self) -> bytes | None:
+        """What this connection alone has (RFC 5929, section 3); None before it is open."""
+        return None if self._stream is None else self._stream.tls_unique
+
     async def get(self, path: str) -> Response:
         """GETs ``path``.
 

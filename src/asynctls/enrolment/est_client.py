@@ -26,6 +26,7 @@ from asynctls.errors import (
 )
 from asynctls.pki.certificates import certificate_from_der, chained_to
 from asynctls.pki.profiles import CMC_RA
+from asynctls.pki.requests import build_request
 from asynctls.tls import contexts
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from asynctls.enrolment.identity import Identity
     from asynctls.http import Response
     from asynctls.mac import Secret
+    from asynctls.pki.keys import PrivateKey
 
 __all__ = [
     "connect",
@@ -101,9 +103,9 @@ async def fetch_ca_certificates(
 
 
 async def simple_enroll(
-    ttp: TTPConnection, request: bytes, *, token_id: str, secret: Secret
+    ttp: TTPConnection, key: PrivateKey, *, token_id: str, secret: Secret
 ) -> x509.Certificate:
-    """POST /simpleenroll: a certificate (as it came) for a CSR (DER) and a one-time token.
+    """POST /simpleenroll: a certificate (as it came) for a key and a one-time token.
 
     Raises:
         EnrolmentRefusedError: The TTP said no, by which rule and why.
@@ -111,11 +113,11 @@ async def simple_enroll(
     """
     credential = base64.b64encode(b":".join((token_id.encode(), secret.reveal()))).decode()
     headers = (*_REQUEST_HEADERS, ("Authorization", f"Basic {credential}"))
-    answer = await ttp.post(est_codec.SIMPLE_ENROLL, est_codec.encode(request), headers=headers)
-    return _issued(answer)
+    body = await _request(ttp, key)
+    return _issued(await ttp.post(est_codec.SIMPLE_ENROLL, body, headers=headers))
 
 
-async def simple_reenroll(identity: Identity, request: bytes) -> x509.Certificate:
+async def simple_reenroll(identity: Identity, key: PrivateKey) -> x509.Certificate:
     """POST /simplereenroll over mutual TLS: a new certificate for a new key, by the current one.
 
     Raises:
@@ -134,9 +136,8 @@ async def simple_reenroll(identity: Identity, request: bytes) -> x509.Certificat
     )
     try:
         async with connection as ttp:
-            answer = await ttp.post(
-                est_codec.SIMPLE_REENROLL, est_codec.encode(request), headers=_REQUEST_HEADERS
-            )
+            body = await _request(ttp, key)
+            answer = await ttp.post(est_codec.SIMPLE_REENROLL, body, headers=_REQUEST_HEADERS)
     except TTPUnreachableError as error:
         if isinstance(error.__cause__, RefusedByPeerError) and error.__cause__.alert is not None:
             words = error.__cause__.alert.words
@@ -158,6 +159,15 @@ async def fetch_crl(ttp: TTPConnection, path: str) -> bytes:
     answer = await ttp.get(path)
     _check(answer)
     return answer.body
+
+
+async def _request(ttp: TTPConnection, key: PrivateKey) -> bytes:
+    """A CSR for ``key`` as a body, good on this connection only (RFC 7030, section 3.5).
+
+    So whoever gets hold of it, by whatever way, can post it nowhere else.
+    """
+    linked = None if ttp.tls_unique is None else est_codec.linked_to(ttp.tls_unique)
+    return est_codec.encode(await asyncio.to_thread(build_request, key, challenge_password=linked))
 
 
 def _issued(answer: Response) -> x509.Certificate:

@@ -36,6 +36,7 @@ __all__ = [
     "decode_request",
     "encode",
     "encode_certificates",
+    "linked_to",
 ]
 
 _PREFIX = "/.well-known/est"
@@ -58,6 +59,11 @@ _WHITE_SPACE = b" \t\r\n"
 def encode(der: bytes) -> bytes:
     """A body: base64 on one line."""
     return base64.b64encode(der)
+
+
+def linked_to(tls_unique: bytes) -> str:
+    """The challengePassword that binds a request to its connection (RFC 7030, section 3.5)."""
+    return base64.b64encode(tls_unique).decode()
 
 
 def encode_certificates(certificates: Sequence[x509.Certificate]) -> bytes:

@@ -34,7 +34,6 @@ from asynctls.logger import get_logger
 from asynctls.pki.certificates import check_issued_by, to_pem
 from asynctls.pki.keys import KeyType, PrivateKey, generate
 from asynctls.pki.names import canonical_name, identity_name
-from asynctls.pki.requests import build_request
 from asynctls.state import hold_state_folder, make_private_folder
 
 if TYPE_CHECKING:
@@ -270,10 +269,7 @@ async def _try(join_string: JoinString, key: PrivateKey) -> _Granted:
             now = utc_now()
             issuing = await est_client.fetch_ca_certificates(ttp, root=found.root, now=now)
             certificate = await est_client.simple_enroll(
-                ttp,
-                await asyncio.to_thread(build_request, key),
-                token_id=join_string.token_id,
-                secret=join_string.secret,
+                ttp, key, token_id=join_string.token_id, secret=join_string.secret
             )
             issuing = _issuer_first(certificate, issuing)
             if certificate.public_key() != key.public_key():

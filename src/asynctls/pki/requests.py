@@ -8,13 +8,13 @@ it ends in a `Request` or in a `RequestError`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import ExtensionOID, NameOID
+from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 
 from asynctls.errors import CertificateError, RequestError
 from asynctls.pki.keys import KeyType, PrivateKey, PublicKey, judge_public_key, key_type_of
@@ -60,7 +60,8 @@ class Request:
 
     `sans` is the text of `names.sans_of`: a kind of name that nobody is granted is in quotes there.
     `key_usages` and `extended_key_usages` are what it asks for, for policy to hold against the
-    profile; `ignored` names all else that it asked for in vain, for the log.
+    profile; `ignored` names all else that it asked for in vain, for the log. `challenge_password`
+    (RFC 2985, section 5.4.1) is what EST links a request to its connection by.
     """
 
     public_key: PublicKey
@@ -70,10 +71,18 @@ class Request:
     key_usages: frozenset[str]
     extended_key_usages: tuple[x509.ObjectIdentifier, ...]
     ignored: tuple[str, ...]
+    challenge_password: str | None = field(default=None, repr=False)
 
 
-def build_request(key: PrivateKey, *, sans: Sequence[str] = ()) -> bytes:
+def build_request(
+    key: PrivateKey, *, sans: Sequence[str] = (), challenge_password: str | None = None
+) -> bytes:
     """Make a request (DER) for a key; without names the grant alone says whom it is for.
+
+    Args:
+        key: what the certificate is to be for.
+        sans: the names that are asked for, as text.
+        challenge_password: the attribute of that name (RFC 2985, section 5.4.1); None: without.
 
     Raises:
         CertificateError: one of `sans` is no name.
@@ -83,6 +92,10 @@ def build_request(key: PrivateKey, *, sans: Sequence[str] = ()) -> bytes:
         # Critical as in the certificate that will come of it: the subject is empty.
         names = x509.SubjectAlternativeName([parse_san(san) for san in sans])
         builder = builder.add_extension(names, critical=True)
+    if challenge_password is not None:
+        builder = builder.add_attribute(
+            AttributeOID.CHALLENGE_PASSWORD, challenge_password.encode()
+        )
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
@@ -152,7 +165,17 @@ def _read(der: bytes) -> Request:
         key_usages=key_usages,
         extended_key_usages=extended_key_usages,
         ignored=tuple(ignored),
+        challenge_password=_read_challenge_password(csr.attributes),
     )
+
+
+def _read_challenge_password(attributes: x509.Attributes) -> str | None:
+    try:
+        value = attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD).value
+    except x509.AttributeNotFound:
+        return None
+    # A DirectoryString; what is in none of its usual kinds is UTF-8 or nothing that anyone linked.
+    return value.decode(errors="replace")
 
 
 def _read_subject(subject: x509.Name) -> tuple[str | None, list[str]]:
