@@ -18,6 +18,7 @@ from asynctls.admission import (
     Peer,
     Refused,
     Rules,
+    StaleCRL,
     admit,
     admit_again,
     allow_list,
@@ -153,6 +154,17 @@ def test_without_a_crl_of_the_issuer_nobody_is_admitted() -> None:
 def test_a_crl_of_another_key_of_the_same_issuer_does_not_count() -> None:
     namesake = replace(ca().crl(), authority_key_id=b"another")
     assert refusal(admit(ca().leaf(), ALPN, now=NOW, rules=rules(namesake)))[0] == 80
+
+
+def test_where_one_may_go_on_a_crl_past_its_end_says_what_it_said() -> None:
+    listed = x509.load_der_x509_certificate(ca().leaf()).serial_number
+    stale = replace(rules(ca().crl(listed, lifetime=SECOND)), stale_crl=StaleCRL.GO_ON)
+    revoked = replace(Peer.of(ca().leaf()), serial_number=listed)
+    later = NOW + timedelta(hours=2)
+    assert admit(ca().leaf(), ALPN, now=later, rules=stale).alert is None
+    assert refusal(admit_again(revoked, now=later, rules=stale))[0] == 44
+    # A list that is held of nobody, or of the future, is another matter.
+    assert refusal(admit(ca().leaf(), ALPN, now=later, rules=replace(stale, crls=())))[0] == 80
 
 
 def test_a_crl_past_its_end_is_alert_80_and_never_45_or_44() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,7 @@ __all__ = [
     "Peer",
     "Refused",
     "Rules",
+    "StaleCRL",
     "admit",
     "admit_again",
     "allow_list",
@@ -52,6 +54,13 @@ class Anyone:
 
     def __str__(self) -> str:
         return "any"
+
+
+class StaleCRL(StrEnum):
+    """What a CRL past its nextUpdate is worth: nothing, or what it says until a new one comes."""
+
+    REFUSE = "refuse"
+    GO_ON = "go-on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,7 @@ class Rules:
         alpn: the protocol that must have been agreed; None where none is asked for (a tunnel).
         server_uri: for a client that knows its server by a URI, which OpenSSL does not match: the
             name that the server's certificate must have; None where OpenSSL checked the host.
+        stale_crl: what counts once the CRL of a peer's issuer has ended.
 
     Raises:
         CertificateError: `server_uri` is no name.
@@ -110,6 +120,7 @@ class Rules:
     crls: tuple[RevocationList, ...]
     alpn: str | None
     server_uri: str | None = None
+    stale_crl: StaleCRL = StaleCRL.REFUSE
 
     def __post_init__(self) -> None:
         if self.server_uri is not None:
@@ -192,7 +203,7 @@ def admit_again(peer: Peer, *, now: datetime, rules: Rules) -> Admitted | Refuse
     a certificate or CRL ends at the second it names.
     """
     refusal = (
-        _judge_dates(peer, now) or _judge_status(peer, now, rules.crls) or _judge_names(peer, rules)
+        _judge_dates(peer, now) or _judge_status(peer, now, rules) or _judge_names(peer, rules)
     )
     return Admitted(peer) if refusal is None else Refused(*refusal, peer)
 
@@ -212,17 +223,17 @@ def _judge_dates(peer: Peer, now: datetime) -> _Refusal | None:
     return None
 
 
-def _judge_status(peer: Peer, now: datetime, crls: tuple[RevocationList, ...]) -> _Refusal | None:
+def _judge_status(peer: Peer, now: datetime, rules: Rules) -> _Refusal | None:
     # By name and key: a CA with a new key goes on under a CRL of its own.
     own = [
         crl
-        for crl in crls
+        for crl in rules.crls
         if crl.issuer == peer.issuer and crl.authority_key_id == peer.authority_key_id
     ]
     if not own:
         return Alert.INTERNAL_ERROR, f"we hold no CRL of its issuer, {peer.issuer_name}"
     crl = max(own, key=lambda crl: crl.this_update)
-    if now >= crl.next_update:
+    if now >= crl.next_update and rules.stale_crl is StaleCRL.REFUSE:
         return Alert.INTERNAL_ERROR, (
             f"we hold no current CRL of its issuer, {crl.issuer_name}: "
             f"number {crl.number} ended on {_date(crl.next_update)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynctls.admission import Anyone, Peer, Refused, admit_again
+from asynctls.admission import Anyone, Peer, Refused, StaleCRL, admit_again
 from asynctls.enrolment import Identity, Keeper, join
 from asynctls.enrolment import keeper as keeper_module
 from asynctls.enrolment.crls import from_pem
@@ -118,6 +118,57 @@ async def test_a_keeper_works_without_its_ttp_and_says_so_once(
             assert len(logged.named("CRL fetched again")) == 1
         await keeper.refresh_crl()
         assert len(logged.named("CRL not fetched")) == 2
+
+
+async def test_a_refused_connection_has_the_crls_fetched_once_for_all_of_them(
+    ttp: Any, joined: Any, logged: Any
+) -> None:
+    identity = await joined("server")
+    await joined("client")
+    changed = asyncio.Event()
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        keeper.on_change(changed.set)
+        await ttp.authority.revoke("client")
+        started = asyncio.get_running_loop().time()
+        for _ in range(100):
+            keeper.refresh_soon()
+        assert not changed.is_set()
+        async with asyncio.timeout(10):
+            await changed.wait()
+        assert 1 < asyncio.get_running_loop().time() - started < 5
+        assert len(logged.named("CRL taken")) <= 2
+
+
+@pytest.mark.parametrize("stale_crl", StaleCRL)
+async def test_when_a_crl_ends_live_peers_are_judged_again_and_the_log_is_loud(
+    running_ttp: Any, tmp_path: Path, logged: Any, stale_crl: StaleCRL
+) -> None:
+    async with running_ttp(tmp_path / "ttp") as ttp:
+        identity = await join(
+            tmp_path / "role",
+            await ttp.token("server", lifetime=timedelta(days=3)),
+            key_type=KeyType.ECDSA_P256,
+            give_up_after=SOON,
+        )
+    lists = from_pem(identity.crl_file.read_text(), certificates_from_pem(identity.trust.encode()))
+    ahead = min(each.next_update for each in lists) - datetime.now(UTC) - timedelta(seconds=0.5)
+    changed = asyncio.Event()
+    peer = Peer.of(identity.certificate)
+
+    def clock() -> datetime:
+        return datetime.now(UTC) + ahead
+
+    async with Keeper(identity, crl_interval=HOUR, stale_crl=stale_crl, clock=clock) as keeper:
+        keeper.on_change(changed.set)
+        rules = keeper.rules(Anyone(), alpn=None)
+        assert admit_again(peer, now=clock(), rules=rules).alert is None
+        assert not logged.named("CRL ended")
+        async with asyncio.timeout(5):
+            await changed.wait()
+        verdict = admit_again(peer, now=clock(), rules=rules)
+        assert verdict.alert is (Alert.INTERNAL_ERROR if stale_crl is StaleCRL.REFUSE else None)
+        said = logged.named("CRL ended")[0]
+        assert ("stale_crl" in said["then"]) is (stale_crl is StaleCRL.GO_ON)
 
 
 async def test_a_crl_on_disk_that_was_tampered_with_is_not_used(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from asynctls.admission import StaleCRL
 from asynctls.client.connecting import open_session
 from asynctls.enrolment.joining import ensure_identity_alone
 from asynctls.enrolment.keeper import Keeper
@@ -54,7 +55,12 @@ async def run(config: ClientConfig) -> None:
             advice=f"connecting all the same; join again: asynctls ttp token {identity.name}",
         )
     show = _show_json if config.json else _show
-    keeper = Keeper(identity, crl_interval=config.crl_interval, alpn=[ALPN])
+    keeper = Keeper(
+        identity,
+        crl_interval=config.crl_interval,
+        stale_crl=StaleCRL(config.stale_crl),
+        alpn=[ALPN],
+    )
     async with (
         keeper,
         open_session(

@@ -27,6 +27,7 @@ __all__ = [
     "LogFormat",
     "RoleConfig",
     "ServerConfig",
+    "StaleCRLName",
     "TTPConfig",
     "state_folder",
 ]
@@ -42,6 +43,7 @@ class About:
 
 
 KeyTypeName: TypeAlias = Literal["rsa-2048", "rsa-3072", "rsa-4096", "ecdsa-p256", "ecdsa-p384"]
+StaleCRLName: TypeAlias = Literal["refuse", "go-on"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 
 _GIBIBYTE = 2**30
@@ -68,6 +70,10 @@ _KeyType: TypeAlias = Annotated[
 ]
 _CrlInterval: TypeAlias = Annotated[
     timedelta, About("how often the TTP's CRL is fetched", _SECOND, _DAY)
+]
+_StaleCRL: TypeAlias = Annotated[
+    StaleCRLName,
+    About("once the CRL has ended and the TTP is out of reach: refuse everybody, or go on with it"),
 ]
 _Handshakes: TypeAlias = Annotated[
     int, About("TLS handshakes that may be under way at once; others wait", 1, 10_000)
@@ -163,6 +169,7 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
     )
     key_type: _KeyType = "rsa-2048"
     crl_interval: _CrlInterval = timedelta(seconds=60)
+    stale_crl: _StaleCRL = "refuse"
     handshakes: _Handshakes = 64
     handshake_timeout: _HandshakeTimeout = timedelta(seconds=10)
     max_message: _MaxMessage = 16_777_216
@@ -187,6 +194,7 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
     json: Annotated[bool, About("print messages as JSON, one object a line")] = False
     key_type: _KeyType = "rsa-2048"
     crl_interval: _CrlInterval = timedelta(seconds=60)
+    stale_crl: _StaleCRL = "refuse"
     connect_timeout: Annotated[
         timedelta, About("how long connecting may take, TLS handshake included", _SECOND, _HOUR)
     ] = timedelta(seconds=10)

@@ -8,10 +8,11 @@ is current; what then happens is `admission`'s to say.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from asynctls.admission import Anyone, Peer, Rules
+from asynctls.admission import Anyone, Peer, Rules, StaleCRL
 from asynctls.enrolment import crls, est_client
 from asynctls.enrolment.clock import utc_now
 from asynctls.enrolment.credentials import Credentials, FreshCredentials
@@ -36,7 +37,13 @@ __all__ = ["Keeper"]
 log = get_logger()
 
 _START_S = 5.0
+_LEAST_GAP_S = 2.0
+_REMIND_S = 60.0
 _PUBLIC_MODE = 0o644
+_THEN = {
+    StaleCRL.REFUSE: "whoever its CA issued is refused until the TTP has given a new one",
+    StaleCRL.GO_ON: "going on with it, as stale_crl says: who was revoked since is not known",
+}
 
 
 class Keeper:
@@ -47,6 +54,7 @@ class Keeper:
         identity: Identity,
         *,
         crl_interval: timedelta,
+        stale_crl: StaleCRL = StaleCRL.REFUSE,
         alpn: Sequence[str] = (),
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -55,12 +63,15 @@ class Keeper:
         Args:
             identity: As loaded.
             crl_interval: How often the CRLs are fetched.
+            stale_crl: What counts when one has ended and no other could be fetched.
             alpn: What the contexts offer (RFC 7301).
             clock: The time, aware and UTC.
         """
         self._identity = identity
         self._crl_interval_s = crl_interval.total_seconds()
+        self._stale_crl = stale_crl
         self._alpn = tuple(alpn)
+        self._clock = clock
         self._crls: tuple[RevocationList, ...] = ()
         self._crls_on_disk: tuple[RevocationList, ...] = ()
         self._on_change: list[Callable[[], None]] = []
@@ -69,14 +80,16 @@ class Keeper:
         self._client_for_any_host = FreshCredentials(self._build_client_for_any_host, clock=clock)
         self._all = (self._server, self._client, self._client_for_any_host)
         self._refreshing = asyncio.Lock()
+        self._refresh_wanted = asyncio.Event()
+        self._crls_taken = asyncio.Event()
         self._trouble: str | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         """Reads the CRLs on disk and starts fetching; waits a moment for the first answer."""
         await self._read_crls()
         first = asyncio.Event()
-        self._task = asyncio.create_task(self._keep(first))
+        self._tasks.append(asyncio.create_task(self._keep(first)))
         try:
             async with asyncio.timeout(_START_S):
                 await first.wait()
@@ -85,6 +98,7 @@ class Keeper:
         except BaseException:
             await self._stop()
             raise
+        self._tasks.append(asyncio.create_task(self._watch_ends()))
         return self
 
     async def __aexit__(
@@ -96,9 +110,9 @@ class Keeper:
         await self._stop()
 
     async def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def identity(self) -> Identity:
@@ -118,7 +132,13 @@ class Keeper:
         server_uri: str | None = None,
     ) -> Rules:
         """What `admission.admit` holds a peer against at this moment."""
-        return Rules(allow=allow, crls=self._crls, alpn=alpn, server_uri=server_uri)
+        return Rules(
+            allow=allow,
+            crls=self._crls,
+            alpn=alpn,
+            server_uri=server_uri,
+            stale_crl=self._stale_crl,
+        )
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Has ``callback`` called when a live peer may have to be judged again.
@@ -183,6 +203,7 @@ class Keeper:
         self._identity = identity
         self._crls = _newest(self._crls, lists)
         self._crls_on_disk = lists
+        self._crls_taken.set()
         self._changed()
         log.info("identity reloaded", name=identity.name, serial=identity.serial)
 
@@ -201,15 +222,50 @@ class Keeper:
                 log.info("CRL fetched again", ttp=str(self._identity.ttp))
             self._trouble = None
 
+    def refresh_soon(self) -> None:
+        """Has the CRLs fetched before their time, since a connection was refused.
+
+        The TTP may know more by now than we do. However often this is called, there are two
+        seconds between two fetches; nothing is waited for here.
+        """
+        self._refresh_wanted.set()
+
     async def _keep(self, first: asyncio.Event) -> None:
+        gap_s = min(_LEAST_GAP_S, self._crl_interval_s)
         while True:
+            # Before the fetch: what is asked for while it runs may be newer than its answer.
+            self._refresh_wanted.clear()
             try:
                 await self.refresh_crl()
             except Exception:
                 # The border of this task: a fault in one round must not end all later ones.
                 log.exception("CRL not fetched")
             first.set()
-            await asyncio.sleep(self._crl_interval_s)
+            await asyncio.sleep(gap_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._crl_interval_s - gap_s):
+                    await self._refresh_wanted.wait()
+
+    async def _watch_ends(self) -> None:
+        """Live peers are judged again when a CRL ends, and the log says so until there is one."""
+        ended: tuple[RevocationList, ...] = ()
+        while True:
+            self._crls_taken.clear()
+            now = self._clock()
+            before, ended = ended, tuple(each for each in self._crls if now >= each.next_update)
+            if ended:
+                self._report_ended(ended)
+                self.refresh_soon()
+            if set(ended) - set(before):
+                self._changed()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._until_next_end_s(now)):
+                    await self._crls_taken.wait()
+
+    def _until_next_end_s(self, now: datetime) -> float:
+        # Never long, as a clock can be set, and a machine can sleep.
+        coming = (each.next_update - now for each in self._crls if each.next_update > now)
+        return min((_REMIND_S, *(each.total_seconds() for each in coming)))
 
     async def _refresh(self) -> None:
         identity = self._identity
@@ -224,6 +280,7 @@ class Keeper:
         if _revoked(lists) != _revoked(before):
             self._changed()
         if lists != before:
+            self._crls_taken.set()
             log.info("CRL taken", lists=[str(each) for each in lists])
         # Last, and again until it has worked: a full disk keeps no revoked peer in.
         if lists != self._crls_on_disk:
@@ -244,6 +301,15 @@ class Keeper:
         self.retire_contexts()
         for callback in self._on_change:
             callback()
+
+    def _report_ended(self, ended: tuple[RevocationList, ...]) -> None:
+        log.error(
+            "CRL ended",
+            lists=[str(each) for each in ended],
+            ended_on=[each.next_update.isoformat() for each in ended],
+            ttp=str(self._identity.ttp),
+            then=_THEN[self._stale_crl],
+        )
 
     def _report(self, error: AsynctlsError) -> None:
         trouble = type(error).__name__

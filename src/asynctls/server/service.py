@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asynctls.admission import allow_list
+from asynctls.admission import StaleCRL, allow_list
 from asynctls.config import Address, ServerConfig
 from asynctls.enrolment.identity import Identity
 from asynctls.enrolment.joining import ensure_identity
@@ -71,7 +71,12 @@ async def run(config: ServerConfig) -> None:
             # It waits for the TTP's first answer: not when we are told to stop meanwhile.
             keeper = await signals.unless_stopping(
                 stack.enter_async_context(
-                    Keeper(identity, crl_interval=config.crl_interval, alpn=[ALPN])
+                    Keeper(
+                        identity,
+                        crl_interval=config.crl_interval,
+                        stale_crl=StaleCRL(config.stale_crl),
+                        alpn=[ALPN],
+                    )
                 )
             )
             if keeper is None:
