@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from asynctls.cli.authority import beside
 from asynctls.cli.options import COMMON, DURATION, config_of, role_options
-from asynctls.cli.output import time_text, write_json, write_table
+from asynctls.cli.output import time_text, write_facts, write_json, write_table
 from asynctls.config import TTPConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from datetime import timedelta
 
     from asynctls.pki.profiles import Profile
     from asynctls.ttp.authority import Authority
     from asynctls.ttp.chain import Head
+    from asynctls.ttp.details import CertificateDetails
     from asynctls.ttp.records import CertificateStatus, ListedCertificate
 
 __all__ = ["command"]
-
-T = TypeVar("T")
 
 _ROLES = ("server", "client", "peer")
 
@@ -100,7 +99,7 @@ def token(
 @role_options(TTPConfig, only=COMMON)
 def list_certificates(*, as_json: bool, status: CertificateStatus | None, **_given: object) -> None:
     """Lists the certificates that were issued, oldest first."""
-    certificates = _beside(lambda authority: authority.list_certificates(status))
+    certificates = beside(lambda authority: authority.list_certificates(status))
     if as_json:
         write_json(_row(certificate) for certificate in certificates)
         return
@@ -115,32 +114,66 @@ def list_certificates(*, as_json: bool, status: CertificateStatus | None, **_giv
 
 @command.command
 @click.argument("which", metavar="SERIAL-or-NAME")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@role_options(TTPConfig, only=COMMON)
+def show(*, which: str, as_json: bool, **_given: object) -> None:
+    """Shows all that is recorded of one certificate, or of each of a name, oldest first.
+
+    The TTP's own certificates are found by their serial numbers.
+    """
+    found = beside(lambda authority: authority.show(which))
+    if as_json:
+        write_json(_facts(each) for each in found)
+        return
+    for number, each in enumerate(found):
+        if number:
+            click.echo()
+        facts = {name: fact for name, fact in _facts(each).items() if fact and name != "pem"}
+        write_facts({name.replace("_", " "): _words(fact) for name, fact in facts.items()})
+        click.echo(each.pem, nl=False)
+
+
+@command.command
+@click.argument("which", metavar="SERIAL-or-NAME")
 @click.option(
     "--reason",
     default="unspecified",
     show_default=True,
     help="As RFC 5280 names it: keyCompromise, superseded, cessationOfOperation …",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @role_options(TTPConfig, only=COMMON)
-def revoke(*, which: str, reason: str, **_given: object) -> None:
+def revoke(*, which: str, reason: str, as_json: bool, **_given: object) -> None:
     """Revokes one certificate, or all of a name; prints each serial.
 
     A name means every valid certificate with exactly that name, and its unused tokens.
     """
-    for serial in _beside(lambda authority: authority.revoke(which, reason=reason)):
+
+    async def take_back(authority: Authority) -> list[CertificateDetails]:
+        serials = await authority.revoke(which, reason=reason)
+        return [each for serial in serials for each in await authority.show(serial)]
+
+    if as_json:
+        write_json(_revocation(each) for each in beside(take_back))
+        return
+    for serial in beside(lambda authority: authority.revoke(which, reason=reason)):
         click.echo(serial)
 
 
 @command.command
 @click.option("--head", metavar="SEQ:MAC", help="A link that must still be in the ledger.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @role_options(TTPConfig, only=COMMON)
-def verify(*, head: str | None, **_given: object) -> None:
+def verify(*, head: str | None, as_json: bool, **_given: object) -> None:
     """Checks the ledger's HMAC chain and prints its head; exit 1 if it was altered.
 
     That rows were cut off its end shows only against a --head that was kept elsewhere.
     """
     wanted = _head(head)
-    found = _beside(lambda authority: authority.verify(head=wanted))
+    found = beside(lambda authority: authority.verify(head=wanted))
+    if as_json:
+        write_json([{"head": str(found), "sequence": found.sequence, "mac": found.mac.hex()}])
+        return
     click.echo(str(found))
     click.echo(f"The chain of {found.sequence} rows is unbroken.", err=True)
 
@@ -151,21 +184,7 @@ def verify(*, head: str | None, **_given: object) -> None:
 @role_options(TTPConfig, only=COMMON)
 def root(*, what: str | None, **_given: object) -> None:
     """Prints the root certificate, PEM."""
-    click.echo(_beside(_ROOT[what]), nl=what == "fingerprint")
-
-
-def _beside(ask: Callable[[Authority], Awaitable[T]]) -> T:
-    """What an authority answers that makes nothing: a daemon may run beside it."""
-    from asynctls.runtime import run
-    from asynctls.ttp.authority import Authority
-
-    config = config_of(TTPConfig)
-
-    async def answer() -> T:
-        async with await Authority.beside(config) as authority:
-            return await ask(authority)
-
-    return run(answer())
+    click.echo(beside(_ROOT[what]), nl=what == "fingerprint")
 
 
 async def _join_string(
@@ -232,4 +251,41 @@ def _row(certificate: ListedCertificate) -> dict[str, str | list[str]]:
         "not_before": time_text(certificate.not_before),
         "not_after": time_text(certificate.not_after),
         "status": certificate.status,
+    }
+
+
+def _facts(of: CertificateDetails) -> dict[str, str | int | list[str] | None]:
+    return {
+        "serial": of.serial,
+        "name": of.name,
+        "sans": list(of.sans),
+        "profile": of.profile,
+        "status": of.status,
+        "not_before": time_text(of.not_before),
+        "not_after": time_text(of.not_after),
+        "revoked_at": None if of.revoked_at is None else time_text(of.revoked_at),
+        "reason": of.reason,
+        "issuer": of.issuer,
+        "key_type": of.key_type,
+        "fingerprint": of.fingerprint,
+        "issued_at": time_text(of.issued_at),
+        "asked_from": of.asked_from,
+        "token": of.token_id,
+        "renews": of.renews,
+        "renewed_by": list(of.renewed_by),
+        "sequence": of.sequence,
+        "pem": of.pem,
+    }
+
+
+def _words(fact: str | int | list[str] | None) -> str:
+    return ", ".join(fact) if isinstance(fact, list) else str(fact)
+
+
+def _revocation(of: CertificateDetails) -> dict[str, str | None]:
+    return {
+        "serial": of.serial,
+        "name": of.name,
+        "revoked_at": None if of.revoked_at is None else time_text(of.revoked_at),
+        "reason": of.reason,
     }

@@ -23,6 +23,8 @@ from asynctls.errors import (
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.ttp import ca, issuance, records, revocation, status
+from asynctls.ttp.details import CertificateDetails, details_of
+from asynctls.ttp.health import Upkeep, crl_troubles
 from asynctls.ttp.issuance import Asked, Refused
 from asynctls.ttp.ledger import Ledger
 from asynctls.ttp.policy import Rule, checked_grant
@@ -74,6 +76,7 @@ class Authority:
         self._ca = authority
         self._failures = FailureLimit()
         self._seen = 0
+        self._upkeep = Upkeep()
 
     @classmethod
     async def open(cls, config: TTPConfig) -> Self:
@@ -315,6 +318,20 @@ class Authority:
         found = [each.listed(now) for each in await self._ledger.read(records.all_certificates)]
         return [each for each in found if only is None or each.status == only]
 
+    async def show(self, which: str) -> list[CertificateDetails]:
+        """All that is recorded of a serial number, or of every certificate of exactly a name.
+
+        Raises:
+            CertificateError: there is none.
+            LedgerError: the ledger cannot be read.
+        """
+        now = _now()
+        return await self._ledger.read(lambda connection: details_of(connection, which, now=now))
+
+    def troubles(self) -> list[str]:
+        """What keeps this TTP from doing its work now, in words for everybody; empty: nothing."""
+        return [*self._upkeep.troubles(), *crl_troubles(self.crl, _now())]
+
     async def verify(self, *, head: Head | None = None) -> Head:
         """Checks the ledger's chain; see :meth:`asynctls.ttp.ledger.Ledger.verify`."""
         return await self._ledger.verify(head=head)
@@ -354,7 +371,9 @@ class Authority:
         while True:
             try:
                 await self.look_after()
+                self._upkeep.done()
             except AsynctlsError as error:
+                self._upkeep.failed(error)
                 log.exception("the TTP's own upkeep failed; it is tried again", reason=str(error))
                 await asyncio.sleep(_AFTER_FAILURE_S)
             await asyncio.sleep(POLL_S)

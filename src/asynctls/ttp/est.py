@@ -35,6 +35,7 @@ _ISSUED = (
 # RFC 7030, section 3.2.3; RFC 7617, section 2.1.
 _CHALLENGE = (("WWW-Authenticate", 'Basic realm="asynctls", charset="UTF-8"'),)
 _RETRY_AFTER = (("Retry-After", "60"),)
+_FRESH = (("Cache-Control", "no-store"),)
 _ROOT_CRL_S = 600.0
 
 
@@ -133,7 +134,8 @@ class EST:
         return Response(200, (("Content-Type", est_codec.CRL_TYPE),), self._root_crl[1])
 
     async def _health(self, _request: Request, _asker: Asker) -> Response:
-        return Response.text(200, "ok")
+        troubles = self._authority.troubles()
+        return Response.text(503 if troubles else 200, "; ".join(troubles) or "ok", headers=_FRESH)
 
 
 class _RefusedError(Exception):

@@ -45,6 +45,7 @@ __all__ = [
     "has_own_certificate",
     "latest_crl",
     "latest_crl_number",
+    "readable",
     "renewal_by_key",
     "revocations",
     "token_by_id",
@@ -140,7 +141,7 @@ _certificates = (
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def readable() -> Iterator[None]:
     """Turns what a row of the wrong content raises, whatever that is, into our words."""
     try:
         yield
@@ -160,14 +161,14 @@ _renewal_by_key = _certificates.where(
 )
 
 
-@_readable()
+@readable()
 def token_by_id(connection: sa.Connection, token_id: str) -> StoredToken | None:
     """The token of that id, or None."""
     row = connection.execute(_token_by_id, {"token": token_id}).one_or_none()
     return None if row is None else _token(row)
 
 
-@_readable()
+@readable()
 def unused_tokens(connection: sa.Connection, name: str, now: datetime) -> list[StoredToken]:
     """The tokens for exactly ``name`` that could still be used."""
     used = (
@@ -184,21 +185,21 @@ def unused_tokens(connection: sa.Connection, name: str, now: datetime) -> list[S
     return [_token(row) for row in connection.execute(unused)]
 
 
-@_readable()
+@readable()
 def certificate_by_serial(connection: sa.Connection, serial: str) -> StoredCertificate | None:
     """The certificate that was issued with that serial number, or None."""
     row = connection.execute(_certificate_by_serial, {"number": serial}).one_or_none()
     return None if row is None else _certificate(row)
 
 
-@_readable()
+@readable()
 def certificates_by_token(connection: sa.Connection, token_id: str) -> list[StoredCertificate]:
     """What a token led to: no certificate when it is unused, one for each key else."""
     rows = connection.execute(_certificates_by_token, {"token": token_id})
     return [_certificate(row) for row in rows]
 
 
-@_readable()
+@readable()
 def renewal_by_key(
     connection: sa.Connection, serial: str, spki_sha256: bytes
 ) -> StoredCertificate | None:
@@ -207,7 +208,7 @@ def renewal_by_key(
     return None if row is None else _certificate(row)
 
 
-@_readable()
+@readable()
 def valid_certificates(
     connection: sa.Connection, name: str, now: datetime
 ) -> list[StoredCertificate]:
@@ -220,7 +221,7 @@ def valid_certificates(
     return [_certificate(row) for row in connection.execute(valid)]
 
 
-@_readable()
+@readable()
 def all_certificates(connection: sa.Connection) -> list[StoredCertificate]:
     """Every certificate issued to a role, in the order of issuance."""
     return [
@@ -236,7 +237,7 @@ def has_own_certificate(connection: sa.Connection, serial: str) -> bool:
     return connection.execute(own).first() is not None
 
 
-@_readable()
+@readable()
 def revocations(connection: sa.Connection, *, ended_after: datetime) -> list[Revoked]:
     """What a CRL lists: the revoked certificates that end after ``ended_after``."""
     rows = connection.execute(
@@ -271,7 +272,7 @@ def latest_crl_number(connection: sa.Connection, issuer: str) -> int | None:
     ).scalar()
 
 
-@_readable()
+@readable()
 def latest_crl(connection: sa.Connection, issuer: str) -> SignedCRL | None:
     """The last CRL that was signed for ``issuer`` (``root`` or ``issuing``), or None."""
     row = connection.execute(
