@@ -57,19 +57,27 @@ class Listener:
 
 @asynccontextmanager
 async def listen(
-    address: Address, accept: Accept, *, role: str, prepare: Prepare | None = None
+    address: Address,
+    accept: Accept,
+    *,
+    role: str,
+    setting: str = "listen",
+    event: str = "listening",
+    prepare: Prepare | None = None,
 ) -> AsyncIterator[Listener]:
-    """Listens while the context lasts, and logs ``listening`` with the address as it really is.
+    """Listens while the context lasts, and logs that with the address as it really is.
 
     Args:
         address: where; port 0 lets the system choose one.
         accept: called for each connection (``Connections.accept``); it must not block.
         role: for the log, and the table of the config that a fault names.
+        setting: the key in that table that ``address`` stands under.
+        event: what is logged; ``listening`` is logged once by each daemon, for scripts to wait for.
         prepare: awaited with the real address before it is logged, for what must be in place by
             then.
 
     Raises:
-        ConfigError: for the key ``<role>.listen`` when the address cannot be listened on.
+        ConfigError: for the key ``<role>.<setting>`` when the address cannot be listened on.
     """
     try:
         sockets = await _open_sockets(address)
@@ -77,7 +85,7 @@ async def listen(
         problem = _WORDS.get(error.errno or 0, error.strerror or str(error))
         if isinstance(error, socket.gaierror):
             problem = f"the host cannot be found: {error.strerror}"
-        raise ConfigError(Fault(f"{role}.listen", str(address), problem)) from error
+        raise ConfigError(Fault(f"{role}.{setting}", str(address), problem)) from error
     servers: list[asyncio.Server] = []
     try:
         real = [_address_of(one) for one in sockets]
@@ -92,7 +100,7 @@ async def listen(
         if prepare is not None:
             await prepare(listener.address)
         also = {"also": [str(one) for one in real[1:]]} if real[1:] else {}
-        log.info("listening", address=str(real[0]), role=role, **also)
+        log.info(event, address=str(real[0]), role=role, **also)
         yield listener
     finally:
         # wait_closed() is not called: from Python 3.12 on it waits for the connections too.

@@ -1,0 +1,107 @@
+"""What a daemon counts, for Prometheus: a registry of its own, and where it can be read.
+
+prometheus-client keeps the numbers and writes the text (exposition format 0.0.4, which every
+scraper takes). The registry is one daemon's and not the library's global one, so that two services
+in one process do not share their numbers. It is imported only where metrics are switched on: it
+takes as long to import as an admin command takes to run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Gauge,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from asynctls._version import __version__
+from asynctls.http import Limits, Request, Response
+from asynctls.runtime.plain_http import serve_plain_http
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from asynctls.config import Address
+    from asynctls.runtime.listening import Listener
+
+__all__ = ["new_registry", "serve_metrics"]
+
+_PATH = "/metrics"
+# A scraper keeps one connection open and asks nothing of it but this, four times a minute.
+_LIMITS = Limits(body_bytes=0, idle_timeout_s=120.0)
+_MOST = 16
+
+
+def new_registry(role: str) -> CollectorRegistry:
+    """A registry with what each daemon tells of itself: version, memory, processor, files.
+
+    Args:
+        role: ttp, server or client; a label of ``asynctls_build_info``.
+    """
+    # Each counter would come with the time at which it was first moved, as a metric of its own.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    # Every name is ours or the process's: that each is told once is checked when it is added.
+    registry = CollectorRegistry(auto_describe=True)
+    ProcessCollector(registry=registry)
+    build = Gauge(
+        "asynctls_build_info",
+        "Always 1; which program this is.",
+        ["role", "version"],
+        registry=registry,
+    )
+    build.labels(role=role, version=__version__).set(1)
+    return registry
+
+
+@asynccontextmanager
+async def serve_metrics(
+    address: Address,
+    registry: CollectorRegistry,
+    *,
+    role: str,
+    prepare: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncIterator[Listener]:
+    """Answers ``GET /metrics`` over plain HTTP while the context lasts.
+
+    The log has one event ``metrics served`` with the address as it really is. Whoever can connect
+    can read: there are numbers and the names of the daemon's own certificates, no peers', no
+    secret.
+
+    Args:
+        address: where; port 0 lets the system choose one.
+        registry: what is shown.
+        role: the daemon's, whose table a fault names.
+        prepare: awaited before each answer, for what must be looked up first.
+
+    Raises:
+        ConfigError: for the key ``<role>.metrics_listen`` when it cannot be listened on.
+    """
+
+    async def answer(request: Request) -> Response:
+        if request.path != _PATH:
+            return Response.text(404, f"the metrics are at {_PATH}")
+        if request.method != "GET":
+            return Response.text(405, "use GET here", headers=(("Allow", "GET, HEAD"),))
+        if prepare is not None:
+            await prepare()
+        # In a thread: it is text by the kilobyte, and reads files in /proc.
+        text = await asyncio.to_thread(generate_latest, registry)
+        return Response(200, (("Content-Type", CONTENT_TYPE_PLAIN_0_0_4),), text)
+
+    async with serve_plain_http(
+        address,
+        answer,
+        role=role,
+        setting="metrics_listen",
+        event="metrics served",
+        limits=_LIMITS,
+        most=_MOST,
+    ) as listener:
+        yield listener

@@ -1,0 +1,72 @@
+"""A listener for plain HTTP beside a daemon's own: what may be read by anybody who gets there."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from asynctls.http import Handler, Limits, serve
+from asynctls.runtime.connections import Connections
+from asynctls.runtime.listening import Listener, listen
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from asynctls.config import Address
+
+__all__ = ["serve_plain_http"]
+
+
+class _Plain:
+    """A TCP connection with the face that HTTP wants (``http.messages.Stream``)."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def read(self, n: int, /) -> bytes:
+        return await self._reader.read(n)
+
+    def write(self, data: bytes, /) -> None:
+        self._writer.write(data)
+
+    async def drain(self) -> None:
+        await self._writer.drain()
+
+
+@asynccontextmanager
+async def serve_plain_http(
+    address: Address,
+    answer: Handler,
+    *,
+    role: str,
+    setting: str,
+    event: str,
+    limits: Limits,
+    most: int,
+) -> AsyncIterator[Listener]:
+    """Serves HTTP without TLS while the context lasts; leaving it cuts off what is under way.
+
+    Args:
+        address: where; port 0 lets the system choose one.
+        answer: answers each request.
+        role: for the log, and the table of the config that a fault names.
+        setting: the key in that table that ``address`` stands under.
+        event: how the log says that it listens, with the address as it really is.
+        limits: what one connection may cost.
+        most: connections at once; further ones are closed.
+
+    Raises:
+        ConfigError: for the key ``<role>.<setting>`` when the address cannot be listened on.
+    """
+    stopping = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await serve(_Plain(reader, writer), answer, limits=limits, stopping=stopping)
+
+    async with (
+        Connections(handle, limit=most) as connections,
+        listen(address, connections.accept, role=role, setting=setting, event=event) as listener,
+    ):
+        yield listener

@@ -1,0 +1,117 @@
+"""A daemon's metrics over plain HTTP: read by prometheus-client's parser and by promtool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client import REGISTRY, Counter
+from prometheus_client.parser import text_string_to_metric_families
+
+from asynctls import __version__
+from asynctls.config import Address
+from asynctls.errors import ConfigError
+from asynctls.runtime.metrics import new_registry, serve_metrics
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from asynctls.runtime import Listener
+
+Events = list[MutableMapping[str, Any]]
+
+HERE = Address("127.0.0.1", 0)
+
+
+async def ask(address: Address, target: str = "/metrics", method: str = "GET") -> tuple[str, str]:
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    try:
+        head = f"{method} {target} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+        return head, body
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+def serving(**settings: Any) -> AbstractAsyncContextManager[Listener]:
+    return serve_metrics(HERE, new_registry("server"), role="server", **settings)
+
+
+async def test_the_metrics_are_read_as_prometheus_reads_them(events: Events) -> None:
+    async with asyncio.timeout(20), serving() as listener:
+        head, body = await ask(listener.address)
+    assert head.startswith("HTTP/1.1 200 OK\r\n")
+    assert "Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
+    samples = [each for family in text_string_to_metric_families(body) for each in family.samples]
+    (build,) = [each for each in samples if each.name == "asynctls_build_info"]
+    assert (build.labels, build.value) == ({"role": "server", "version": __version__}, 1.0)
+    assert events[0]["event"] == "metrics served"
+    assert events[0]["address"] == str(listener.address)
+
+
+async def test_two_daemons_in_a_process_share_no_numbers() -> None:
+    first, second = new_registry("ttp"), new_registry("server")
+    for registry in (first, second):
+        Counter("asynctls_told", "What was told.", registry=registry).inc()
+    assert first.get_sample_value("asynctls_told_total") == 1
+    assert second.get_sample_value("asynctls_told_total") == 1
+    assert REGISTRY.get_sample_value("asynctls_told_total") is None
+
+
+async def test_only_get_and_only_the_metrics(events: Events) -> None:
+    async with asyncio.timeout(20), serving() as listener:
+        assert (await ask(listener.address, "/"))[0].startswith("HTTP/1.1 404 ")
+        assert (await ask(listener.address, method="POST"))[0].startswith("HTTP/1.1 405 ")
+        head, body = await ask(listener.address, method="HEAD")
+    assert head.startswith("HTTP/1.1 200 ")
+    assert body == ""
+
+
+async def test_what_must_be_looked_up_is_looked_up_for_each_answer() -> None:
+    looked = []
+
+    async def look() -> None:
+        looked.append(True)
+
+    async with asyncio.timeout(20), serving(prepare=look) as listener:
+        await ask(listener.address)
+        await ask(listener.address)
+        await ask(listener.address, "/")
+    assert looked == [True, True]
+
+
+async def test_leaving_does_not_wait_for_a_scraper_that_stays_connected() -> None:
+    async with asyncio.timeout(20):
+        async with serving() as listener:
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener.address.port)
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+
+async def test_an_address_in_use_is_named_with_its_key() -> None:
+    async with asyncio.timeout(20), serving() as listener:
+        with pytest.raises(ConfigError) as caught:
+            async with serve_metrics(listener.address, new_registry("ttp"), role="ttp"):
+                pass
+    assert str(caught.value.faults[0]).startswith("ttp.metrics_listen")
+
+
+async def test_promtool_finds_nothing_to_say(program: Callable[[str], Path]) -> None:
+    promtool = program("promtool")
+    async with asyncio.timeout(20), serving() as listener:
+        _, body = await ask(listener.address)
+    checking = await asyncio.create_subprocess_exec(
+        *(promtool, "check", "metrics"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await checking.communicate(body.encode())
+    assert (checking.returncode, told) == (0, b"")
