@@ -8,7 +8,7 @@
     │   ├── StateLockedError      another daemon holds it
     │   └── LedgerError           the ledger cannot be read or written
     │       └── LedgerBrokenError its HMAC chain does not hold
-    ├── RequestError              a CSR that cannot be accepted, whoever sent it
+    ├── RequestError              a CSR or OCSP request that cannot be accepted, whoever sent it
     ├── CertificateError          a certificate, key or CRL that cannot be used
     ├── EnrolmentError            an identity could not be had
     │   ├── JoinStringError       the join string is not one
@@ -182,7 +182,10 @@ class LedgerBrokenError(LedgerError):
 
 
 class RequestError(AsynctlsError):
-    """A CSR (RFC 2986) that is malformed, unproven, or asks for what no profile gives."""
+    """A CSR (RFC 2986) that is malformed, unproven, or asks for what no profile gives.
+
+    Or an OCSP request (RFC 6960) that is malformed or of a kind that is not answered.
+    """
 
 
 class CertificateError(AsynctlsError):

@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    ExtensionOID,
+)
 
 from asynctls.errors import CertificateError
 from asynctls.pki.certificates import to_pem
 from asynctls.pki.keys import KeyType, key_to_pem
-from asynctls.pki.profiles import CMC_RA, Issuer, Profile, issue, make_issuing, make_root
+from asynctls.pki.profiles import (
+    CMC_RA,
+    Issuer,
+    Pointers,
+    Profile,
+    issue,
+    make_issuing,
+    make_responder,
+    make_root,
+)
 from asynctls.pki.status import Revoked, sign_crl
 
 if TYPE_CHECKING:
@@ -65,6 +78,54 @@ def test_two_cas_never_share_a_name(ca: CA, other_ca: CA) -> None:
     assert len({issuer.certificate.subject for issuer in cas}) == 4
     assert "asynctls root CA" in str(ca.root.certificate.subject)
     assert "asynctls issuing CA" in str(ca.issuing.certificate.subject)
+
+
+def test_a_responder_is_what_the_rfc_asks_for(ca: CA, key_of: KeyOf) -> None:
+    key = key_of(which="responder").public_key()
+    responder = make_responder(key, issuer=ca.issuing, lifetime=7 * DAY, now=ca.now)
+    assert critical(responder) == {
+        ExtensionOID.OCSP_NO_CHECK: False,
+        ExtensionOID.KEY_USAGE: True,
+        ExtensionOID.EXTENDED_KEY_USAGE: False,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER: False,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER: False,
+    }
+    uses = responder.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(uses) == [ExtendedKeyUsageOID.OCSP_SIGNING]
+    assert responder.not_valid_after_utc == ca.now + 7 * DAY
+    assert "asynctls OCSP responder" in str(responder.subject)
+
+
+def test_where_to_ask_for_its_status_stands_in_a_certificate(ca: CA, key_of: KeyOf) -> None:
+    base = "http://ca.example"
+    everything = Pointers(crl=f"{base}/crl/7", ocsp=f"{base}/ocsp", issuer=f"{base}/ca/7")
+    key = key_of(which="leaf").public_key()
+    leaf = issue(
+        Profile.SERVER,
+        issuer=ca.issuing,
+        public_key=key,
+        sans=["server"],
+        lifetime=DAY,
+        now=ca.now,
+        pointers=everything,
+    )
+    points = leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints)
+    assert not points.critical
+    assert urls_of(points.value) == [f"{base}/crl/7"]
+    access = leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    assert [(each.access_method, each.access_location.value) for each in access] == [
+        (AuthorityInformationAccessOID.OCSP, f"{base}/ocsp"),
+        (AuthorityInformationAccessOID.CA_ISSUERS, f"{base}/ca/7"),
+    ]
+    crl_alone = Pointers(crl=f"{base}/crl/root")
+    issuing = make_issuing(key, issuer=ca.root, lifetime=DAY, now=ca.now, pointers=crl_alone)
+    points = issuing.extensions.get_extension_for_class(x509.CRLDistributionPoints)
+    assert urls_of(points.value) == [f"{base}/crl/root"]
+    assert ExtensionOID.AUTHORITY_INFORMATION_ACCESS not in critical(issuing)
+
+
+def urls_of(points: x509.CRLDistributionPoints) -> list[str]:
+    return [name.value for point in points for name in point.full_name or ()]
 
 
 @pytest.mark.parametrize("profile", LEAVES)
@@ -171,9 +232,9 @@ def test_a_leaf_without_a_name_or_with_a_wildcard_is_not_issued(ca: CA) -> None:
         ca.leaf("*.example.org")
 
 
-@pytest.mark.parametrize("profile", [Profile.ROOT, Profile.ISSUING])
-def test_a_ca_is_never_issued_as_a_leaf(ca: CA, profile: Profile) -> None:
-    with pytest.raises(CertificateError, match="CA's profile"):
+@pytest.mark.parametrize("profile", [Profile.ROOT, Profile.ISSUING, Profile.OCSP])
+def test_a_ca_or_its_responder_is_never_issued_to_a_role(ca: CA, profile: Profile) -> None:
+    with pytest.raises(CertificateError, match="no role's profile"):
         ca.leaf("client", profile=profile)
 
 

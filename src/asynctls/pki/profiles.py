@@ -14,6 +14,9 @@ choices that RFC 5280 leaves open:
 - A CA's name ends in a piece of its key's fingerprint. Two CAs must never share a name: programs
   look up issuers and CRLs by it, and a client that holds both would try the wrong key.
 - The root is signed with SHA-256, what root and issuing CA sign with SHA-384.
+- An OCSP responder is not to be looked up itself (RFC 6960, section 4.2.2.2.1): it lives for days,
+  and is known by its key, so it has no alternative name.
+- Where status and issuer can be fetched stands in a certificate only when its CA has a public URL.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from asynctls.errors import CertificateError
 from asynctls.pki.keys import PrivateKey, PublicKey, judge_public_key, spki_sha256
@@ -39,10 +42,12 @@ __all__ = [
     "CMC_RA",
     "MAX_BACKDATING",
     "Issuer",
+    "Pointers",
     "Profile",
     "issue",
     "key_id_of",
     "make_issuing",
+    "make_responder",
     "make_root",
     "usages_beyond",
 ]
@@ -67,6 +72,7 @@ class Profile(StrEnum):
     SERVER = "server"
     CLIENT = "client"
     PEER = "peer"
+    OCSP = "ocsp"
 
 
 _LEAF_USES: dict[Profile, tuple[x509.ObjectIdentifier, ...]] = {
@@ -75,7 +81,9 @@ _LEAF_USES: dict[Profile, tuple[x509.ObjectIdentifier, ...]] = {
     Profile.SERVER: (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
     Profile.CLIENT: (ExtendedKeyUsageOID.CLIENT_AUTH,),
     Profile.PEER: (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
+    Profile.OCSP: (ExtendedKeyUsageOID.OCSP_SIGNING,),
 }
+_ISSUED = _LEAF_USES.keys() - {Profile.OCSP}
 _LEAF_KEY_USAGES = frozenset({"digital_signature"})
 
 
@@ -105,6 +113,21 @@ class Issuer:
         return f"Issuer({self.certificate.subject.rfc4514_string()})"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointers:
+    """Where a certificate's status and its issuer are to be had, as plain ``http:`` URLs.
+
+    Attributes:
+        crl: its issuer's CRL (RFC 5280, section 4.2.1.13).
+        ocsp: who answers for it by OCSP (section 4.2.2.1).
+        issuer: its issuer's certificate in DER (section 4.2.2.1).
+    """
+
+    crl: str
+    ocsp: str | None = None
+    issuer: str | None = None
+
+
 def make_root(key: PrivateKey, *, lifetime: timedelta, now: datetime) -> x509.Certificate:
     """Make a self-signed root certificate (SHA-256) for `key`, valid for `lifetime` from `now`.
 
@@ -121,7 +144,12 @@ def make_root(key: PrivateKey, *, lifetime: timedelta, now: datetime) -> x509.Ce
 
 
 def make_issuing(
-    public_key: PublicKey, *, issuer: Issuer, lifetime: timedelta, now: datetime
+    public_key: PublicKey,
+    *,
+    issuer: Issuer,
+    lifetime: timedelta,
+    now: datetime,
+    pointers: Pointers | None = None,
 ) -> x509.Certificate:
     """Make an issuing CA's certificate (path length 0, SHA-384), signed by the root.
 
@@ -135,7 +163,25 @@ def make_issuing(
     builder = _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
     key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
     builder = _as_ca(builder, key_id, issuer_key_id=key_id_of(issuer.certificate), path_length=0)
-    return builder.sign(issuer.key, hashes.SHA384())
+    return _pointing(builder, pointers).sign(issuer.key, hashes.SHA384())
+
+
+def make_responder(
+    public_key: PublicKey, *, issuer: Issuer, lifetime: timedelta, now: datetime
+) -> x509.Certificate:
+    """Make the certificate of an OCSP responder that `issuer` delegates to (RFC 6960, 4.2.2.2).
+
+    Raises:
+        CertificateError: a key of another kind, a lifetime of less than a second, or an issuer
+            that has itself expired.
+    """
+    judge_public_key(public_key)
+    name = _name(f"asynctls OCSP responder {_mark(public_key)}")
+    builder = _build(
+        name, issuer.certificate.subject, public_key, x509.random_serial_number()
+    ).add_extension(x509.OCSPNoCheck(), critical=False)
+    builder = _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
+    return _as_leaf(builder, Profile.OCSP, public_key, issuer).sign(issuer.key, hashes.SHA384())
 
 
 def issue(
@@ -147,6 +193,7 @@ def issue(
     lifetime: timedelta,
     now: datetime,
     serial_number: int | None = None,
+    pointers: Pointers | None = None,
 ) -> x509.Certificate:
     """Issue a leaf certificate; with an RSA-3072 issuer that takes a millisecond of processor.
 
@@ -159,15 +206,15 @@ def issue(
         now: the time of issuance.
         serial_number: from `x509.random_serial_number` (159 random bits) when it was drawn, and
             recorded, beforehand.
+        pointers: where its status can be asked for, if anywhere in public.
 
     Raises:
         CertificateError: no name or one that is none, a key of another kind, a lifetime of less
             than a second, an issuer that has itself expired, a CA's profile, or a serial number
             that is not of 1 to 20 octets.
     """
-    uses = _LEAF_USES.get(profile)
-    if uses is None:
-        raise CertificateError(f"{profile} is a CA's profile; make_root and make_issuing serve it")
+    if profile not in _ISSUED:
+        raise CertificateError(f"{profile} is no role's profile; a function of its own makes it")
     judge_public_key(public_key)
     names = {format_san(name): name for name in map(parse_san, sans)}
     name = principal_name(names)
@@ -180,20 +227,12 @@ def issue(
         public_key,
         x509.random_serial_number() if serial_number is None else _checked(serial_number),
     )
-    builder = (
-        _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
-        .add_extension(_key_usage(_LEAF_KEY_USAGES), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names.values()), critical=not common_name)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-                key_id_of(issuer.certificate)
-            ),
-            critical=False,
-        )
+    builder = _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
+    builder = builder.add_extension(
+        x509.SubjectAlternativeName(names.values()), critical=not common_name
     )
-    return builder.sign(issuer.key, hashes.SHA384())
+    builder = _as_leaf(builder, profile, public_key, issuer)
+    return _pointing(builder, pointers).sign(issuer.key, hashes.SHA384())
 
 
 def usages_beyond(profile: Profile, request: Request) -> tuple[str, ...]:
@@ -233,7 +272,11 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _ca_name(kind: str, public_key: PublicKey) -> x509.Name:
-    return _name(f"asynctls {kind} CA {spki_sha256(public_key)[:4].hex().upper()}")
+    return _name(f"asynctls {kind} CA {_mark(public_key)}")
+
+
+def _mark(public_key: PublicKey) -> str:
+    return spki_sha256(public_key)[:4].hex().upper()
 
 
 def _build(
@@ -284,6 +327,43 @@ def _as_ca(
             critical=False,
         )
     )
+
+
+def _as_leaf(
+    builder: x509.CertificateBuilder, profile: Profile, public_key: PublicKey, issuer: Issuer
+) -> x509.CertificateBuilder:
+    return (
+        builder.add_extension(_key_usage(_LEAF_KEY_USAGES), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(_LEAF_USES[profile]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+                key_id_of(issuer.certificate)
+            ),
+            critical=False,
+        )
+    )
+
+
+def _pointing(
+    builder: x509.CertificateBuilder, pointers: Pointers | None
+) -> x509.CertificateBuilder:
+    if pointers is None:
+        return builder
+    where = [x509.UniformResourceIdentifier(pointers.crl)]
+    crl = x509.DistributionPoint(full_name=where, relative_name=None, reasons=None, crl_issuer=None)
+    builder = builder.add_extension(x509.CRLDistributionPoints([crl]), critical=False)
+    access = [
+        x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+        for method, url in (
+            (AuthorityInformationAccessOID.OCSP, pointers.ocsp),
+            (AuthorityInformationAccessOID.CA_ISSUERS, pointers.issuer),
+        )
+        if url is not None
+    ]
+    if access:
+        builder = builder.add_extension(x509.AuthorityInformationAccess(access), critical=False)
+    return builder
 
 
 def _key_usage(usages: frozenset[str] | set[str]) -> x509.KeyUsage:

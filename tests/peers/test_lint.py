@@ -1,0 +1,217 @@
+"""Every certificate, CRL and OCSP answer of every profile, before linters that nobody here wrote.
+
+pkilint's PKIX linters find no error, with two exemptions:
+
+- the syntax of DNS names of a single label (`server`): RFC 5280 allows them, and on a private
+  network they are what hosts are called;
+- the syntax of URIs of other schemes than the web's (`spiffe:`, `urn:`): pkilint hands them to a
+  check for web addresses, RFC 5280, section 4.2.1.6, asks for RFC 3986's syntax only.
+
+`openssl verify -x509_strict` and `certtool --verify` say the same of the chains.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from pkilint.bin import (  # type: ignore[import-untyped]
+    lint_crl,
+    lint_ocsp_response,
+    lint_pkix_cert,
+)
+
+from asynctls.pki.certificates import to_der, to_pem
+from asynctls.pki.keys import KeyType, generate_now
+from asynctls.pki.ocsp import NotRevoked, Responder, StatusRequest, issuer_ids
+from asynctls.pki.profiles import (
+    Issuer,
+    Pointers,
+    Profile,
+    issue,
+    make_issuing,
+    make_responder,
+    make_root,
+)
+from asynctls.pki.status import REASONS, Revoked, sign_crl
+from tests.peers.conftest import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cryptography import x509
+
+    from asynctls.pki.ocsp import Status
+    from tests.peers.conftest import OpenSSL, Program
+
+# The linters' command-line entry points leave the file that they read to be closed by itself.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*linted:ResourceWarning")
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+
+BASE = "http://ca.example.org"
+SANS = (
+    ("server",),
+    ("server.example.org", "www.example.org"),
+    ("10.0.0.1",),
+    ("fe80::1",),
+    ("https://example.org/web",),
+    ("spiffe://example.org/web/1",),
+    ("urn:dev:mac:0024befffe804ff1",),
+    (f"{'x' * 60}.example.org",),
+)
+
+SINGLE_LABEL = ("pkix.invalid_domain_name_syntax", 'syntax: "server"')
+SPIFFE = ("pkix.invalid_uri_syntax", 'syntax: "spiffe:')
+URN = ("pkix.invalid_uri_syntax", 'syntax: "urn:')
+EXEMPT = (SINGLE_LABEL, SPIFFE, URN)
+
+ROLES = (Profile.SERVER, Profile.CLIENT, Profile.PEER)
+
+
+@dataclass(frozen=True)
+class House:
+    root: Issuer
+    issuing: Issuer
+    responder: Responder
+    pointers: Pointers | None
+    now: datetime
+
+    def leaf(self, profile: Profile, *sans: str) -> x509.Certificate:
+        return issue(
+            profile,
+            issuer=self.issuing,
+            public_key=self.responder.certificate.public_key(),  # type: ignore[arg-type]
+            sans=sans,
+            lifetime=DAY,
+            now=self.now,
+            pointers=self.pointers,
+        )
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(KeyType.ECDSA_P256, True), (KeyType.RSA_2048, True), (KeyType.ECDSA_P384, False)],
+    ids=["P-256", "RSA", "P-384, no URLs"],
+)
+def pki(request: pytest.FixtureRequest) -> House:
+    key_type, public = request.param
+    now = datetime.now(UTC).replace(microsecond=0)
+    root_key, issuing_key, key = (generate_now(key_type) for _ in range(3))
+    root = Issuer(make_root(root_key, lifetime=3652 * DAY, now=now), root_key)
+    certificate = make_issuing(
+        issuing_key.public_key(),
+        issuer=root,
+        lifetime=730 * DAY,
+        now=now,
+        pointers=Pointers(crl=f"{BASE}/crl/root") if public else None,
+    )
+    issuing = Issuer(certificate, issuing_key)
+    made = make_responder(key.public_key(), issuer=issuing, lifetime=7 * DAY, now=now)
+    everything = Pointers(crl=f"{BASE}/crl/a1", ocsp=f"{BASE}/ocsp", issuer=f"{BASE}/ca/a1")
+    responder = Responder(certificate, made, key)
+    return House(root, issuing, responder, everything if public else None, now)
+
+
+class Lint(Protocol):
+    def __call__(
+        self, linter: Callable[[list[str]], int], der: bytes, *options: str
+    ) -> list[tuple[str, str]]: ...
+
+
+@pytest.fixture
+def errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lint:
+    """What a linter finds wrong: code and message of each finding of -s ERROR, the exempt apart."""
+
+    def lint(
+        linter: Callable[[list[str]], int], der: bytes, *options: str
+    ) -> list[tuple[str, str]]:
+        path = tmp_path / "linted.der"
+        path.write_bytes(der)
+        code = linter(["lint", *options, "-s", "ERROR", "-f", "JSON", str(path)])
+        found = [
+            (finding["code"], finding["message"] or result["node_path"])
+            for result in json.loads(capsys.readouterr().out)["results"]
+            for finding in result["finding_descriptions"]
+        ]
+        assert code == len(found)
+        return [
+            (name, message)
+            for name, message in found
+            if not any(name == rule and words in message for rule, words in EXEMPT)
+        ]
+
+    return lint
+
+
+def test_the_linter_does_find_errors(pki: House, errors: Lint) -> None:
+    wrong = issue(
+        Profile.CLIENT,
+        issuer=pki.issuing,
+        public_key=pki.responder.certificate.public_key(),  # type: ignore[arg-type]
+        sans=["client"],
+        lifetime=DAY,
+        now=pki.now,
+        pointers=Pointers(crl="no URL"),
+    )
+    found = errors(lint_pkix_cert.main, to_der(wrong))
+    assert [code for code, _ in found] == [
+        "pkix.invalid_domain_name_syntax",
+        "pkix.invalid_uri_syntax",
+    ]
+
+
+def test_the_cas_and_the_responder_are_without_an_error(pki: House, errors: Lint) -> None:
+    for certificate in (pki.root.certificate, pki.issuing.certificate, pki.responder.certificate):
+        assert errors(lint_pkix_cert.main, to_der(certificate)) == []
+
+
+@pytest.mark.parametrize("profile", [Profile.TTP, *ROLES])
+def test_every_leaf_is_without_an_error(pki: House, errors: Lint, profile: Profile) -> None:
+    for sans in SANS:
+        assert errors(lint_pkix_cert.main, to_der(pki.leaf(profile, *sans))) == []
+
+
+def test_every_crl_is_without_an_error(pki: House, errors: Lint) -> None:
+    revoked = [Revoked(1000 + n, pki.now, reason) for n, reason in enumerate(REASONS)]
+    for listed in ([], [*revoked, Revoked(7, pki.now)]):
+        der = sign_crl(pki.issuing, number=8, revoked=listed, now=pki.now, lifetime=DAY)
+        assert errors(lint_crl.main, der, "-t", "CRL", "-p", "PKIX") == []
+    der = sign_crl(pki.root, number=9, revoked=[], now=pki.now, lifetime=180 * DAY)
+    assert errors(lint_crl.main, der, "-t", "ARL", "-p", "PKIX") == []
+
+
+def test_every_ocsp_answer_is_without_an_error(pki: House, errors: Lint) -> None:
+    issuer = next(each for each in issuer_ids(pki.issuing.certificate) if each.algorithm == "sha1")
+    revoked: list[Status] = [Revoked(7, pki.now, reason) for reason in (*REASONS, None)]
+    for status in (NotRevoked.GOOD, NotRevoked.UNKNOWN, *revoked):
+        for nonce in (None, b"n" * 32):
+            request = StatusRequest(issuer, 7, nonce, hashes.SHA1())
+            answer = pki.responder.sign(request, status, now=pki.now, lifetime=HOUR)
+            assert errors(lint_ocsp_response.main, answer.der) == []
+
+
+def test_openssl_and_gnutls_verify_every_profile_strictly(
+    pki: House, openssl: OpenSSL, program: Program, tmp_path: Path
+) -> None:
+    root, chain, leaf = (tmp_path / name for name in ("root.pem", "chain.pem", "leaf.pem"))
+    root.write_text(to_pem(pki.root.certificate))
+    chain.write_text(to_pem(pki.issuing.certificate))
+    trust = tmp_path / "trust.pem"
+    trust.write_text(root.read_text() + chain.read_text())
+    leaves = [pki.responder.certificate]
+    leaves += [pki.leaf(profile, *SANS[1]) for profile in (Profile.TTP, *ROLES)]
+    certtool = program("certtool")
+    for certificate in leaves:
+        leaf.write_text(to_pem(certificate))
+        given = ("-x509_strict", "-CAfile", root, "-untrusted", chain)
+        assert "OK" in openssl("verify", *given, leaf).ok()
+        checked = ("--verify-profile", "medium", "--verify", "--infile", leaf)
+        verified = run(certtool, "--load-ca-certificate", trust, *checked).ok()
+        assert "Verified. The certificate is trusted." in verified
