@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynctls.errors import Alert
-from asynctls.pki.certificates import to_pem
-from asynctls.pki.keys import KeyType, generate_now, key_to_pem
-from asynctls.pki.profiles import Profile, issue
-from asynctls.ttp import ca
+from asynctls.pki.certificates import certificates_from_pem, to_pem
+from asynctls.pki.keys import KeyType, generate_now, key_from_pem, key_to_pem
+from asynctls.pki.profiles import Issuer, Profile, issue
 from tests.peers.conftest import ALPN, wait_past
 
 if TYPE_CHECKING:
@@ -263,9 +262,11 @@ def test_a_certificate_out_of_its_time_is_refused(
     house: House, openssl: OpenSSL, tmp_path: Path, hours: int, alert: Alert, reason: str
 ) -> None:
     key = generate_now(KeyType.ECDSA_P256)
+    ca = house.folder / "ttp" / "issuing.pem"
+    (issuing,) = certificates_from_pem(ca.read_bytes())
     certificate = issue(
         Profile.CLIENT,
-        issuer=ca.load(house.folder / "ttp").issuing,
+        issuer=Issuer(issuing, key_from_pem(ca.with_suffix(".key").read_bytes())),
         public_key=key.public_key(),
         sans=("client",),
         lifetime=timedelta(hours=1),

@@ -219,11 +219,10 @@ def test_a_first_start_killed_at_any_file_is_completed(
     assert (asyncio.run(start()) == fingerprint) == ("root.pem" not in lost)
 
 
-@pytest.mark.parametrize("lost", ["root.key", "issuing.key"])
-def test_a_ca_key_that_is_gone_is_never_made_anew(config: TTPConfig, lost: str) -> None:
+def test_a_ca_key_that_is_gone_is_never_made_anew(config: TTPConfig) -> None:
     asyncio.run(Authority.open(config)).close().close()
-    (config.state / lost).unlink()
-    with pytest.raises(StateError, match=f"{lost} is missing"):
+    (config.state / "issuing.key").unlink()
+    with pytest.raises(StateError, match=r"issuing\.key is missing"):
         asyncio.run(Authority.open(config))
 
 

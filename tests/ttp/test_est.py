@@ -17,7 +17,7 @@ from asynctls.http import Request, Response
 from asynctls.mac import Secret
 from asynctls.pki.certificates import to_der
 from asynctls.pki.keys import KeyType, PrivateKey, generate_now
-from asynctls.pki.profiles import Profile
+from asynctls.pki.profiles import Profile, key_id_text
 from asynctls.pki.requests import build_request
 from asynctls.pki.status import read_crl
 from asynctls.ttp.authority import Authority
@@ -238,3 +238,14 @@ def test_the_encoding_is_of_der(key: PrivateKey) -> None:
     request = build_request(key)
     assert est_codec.decode_request(est_codec.encode(request)) == request
     assert x509.load_der_x509_csr(request).public_bytes(Encoding.DER) == request
+
+
+async def test_the_crl_of_each_issuing_ca_has_a_path_of_its_own(
+    est: EST, authority: Authority
+) -> None:
+    issuing, root = authority.ca_certificates
+    of_it = await est.answer(Request("GET", est_codec.crl_path(key_id_text(issuing))), STRANGER)
+    assert of_it.body == (await est.answer(Request("GET", est_codec.CRL), STRANGER)).body
+    for other in (key_id_text(root), "", "zz"):
+        response = await est.answer(Request("GET", est_codec.crl_path(other)), STRANGER)
+        assert response.status == 404

@@ -18,7 +18,7 @@ MINUTE = timedelta(minutes=1)
 GRANT = Grant("server", ("server",), Profile.SERVER, timedelta(hours=24))
 TOKEN = StoredToken("abc", GRANT, NOW + MINUTE, bytes(32), None)
 MINE, OTHERS = b"m" * 32, b"o" * 32
-ISSUED = StoredCertificate("0A", GRANT, NOW - MINUTE, NOW + 60 * MINUTE, MINE, b"der", None)
+ISSUED = StoredCertificate("0A", GRANT, NOW - MINUTE, NOW + 60 * MINUTE, MINE, b"der", None, None)
 
 
 def rule_of(answer: object) -> Rule:

@@ -32,6 +32,7 @@ __all__ = [
     "ROOT_CRL",
     "SIMPLE_ENROLL",
     "SIMPLE_REENROLL",
+    "crl_path",
     "decode_certificates",
     "decode_request",
     "encode",
@@ -54,6 +55,11 @@ CRL_TYPE = "application/pkix-crl"
 """RFC 2585, section 4.2: the body is DER as it stands."""
 
 _WHITE_SPACE = b" \t\r\n"
+
+
+def crl_path(key_id: str) -> str:
+    """Where the CRL of the issuing CA with that key identifier is (lower-case hex)."""
+    return f"{CRL}/{key_id}"
 
 
 def encode(der: bytes) -> bytes:

@@ -12,13 +12,16 @@ import asyncio
 import hashlib
 from enum import StrEnum
 from math import gcd, prod
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x448, x25519
 
 from asynctls.errors import CertificateError
+
+if TYPE_CHECKING:
+    from asynctls.mac import Secret
 
 __all__ = [
     "KeyType",
@@ -87,29 +90,42 @@ async def generate(key_type: KeyType) -> PrivateKey:
     return await asyncio.to_thread(generate_now, key_type)
 
 
-def key_to_pem(key: PrivateKey) -> bytes:
-    """The private key as unencrypted PKCS#8 PEM: a secret, to be written with mode 0600."""
+def key_to_pem(key: PrivateKey, *, passphrase: Secret | None = None) -> bytes:
+    """The private key as PKCS#8 PEM, encrypted when there is a passphrase; a secret all the same.
+
+    Encrypted is PBES2 with AES-256-CBC (RFC 8018), which every program that reads keys can read.
+    """
+    encryption = (
+        serialization.NoEncryption()
+        if passphrase is None
+        else serialization.BestAvailableEncryption(passphrase.reveal())
+    )
     return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
     )
 
 
-def key_from_pem(pem: bytes) -> PrivateKey:
+def key_from_pem(pem: bytes, *, passphrase: Secret | None = None) -> PrivateKey:
     """Read a private key from PEM (PKCS#8, or the traditional form that older tools write).
 
+    One that is not encrypted is read with a passphrase as well.
+
     Raises:
-        CertificateError: no key, an encrypted one, or not of an accepted kind.
+        CertificateError: no key, one that the passphrase does not open, or not of an accepted kind.
     """
+    is_encrypted = b"ENCRYPTED" in pem
     try:
-        key = serialization.load_pem_private_key(pem, password=None)
+        key = serialization.load_pem_private_key(
+            pem, password=passphrase.reveal() if passphrase and is_encrypted else None
+        )
     except TypeError as error:
         raise CertificateError(
-            "the private key is encrypted; store it without a passphrase"
+            "the private key is encrypted; give its passphrase, or store it without a passphrase"
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         # The cause's text is left out: a parser may quote what it read, and this is a secret.
+        if is_encrypted and passphrase is not None:
+            raise CertificateError("its passphrase is another one, or it is damaged") from error
         raise CertificateError("this is no private key in PEM that can be read") from error
     judge_public_key(key.public_key())
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):

@@ -46,6 +46,7 @@ __all__ = [
     "Profile",
     "issue",
     "key_id_of",
+    "key_id_text",
     "make_issuing",
     "make_responder",
     "make_root",
@@ -265,6 +266,11 @@ _USE_NAMES = {
 def key_id_of(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
     """A CA certificate's subject key identifier, copied into what it signs and never recomputed."""
     return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+
+
+def key_id_text(certificate: x509.Certificate) -> str:
+    """A CA's key identifier in lower-case hex: what the TTP calls each of its CAs by."""
+    return key_id_of(certificate).digest.hex()
 
 
 def _name(common_name: str) -> x509.Name:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from asynctls import state
@@ -19,13 +20,16 @@ from asynctls.errors import (
     AsynctlsError,
     CertificateError,
     EnrolmentRefusedError,
+    StateError,
 )
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificate_from_der
-from asynctls.ttp import ca, issuance, records, revocation, status
+from asynctls.pki.profiles import key_id_text
+from asynctls.ttp import ca, issuance, own_tls, records, revocation, status
 from asynctls.ttp.details import CertificateDetails, details_of
 from asynctls.ttp.health import Upkeep, crl_troubles
 from asynctls.ttp.issuance import Asked, Refused
+from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.ledger import Ledger
 from asynctls.ttp.policy import Rule, checked_grant
 from asynctls.ttp.public_address import own_names
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
 
     from asynctls.config import TTPConfig
     from asynctls.mac import Secret
-    from asynctls.pki.profiles import Profile
+    from asynctls.pki.profiles import Issuer, Profile
     from asynctls.ttp.chain import Head
     from asynctls.ttp.records import CertificateStatus, ListedCertificate, SignedCRL
 
@@ -62,18 +66,22 @@ class Authority:
         folder: the state folder.
         tls_certificate: what the TTP shows in TLS (files ``tls_chain``, ``tls_key``); another
             object once :meth:`maintain` has renewed it. None beside a daemon.
-        crl: the current CRL, once there is one.
     """
 
     def __init__(
-        self, config: TTPConfig, ledger: Ledger, authority: ca.CertificateAuthority
+        self,
+        config: TTPConfig,
+        ledger: Ledger,
+        keys: KeyFiles,
+        authority: ca.CertificateAuthority,
     ) -> None:
         self.folder: Path = config.state
         self.tls_certificate: x509.Certificate | None = None
-        self.crl: SignedCRL | None = None
         self._config = config
         self._ledger = ledger
+        self._keys = keys
         self._ca = authority
+        self._crls: dict[str, SignedCRL] = {}
         self._failures = FailureLimit()
         self._seen = 0
         self._upkeep = Upkeep()
@@ -96,10 +104,12 @@ class Authority:
             await asyncio.to_thread(Ledger.check_there, config.state)
         ledger = await Ledger.open(config.state)
         try:
-            authority = await ledger.write(lambda tx: ca.make(tx, config, now=_now()))
-            opened = cls(config, ledger, authority)
+            keys = KeyFiles(config.state)
+            authority = await ledger.write(lambda tx: ca.make(tx, config, keys, now=_now()))
+            opened = cls(config, ledger, keys, authority)
             _log_ca(authority, config.state, "CA certificate found" if existed else "CA made")
-            await opened.root_crl_der()
+            if authority.root_key is not None:
+                await opened.root_crl_der()
             await opened._renew_tls(names)
             await opened.look_after()
         except BaseException:
@@ -114,9 +124,16 @@ class Authority:
         Raises:
             StateError: there is no CA in the state folder yet, or it cannot be used.
         """
-        authority = await asyncio.to_thread(ca.load, config.state)
+        await asyncio.to_thread(ca.check_there, config.state)
         await asyncio.to_thread(Ledger.check_there, config.state)
-        return cls(config, await Ledger.open(config.state), authority)
+        ledger = await Ledger.open(config.state)
+        try:
+            keys = KeyFiles(config.state)
+            authority = await ledger.read(lambda connection: ca.load(connection, keys, now=_now()))
+        except BaseException:
+            await ledger.close()
+            raise
+        return cls(config, ledger, keys, authority)
 
     async def __aenter__(self) -> Self:
         return self
@@ -135,13 +152,13 @@ class Authority:
 
     @property
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
-        """Issuing CA and root: what ``/cacerts`` hands out (RFC 7030, section 4.1.3)."""
+        """What ``/cacerts`` hands out (RFC 7030, section 4.1.3): all issuing CAs, root last."""
         return self._ca.certificates
 
     @property
     def root(self) -> x509.Certificate:
         """The root certificate."""
-        return self._ca.root.certificate
+        return self._ca.root
 
     @property
     def root_sha256(self) -> bytes:
@@ -159,8 +176,17 @@ class Authority:
         return self.folder / "ttp.key"
 
     @property
+    def crl(self) -> SignedCRL | None:
+        """The current CRL of the CA that issues now, once there is one."""
+        return self.crl_of(key_id_text(self._ca.issuing.certificate))
+
+    def crl_of(self, key_id: str) -> SignedCRL | None:
+        """The current CRL of the issuing CA with that key identifier (lower-case hex), if any."""
+        return self._crls.get(key_id)
+
+    @property
     def crl_der(self) -> bytes:
-        """The current CRL of the issuing CA (DER)."""
+        """The current CRL of the CA that issues now (DER)."""
         if self.crl is None:
             raise CertificateError("no CRL was signed yet; start 'asynctls ttp', which signs one")
         return self.crl.der
@@ -290,12 +316,13 @@ class Authority:
                 tx,
                 which,
                 reason=said,
-                issuer=self._ca.issuing,
+                authority=self._ca,
                 now=_now(),
                 crl_lifetime=self._config.crl_lifetime,
             )
         )
-        self._take(done.crl)
+        for key_id, crl in done.crls.items():
+            self._take(key_id, crl)
         for token in done.tokens:
             log.info("token revoked", token=token.token_id, name=token.grant.name, reason=said)
         for certificate in done.certificates:
@@ -330,36 +357,37 @@ class Authority:
 
     def troubles(self) -> list[str]:
         """What keeps this TTP from doing its work now, in words for everybody; empty: nothing."""
-        return [*self._upkeep.troubles(), *crl_troubles(self.crl, _now())]
+        now, crls = (
+            _now(),
+            [self.crl_of(key_id_text(each.certificate)) for each in self._ca.issuers],
+        )
+        return [
+            *self._upkeep.troubles(),
+            *(trouble for crl in crls for trouble in crl_troubles(crl, now)),
+        ]
 
     async def verify(self, *, head: Head | None = None) -> Head:
         """Checks the ledger's chain; see :meth:`asynctls.ttp.ledger.Ledger.verify`."""
         return await self._ledger.verify(head=head)
 
     async def sign_root_crl(self) -> bytes:
-        """Signs the root's own CRL (it revokes nothing) anew and returns it (DER)."""
-        crl = await self._ledger.write(
-            lambda tx: status.sign(
-                tx,
-                self._ca.root,
-                of=status.ROOT,
-                now=_now(),
-                lifetime=status.ROOT_CRL_LIFETIME,
-            )
-        )
-        return crl.der
+        """Signs the root's own CRL (it revokes nothing) anew and returns it (DER).
+
+        Raises:
+            StateError: the root's key is not here.
+        """
+        return await self._root_crl(only_if_due=False)
 
     async def root_crl_der(self) -> bytes:
         """The root's current CRL (DER), signed anew when half of its time is over."""
+        return await self._root_crl(only_if_due=True)
+
+    async def _root_crl(self, *, only_if_due: bool) -> bytes:
+        root = self._ca.root_issuer
+        if root is None:
+            raise StateError("the root's key is not here")
         crl = await self._ledger.write(
-            lambda tx: status.sign_if_due(
-                tx,
-                self._ca.root,
-                of=status.ROOT,
-                now=_now(),
-                lifetime=status.ROOT_CRL_LIFETIME,
-                interval=status.ROOT_CRL_LIFETIME / 2,
-            )
+            lambda tx: status.sign_root(tx, root, now=_now(), only_if_due=only_if_due)
         )
         return crl.der
 
@@ -386,25 +414,34 @@ class Authority:
         """
         head = await self._ledger.head()
         if head.sequence != self._seen:
-            await self._fetch_crl()
+            await self._fetch_crls()
             self._seen = head.sequence
-        config, now = self._config, _now()
+        now = _now()
+        self._ca = self._ca.at(now)
+        for issuer in self._ca.issuers:
+            await self._sign_if_due(issuer, now)
+        if self.tls_certificate is not None and own_tls.is_due(self.tls_certificate, self._ca, now):
+            await self._renew_tls(own_names(self._config))
+
+    async def _sign_if_due(self, issuer: Issuer, now: datetime) -> None:
+        config, key_id = self._config, key_id_text(issuer.certificate)
         if status.is_due(
-            self.crl, interval=config.crl_interval, lifetime=config.crl_lifetime, now=now
+            self.crl_of(key_id),
+            interval=config.crl_interval,
+            lifetime=config.crl_lifetime,
+            now=now,
         ):
             crl = await self._ledger.write(
                 lambda tx: status.sign_if_due(
                     tx,
-                    self._ca.issuing,
-                    of=status.ISSUING,
+                    self._ca,
+                    issuer,
                     now=_now(),
                     lifetime=config.crl_lifetime,
                     interval=config.crl_interval,
                 )
             )
-            self._take(crl)
-        if self.tls_certificate is not None and ca.tls_is_due(self.tls_certificate, self._ca, now):
-            await self._renew_tls(own_names(config))
+            self._take(key_id, crl)
 
     def _check_failures(self, address: str) -> None:
         wait_s = self._failures.retry_after_s(address)
@@ -416,27 +453,29 @@ class Authority:
                 rule=Rule.RATE_LIMITED.text,
             )
 
-    async def _fetch_crl(self) -> None:
-        number = await self._ledger.read(
-            lambda connection: records.latest_crl_number(connection, status.ISSUING)
-        )
-        if number is None or (self.crl is not None and self.crl.number == number):
-            return
-        crl = await self._ledger.read(
-            lambda connection: records.latest_crl(connection, status.ISSUING)
-        )
-        if crl is not None:
-            self._take(crl)
+    async def _fetch_crls(self) -> None:
+        for issuer in self._ca.issuers:
+            key_id = key_id_text(issuer.certificate)
+            number = await self._ledger.read(partial(records.latest_crl_number, issuer=key_id))
+            held = self.crl_of(key_id)
+            if number is None or (held is not None and held.number == number):
+                continue
+            crl = await self._ledger.read(partial(records.latest_crl, issuer=key_id))
+            if crl is not None:
+                self._take(key_id, crl)
 
-    def _take(self, crl: SignedCRL) -> None:
-        if self.crl is not None and self.crl.number >= crl.number:
+    def _take(self, key_id: str, crl: SignedCRL) -> None:
+        held = self.crl_of(key_id)
+        if held is not None and held.number >= crl.number:
             return
-        self.crl = crl
-        log.info("CRL current", number=crl.number, next_update=crl.next_update.isoformat())
+        self._crls[key_id] = crl
+        log.info(
+            "CRL current", number=crl.number, ca=key_id, next_update=crl.next_update.isoformat()
+        )
 
     async def _renew_tls(self, names: tuple[str, ...]) -> None:
         self.tls_certificate = await self._ledger.write(
-            lambda tx: ca.make_tls(tx, self._ca, self.folder, names=names, now=_now())
+            lambda tx: own_tls.make(tx, self._ca, self._keys, names=names, now=_now())
         )
 
 
@@ -445,7 +484,7 @@ def _now() -> datetime:
 
 
 def _log_ca(authority: ca.CertificateAuthority, folder: Path, event: str) -> None:
-    issuing, root = authority.certificates
+    issuing, root = authority.issuing.certificate, authority.root
     log.info(
         event,
         path=str(folder / "root.pem"),

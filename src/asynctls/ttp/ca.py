@@ -1,19 +1,22 @@
-"""The TTP's own keys and certificates on disk: root, issuing CA, and what it shows in TLS.
+"""The CAs: the root, and the issuing CAs, of which one issues and each answers for what it issued.
 
-Everything is made inside one transaction of the ledger's writer, which is also what keeps two
+What is made is made inside one transaction of the ledger's writer, which is also what keeps two
 processes from making two CAs. A key is written before its certificate, and each step looks first
 for what is there already: killed at any moment, the next start finishes what this one began, and a
 certificate whose row was not committed gets its row then.
 
-Files in the state folder: ``root.key``, ``root.pem``, ``issuing.key``, ``issuing.pem``,
-``ttp.key``, ``ttp.pem`` (leaf, then issuing CA); the keys PKCS#8, all 0600.
+Files in the state folder: ``root.pem``, ``root.key`` (unless it was moved away); the first issuing
+CA in ``issuing.pem`` and ``issuing.key``, each later one in ``issuing-<key id>.pem`` and ``….key``,
+its key id being its subject key identifier. The files are what counts, so that who can write to the
+ledger's database cannot bring in a CA; the ledger's rows say in which order they were taken up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
 from asynctls import state
 from asynctls.errors import CertificateError, StateError
@@ -24,54 +27,104 @@ from asynctls.pki.certificates import (
     to_der,
     to_pem,
 )
-from asynctls.pki.keys import (
-    KeyType,
-    PrivateKey,
-    generate_now,
-    judge_public_key,
-    key_from_pem,
-    key_to_pem,
-    key_type_of,
-    spki_sha256,
-)
-from asynctls.pki.names import format_serial, sans_of
-from asynctls.pki.profiles import Issuer, Profile, issue, make_issuing, make_root
-from asynctls.ttp import records
-from asynctls.ttp.schema import CertificateBody, Kind, row_of
+from asynctls.pki.keys import KeyType, PrivateKey, generate_now
+from asynctls.pki.profiles import Issuer, Profile, key_id_text, make_issuing, make_root
+from asynctls.ttp import own, records
+from asynctls.ttp.keyfiles import RESTORE
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    import sqlalchemy as sa
     from cryptography import x509
 
     from asynctls.config import TTPConfig
+    from asynctls.ttp.keyfiles import KeyFiles
     from asynctls.ttp.ledger import Transaction
 
-__all__ = ["TLS_LIFETIME", "CertificateAuthority", "exists", "make", "make_tls", "tls_is_due"]
+__all__ = [
+    "ISSUING",
+    "PUBLISHED_FIRST",
+    "ROOT",
+    "CertificateAuthority",
+    "check_there",
+    "exists",
+    "load",
+    "make",
+]
 
-TLS_LIFETIME = timedelta(days=30)
-"""Of the TTP's own TLS certificate; it is renewed at two thirds of it by itself."""
+ROOT = "root"
+ISSUING = "issuing"
 
-_RESTORE = "restore the state folder from a backup"
+PUBLISHED_FIRST = timedelta(days=7)
+"""For how long ``/cacerts`` hands out a new issuing CA before it issues, at the most."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CertificateAuthority:
-    """Root and issuing CA as found on disk, each with its key."""
+    """Root and issuing CAs at one moment.
 
-    root: Issuer
+    Attributes:
+        root: the root's certificate.
+        root_key: None where it was moved away, or was never here.
+        issuers: the issuing CAs whose certificates have not ended, oldest first: what they issued
+            can still be valid, so each signs a CRL of its own. The only one even if it has ended.
+        issuing: the one of them that issues now.
+        taken_up: every issuing CA that there was, and since when, oldest first.
+    """
+
+    root: x509.Certificate
+    root_key: PrivateKey | None
+    taken_up: tuple[tuple[datetime, Issuer], ...]
+    issuers: tuple[Issuer, ...]
     issuing: Issuer
 
-    @property
-    def certificates(self) -> tuple[x509.Certificate, ...]:
-        """What ``/cacerts`` hands out (RFC 7030, section 4.1.3): issuing CA, then root."""
-        return (self.issuing.certificate, self.root.certificate)
+    @classmethod
+    def of(
+        cls,
+        root: x509.Certificate,
+        root_key: PrivateKey | None,
+        taken_up: tuple[tuple[datetime, Issuer], ...],
+        *,
+        now: datetime,
+    ) -> Self:
+        """The CAs as they stand at ``now``."""
+        issuing = _who_issues(taken_up, now)
+        current = tuple(
+            issuer for _, issuer in taken_up if issuer.certificate.not_valid_after_utc > now
+        )
+        return cls(root, root_key, taken_up, current or (issuing,), issuing)
 
-    @property
+    def at(self, now: datetime) -> CertificateAuthority:
+        """The same CAs as they stand at another time: one may issue that did not, or have ended."""
+        then = self.of(self.root, self.root_key, self.taken_up, now=now)
+        return self if then == self else then
+
+    @cached_property
+    def first_key_id(self) -> str:
+        """Of the CA that signed what names no issuer (before schema 0002)."""
+        return key_id_text(self.taken_up[0][1].certificate)
+
+    @cached_property
+    def root_issuer(self) -> Issuer | None:
+        """The root with its key, where that is at hand."""
+        return None if self.root_key is None else Issuer(self.root, self.root_key)
+
+    @cached_property
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """What ``/cacerts`` hands out (RFC 7030, section 4.1.3).
+
+        The CA that issues now, the other issuing CAs, the root.
+        """
+        issuing = self.issuing.certificate
+        others = (each.certificate for each in self.issuers)
+        return (issuing, *(each for each in others if each != issuing), self.root)
+
+    @cached_property
     def root_sha256(self) -> bytes:
         """The fingerprint that join strings pin, 32 bytes."""
-        return fingerprint(self.root.certificate)
+        return fingerprint(self.root)
 
 
 def exists(folder: Path) -> bool:
@@ -79,172 +132,136 @@ def exists(folder: Path) -> bool:
     return (folder / "issuing.pem").exists()
 
 
-def load(folder: Path) -> CertificateAuthority:
-    """Reads a CA that was made before; blocking.
+def check_there(folder: Path) -> None:
+    """For a folder in which there must be a CA already; blocking.
+
+    Raises:
+        StateError: there is none.
+    """
+    for name in ("root.pem", "issuing.pem"):
+        if not (folder / name).exists():
+            raise StateError(_missing(folder / name))
+
+
+def load(connection: sa.Connection, keys: KeyFiles, *, now: datetime) -> CertificateAuthority:
+    """Reads the CAs that were made before; a query of the ledger that also reads files.
 
     Raises:
         StateError: a file is missing or not what it should be; says which and what to do.
     """
-    root = _issuer(folder, "root")
-    issuing = _issuer(folder, "issuing")
-    try:
-        check_issued_by(issuing.certificate, root.certificate)
-    except CertificateError as error:
-        raise StateError(
-            f"{folder / 'issuing.pem'} is not a certificate of the root beside it ({error}); "
-            f"{_RESTORE}"
-        ) from error
-    return CertificateAuthority(root, issuing)
+    root = _certificate(keys.folder / "root.pem")
+    root_key = keys.read(ROOT)
+    if root_key is not None:
+        _matched(root, root_key, keys, ROOT)
+    taken_up = {
+        own_certificate.der: own_certificate
+        for own_certificate in records.own_certificates(connection, ISSUING)
+    }
+    found: list[tuple[int, datetime, Issuer]] = []
+    for path in sorted(keys.folder.glob("issuing*.pem")):
+        issuer = _issuer(path, root, keys)
+        row = taken_up.get(to_der(issuer.certificate))
+        if row is not None:
+            found.append((row.sequence, row.at, issuer))
+        elif path.stem == ISSUING:
+            found.append((0, issuer.certificate.not_valid_before_utc, issuer))
+    found.sort(key=lambda each: each[0])
+    if not found:
+        raise StateError(_missing(keys.folder / "issuing.pem"))
+    taken_up_in_order = tuple((at, issuer) for _, at, issuer in found)
+    return CertificateAuthority.of(root, root_key, taken_up_in_order, now=now)
 
 
-def make(transaction: Transaction, config: TTPConfig, *, now: datetime) -> CertificateAuthority:
-    """The CA in the state folder, made as far as it is not there; an operation of the ledger.
+def make(
+    transaction: Transaction, config: TTPConfig, keys: KeyFiles, *, now: datetime
+) -> CertificateAuthority:
+    """The CAs in the state folder, made as far as they are not there; an operation of the ledger.
 
     Raises:
         StateError: a file cannot be written, or what is there cannot be used.
     """
-    folder = config.state
-    root_key = _key(folder, "root", KeyType(config.root_key_type))
+    folder = keys.folder
+    if not (folder / "issuing.pem").exists():
+        _make_first(config, keys, now)
+    root = _certificate(folder / "root.pem")
+    issuing = _issuer(folder / "issuing.pem", root, keys)
+    root_id = key_id_text(root)
+    own.record(transaction, root, ROOT, Profile.ROOT, issuer=root_id, now=now)
+    own.record(transaction, issuing.certificate, ISSUING, Profile.ISSUING, issuer=root_id, now=now)
+    return load(transaction.connection, keys, now=now)
+
+
+def _make_first(config: TTPConfig, keys: KeyFiles, now: datetime) -> None:
+    folder = keys.folder
+    root_key = _made_key(keys, ROOT, KeyType(config.root_key_type))
     if not (folder / "root.pem").exists():
         certificate = make_root(root_key, lifetime=config.root_lifetime, now=now)
         state.write_atomically(folder / "root.pem", to_pem(certificate).encode())
-    root = _issuer(folder, "root")
-    issuing_key = _key(folder, "issuing", KeyType(config.issuing_key_type))
-    if not (folder / "issuing.pem").exists():
-        certificate = make_issuing(
-            issuing_key.public_key(), issuer=root, lifetime=config.issuing_lifetime, now=now
-        )
-        state.write_atomically(folder / "issuing.pem", to_pem(certificate).encode())
-    authority = load(folder)
-    _record(transaction, root.certificate, "root", Profile.ROOT, now)
-    _record(transaction, authority.issuing.certificate, "issuing", Profile.ISSUING, now)
-    return authority
+    root = _matched(_certificate(folder / "root.pem"), root_key, keys, ROOT)
+    issuing_key = _made_key(keys, ISSUING, KeyType(config.issuing_key_type))
+    certificate = make_issuing(
+        issuing_key.public_key(), issuer=root, lifetime=config.issuing_lifetime, now=now
+    )
+    state.write_atomically(folder / "issuing.pem", to_pem(certificate).encode())
 
 
-def make_tls(
-    transaction: Transaction,
-    authority: CertificateAuthority,
-    folder: Path,
-    *,
-    names: tuple[str, ...],
-    now: datetime,
-) -> x509.Certificate:
-    """The TTP's TLS certificate: the one on disk while it is good, else a new one with a new key.
-
-    Raises:
-        StateError: a file cannot be written.
-    """
-    found = _found_tls(folder, authority, names)
-    if found is None or tls_is_due(found, authority, now):
-        key = generate_now(_tls_key_type(authority.issuing.certificate))
-        found = issue(
-            Profile.TTP,
-            issuer=authority.issuing,
-            public_key=key.public_key(),
-            sans=names,
-            lifetime=TLS_LIFETIME,
-            now=now,
-        )
-        state.write_atomically(folder / "ttp.key", key_to_pem(key))
-        pem = to_pem(found, authority.issuing.certificate)
-        state.write_atomically(folder / "ttp.pem", pem.encode())
-    _record(transaction, found, "ttp", Profile.TTP, now)
-    return found
+def _who_issues(taken_up: tuple[tuple[datetime, Issuer], ...], now: datetime) -> Issuer:
+    """The newest CA that has been published for long enough, as far as it has not ended."""
+    issuing = taken_up[0][1]
+    for at, issuer in taken_up[1:]:
+        end = issuing.certificate.not_valid_after_utc
+        if now >= at + min(PUBLISHED_FIRST, (end - at) / 2):
+            issuing = issuer
+    return issuing
 
 
-def tls_is_due(
-    certificate: x509.Certificate, authority: CertificateAuthority, now: datetime
-) -> bool:
-    """Whether two thirds of its lifetime are over, and a new one could last longer."""
-    end = certificate.not_valid_after_utc
-    if end >= authority.issuing.certificate.not_valid_after_utc:
-        return False
-    return now >= end - (end - certificate.not_valid_before_utc) / 3
-
-
-def _tls_key_type(issuing: x509.Certificate) -> KeyType:
-    """As small as a leaf's of the issuer's kind: each handshake pays for it on the event loop."""
-    kind = key_type_of(judge_public_key(issuing.public_key()))
-    return KeyType.RSA_2048 if kind.startswith("rsa") else KeyType.ECDSA_P256
-
-
-def _found_tls(
-    folder: Path, authority: CertificateAuthority, names: tuple[str, ...]
-) -> x509.Certificate | None:
-    """What is on disk, if it is whole, of this CA, and for these names; else it is replaced."""
-    try:
-        key = key_from_pem(state.read_private(folder / "ttp.key"))
-        chain = certificates_from_pem((folder / "ttp.pem").read_bytes())
-        found = chain[0]
-        check_issued_by(found, authority.issuing.certificate)
-        good = (
-            chain[1:] == (authority.issuing.certificate,)
-            and found.public_key() == key.public_key()
-            and set(sans_of(found)) == set(names)
-        )
-    except (OSError, CertificateError):
-        return None
-    return found if good else None
-
-
-def _key(folder: Path, name: str, key_type: KeyType) -> PrivateKey:
-    path = folder / f"{name}.key"
-    certificate = folder / f"{name}.pem"
-    try:
-        return key_from_pem(state.read_private(path))
-    except FileNotFoundError:
+def _made_key(keys: KeyFiles, name: str, key_type: KeyType) -> PrivateKey:
+    key = keys.read(name)
+    if key is None:
+        certificate = keys.folder / f"{name}.pem"
         if certificate.exists():
             raise StateError(
-                f"{path} is missing, though {certificate} is there; {_RESTORE}"
-            ) from None
-    except CertificateError as error:
-        raise StateError(f"{path} cannot be used: {error}; {_RESTORE}") from error
-    key = generate_now(key_type)
-    state.write_atomically(path, key_to_pem(key))
+                f"{keys.path(name)} is missing, though {certificate} is there; {RESTORE}"
+            )
+        key = generate_now(key_type)
+        keys.write(name, key)
     return key
 
 
-def _issuer(folder: Path, name: str) -> Issuer:
-    path = folder / f"{name}.pem"
+def _issuer(path: Path, root: x509.Certificate, keys: KeyFiles) -> Issuer:
+    """One issuing CA of this root, with its key."""
+    certificate = _certificate(path)
     try:
-        certificate = certificates_from_pem(path.read_bytes())[0]
-        return Issuer(certificate, key_from_pem(state.read_private(folder / f"{name}.key")))
-    except FileNotFoundError as error:
+        check_issued_by(certificate, root)
+    except CertificateError as error:
         raise StateError(
-            f"{error.filename} is missing: start 'asynctls ttp' with this state folder first, or "
-            f"{_RESTORE}"
+            f"{path} is not a certificate of the root beside it ({error}); {RESTORE}"
         ) from error
+    key = keys.read(path.stem)
+    if key is None:
+        raise StateError(f"{keys.path(path.stem)} is missing, though {path} is there; {RESTORE}")
+    return _matched(certificate, key, keys, path.stem)
+
+
+def _matched(certificate: x509.Certificate, key: PrivateKey, keys: KeyFiles, name: str) -> Issuer:
+    try:
+        return Issuer(certificate, key)
+    except CertificateError as error:
+        raise StateError(
+            f"{keys.folder / name}.pem and its key cannot be used: {error}; {RESTORE}"
+        ) from error
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    try:
+        return certificates_from_pem(path.read_bytes())[0]
+    except FileNotFoundError as error:
+        raise StateError(_missing(path)) from error
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}") from error
     except CertificateError as error:
-        raise StateError(f"{path} and its key cannot be used: {error}; {_RESTORE}") from error
+        raise StateError(f"{path} cannot be used: {error}; {RESTORE}") from error
 
 
-def _record(
-    transaction: Transaction,
-    certificate: x509.Certificate,
-    name: str,
-    profile: Profile,
-    now: datetime,
-) -> None:
-    serial = format_serial(certificate.serial_number)
-    if records.has_own_certificate(transaction.connection, serial):
-        return
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    transaction.append(
-        row_of(
-            Kind.OWN_CERTIFICATE_ISSUED,
-            CertificateBody(
-                sans=sans_of(certificate),
-                profile=profile,
-                lifetime_s=int((end - start).total_seconds()),
-                not_before=start,
-            ),
-            at=int(now.timestamp()),
-            serial=serial,
-            name=name,
-            spki_sha256=spki_sha256(judge_public_key(certificate.public_key())),
-            ends_at=int(end.timestamp()),
-            der=to_der(certificate),
-        )
-    )
+def _missing(path: Path) -> str:
+    return f"{path} is missing: start 'asynctls ttp' with this state folder first, or {RESTORE}"

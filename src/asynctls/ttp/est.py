@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import format_datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment import est_codec
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from asynctls.http.messages import Headers
     from asynctls.ttp.authority import Authority
+    from asynctls.ttp.records import SignedCRL
 
 __all__ = ["EST", "Asker"]
 
@@ -69,6 +71,8 @@ class EST:
     async def answer(self, request: Request, asker: Asker) -> Response:
         """The answer to one request; only what nobody foresaw is raised."""
         method, answer = self._paths.get(request.path, ("", None))
+        if answer is None and (key_id := _key_id(request.path)) is not None:
+            method, answer = "GET", partial(self._crl_of, key_id)
         if answer is None:
             return Response.text(404, "there is nothing at this path")
         if request.method != method:
@@ -120,11 +124,10 @@ class EST:
         return _issued(certificate)
 
     async def _crl(self, _request: Request, _asker: Asker) -> Response:
-        headers: Headers = (("Content-Type", est_codec.CRL_TYPE),)
-        if self._authority.crl is not None:
-            since = format_datetime(self._authority.crl.this_update, usegmt=True)
-            headers = (*headers, ("Last-Modified", since))
-        return Response(200, headers, self._authority.crl_der)
+        return _crl_response(self._authority.crl)
+
+    async def _crl_of(self, key_id: str, _request: Request, _asker: Asker) -> Response:
+        return _crl_response(self._authority.crl_of(key_id))
 
     async def _crl_of_root(self, _request: Request, _asker: Asker) -> Response:
         now = time.monotonic()
@@ -136,6 +139,19 @@ class EST:
     async def _health(self, _request: Request, _asker: Asker) -> Response:
         troubles = self._authority.troubles()
         return Response.text(503 if troubles else 200, "; ".join(troubles) or "ok", headers=_FRESH)
+
+
+def _key_id(path: str) -> str | None:
+    """Of which issuing CA the CRL is asked for, if that is what is asked for."""
+    key_id = path.removeprefix(est_codec.crl_path(""))
+    return key_id if key_id != path else None
+
+
+def _crl_response(crl: SignedCRL | None) -> Response:
+    if crl is None:
+        return Response.text(404, "there is no CRL of such a CA")
+    since = format_datetime(crl.this_update, usegmt=True)
+    return Response(200, (("Content-Type", est_codec.CRL_TYPE), ("Last-Modified", since)), crl.der)
 
 
 class _RefusedError(Exception):

@@ -21,7 +21,7 @@ from asynctls.logger import get_logger
 from asynctls.pki.certificates import to_der
 from asynctls.pki.keys import spki_sha256
 from asynctls.pki.names import format_serial
-from asynctls.pki.profiles import Issuer, issue
+from asynctls.pki.profiles import Issuer, issue, key_id_text
 from asynctls.pki.requests import read_request
 from asynctls.ttp import records, tokens
 from asynctls.ttp.policy import Grant, Refusal, Rule, decide
@@ -230,6 +230,7 @@ def _issue(
             spki_sha256=spki_sha256(request.public_key),
             ends_at=int(certificate.not_valid_after_utc.timestamp()),
             der=to_der(certificate),
+            issuer=key_id_text(issuer.certificate),
         )
     )
     return Granted(certificate, grant, decision.ignored, sign_ms)

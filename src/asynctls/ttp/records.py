@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CertificateStatus",
     "ListedCertificate",
+    "OwnCertificate",
     "SignedCRL",
     "StoredCertificate",
     "StoredToken",
@@ -45,6 +46,7 @@ __all__ = [
     "has_own_certificate",
     "latest_crl",
     "latest_crl_number",
+    "own_certificates",
     "readable",
     "renewal_by_key",
     "revocations",
@@ -91,6 +93,7 @@ class StoredCertificate:
     spki_sha256: bytes
     der: bytes
     revoked_at: datetime | None
+    issuer: str | None
 
     def listed(self, now: datetime) -> ListedCertificate:
         """As a list shows it at ``now``; what was revoked stays so after its end."""
@@ -105,6 +108,15 @@ class StoredCertificate:
             self.not_after,
             status,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCertificate:
+    """The row of one of the TTP's own certificates; ``at`` is when this ledger took it up."""
+
+    sequence: int
+    at: datetime
+    der: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +250,31 @@ def has_own_certificate(connection: sa.Connection, serial: str) -> bool:
 
 
 @readable()
-def revocations(connection: sa.Connection, *, ended_after: datetime) -> list[Revoked]:
-    """What a CRL lists: the revoked certificates that end after ``ended_after``."""
+def own_certificates(connection: sa.Connection, name: str) -> list[OwnCertificate]:
+    """The TTP's own certificates of that name (``root``, ``issuing``, …), oldest first."""
+    rows = connection.execute(
+        sa.select(entries.c.sequence, entries.c.at, entries.c.der)
+        .where(is_kind(Kind.OWN_CERTIFICATE_ISSUED), entries.c.name == name)
+        .order_by(entries.c.sequence)
+    )
+    return [OwnCertificate(row.sequence, _time(row.at), row.der) for row in rows]
+
+
+@readable()
+def revocations(
+    connection: sa.Connection, issuer: str, *, is_first: bool, ended_after: datetime
+) -> list[Revoked]:
+    """What a CRL lists: one CA's revoked certificates that end after ``ended_after``.
+
+    Args:
+        connection: a reader's or the writer's.
+        issuer: the CA's key identifier.
+        is_first: whether it is the CA whose rows name no issuer (before schema 0002).
+        ended_after: those that ended before are left out.
+    """
+    its = entries.c.issuer == issuer
+    if is_first:
+        its = sa.or_(its, entries.c.issuer.is_(None))
     rows = connection.execute(
         sa.select(_revoked.c.serial, _revoked.c.at, _revoked.c.body)
         .select_from(_revoked)
@@ -250,6 +285,7 @@ def revocations(connection: sa.Connection, *, ended_after: datetime) -> list[Rev
         .where(
             is_kind(Kind.CERTIFICATE_REVOKED, _revoked),
             entries.c.ends_at > int(ended_after.timestamp()),
+            its,
         )
         .order_by(_revoked.c.serial)
     )
@@ -266,7 +302,7 @@ def latest_crl_number(connection: sa.Connection, issuer: str) -> int | None:
     """The number of the CRL that :func:`latest_crl` would give, without reading its bytes."""
     return connection.execute(
         sa.select(entries.c.sequence)
-        .where(is_kind(Kind.CRL_SIGNED), entries.c.name == issuer)
+        .where(is_kind(Kind.CRL_SIGNED), entries.c.issuer == issuer)
         .order_by(entries.c.sequence.desc())
         .limit(1)
     ).scalar()
@@ -274,10 +310,10 @@ def latest_crl_number(connection: sa.Connection, issuer: str) -> int | None:
 
 @readable()
 def latest_crl(connection: sa.Connection, issuer: str) -> SignedCRL | None:
-    """The last CRL that was signed for ``issuer`` (``root`` or ``issuing``), or None."""
+    """The last CRL of the CA with that key identifier, or None."""
     row = connection.execute(
         sa.select(entries)
-        .where(is_kind(Kind.CRL_SIGNED), entries.c.name == issuer)
+        .where(is_kind(Kind.CRL_SIGNED), entries.c.issuer == issuer)
         .order_by(entries.c.sequence.desc())
         .limit(1)
     ).one_or_none()
@@ -308,6 +344,7 @@ def _certificate(row: sa.Row[tuple[object, ...]]) -> StoredCertificate:
         spki_sha256=row.spki_sha256,
         der=row.der,
         revoked_at=None if row.revoked_at is None else _time(row.revoked_at),
+        issuer=row.issuer,
     )
 
 

@@ -1,7 +1,7 @@
 """Taking a certificate back, as an operation of the ledger's writer.
 
-One row for each certificate and token, and a CRL signed in the same transaction: there is no moment
-in which a certificate is revoked and no CRL says so.
+One row for each certificate and token, and the CRL of the CA that had issued it signed in the same
+transaction: there is no moment in which a certificate is revoked and no CRL says so.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from asynctls.errors import CertificateError
 from asynctls.pki.names import canonical_name, format_serial, parse_serial
+from asynctls.pki.profiles import key_id_text
 from asynctls.ttp import records, status
 from asynctls.ttp.schema import Kind, RevocationBody, row_of
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from asynctls.pki.profiles import Issuer
+    from asynctls.ttp.ca import CertificateAuthority
     from asynctls.ttp.ledger import Transaction
     from asynctls.ttp.records import SignedCRL, StoredCertificate, StoredToken
 
@@ -26,11 +27,11 @@ __all__ = ["Revocation", "revoke"]
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """What was revoked, and the CRL that says so."""
+    """What was revoked, and the CRLs that say so, by the key identifier of the CA that signed."""
 
     certificates: tuple[StoredCertificate, ...]
     tokens: tuple[StoredToken, ...]
-    crl: SignedCRL
+    crls: dict[str, SignedCRL]
 
 
 def revoke(
@@ -38,7 +39,7 @@ def revoke(
     which: str,
     *,
     reason: str,
-    issuer: Issuer,
+    authority: CertificateAuthority,
     now: datetime,
     crl_lifetime: timedelta,
 ) -> Revocation:
@@ -76,8 +77,13 @@ def revoke(
                 name=certificate.grant.name,
             )
         )
-    crl = status.sign(transaction, issuer, of=status.ISSUING, now=now, lifetime=crl_lifetime)
-    return Revocation(tuple(certificates), tuple(tokens), crl)
+    issued_by = {each.issuer or authority.first_key_id for each in certificates}
+    crls = {
+        key_id: status.sign(transaction, authority, issuer, now=now, lifetime=crl_lifetime)
+        for issuer in authority.issuers
+        if (key_id := key_id_text(issuer.certificate)) in issued_by
+    }
+    return Revocation(tuple(certificates), tuple(tokens), crls)
 
 
 def _by_serial(transaction: Transaction, which: str) -> list[StoredCertificate] | None:

@@ -1,5 +1,7 @@
 """The CRLs that the TTP signs (RFC 5280, section 5): hourly, and with each revocation.
 
+Each issuing CA whose certificates can still be valid signs one about what it issued itself; so does
+the root.
 Each CRL signed is a row of the ledger, its number is that row's sequence, and its bytes are in the
 row: so numbers never repeat or go back, whoever signs, and a CRL that left this host shows a ledger
 that was cut off behind it. A revoked certificate stays listed until one CRL's lifetime past its own
@@ -13,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from asynctls.errors import ConfigError, Fault
 from asynctls.pki import status
+from asynctls.pki.profiles import key_id_text
 from asynctls.ttp import records
+from asynctls.ttp.ca import ISSUING, ROOT
 from asynctls.ttp.records import SignedCRL
 from asynctls.ttp.schema import CRLBody, Kind, row_of
 
@@ -21,21 +25,19 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from asynctls.pki.profiles import Issuer
+    from asynctls.pki.status import Revoked
+    from asynctls.ttp.ca import CertificateAuthority
     from asynctls.ttp.ledger import Transaction
 
 __all__ = [
-    "ISSUING",
-    "ROOT",
     "ROOT_CRL_LIFETIME",
     "UNSPECIFIED",
     "is_due",
     "parse_reason",
     "sign",
     "sign_if_due",
+    "sign_root",
 ]
-
-ISSUING = "issuing"
-ROOT = "root"
 
 ROOT_CRL_LIFETIME = timedelta(days=180)
 """The root revokes nothing but issuing CAs, and its key may not always be at hand."""
@@ -79,22 +81,74 @@ def is_due(
 
 
 def sign(
-    transaction: Transaction, issuer: Issuer, *, of: str, now: datetime, lifetime: timedelta
+    transaction: Transaction,
+    authority: CertificateAuthority,
+    issuer: Issuer,
+    *,
+    now: datetime,
+    lifetime: timedelta,
 ) -> SignedCRL:
-    """Signs a CRL with all that the ledger says is revoked, and records it.
+    """Signs an issuing CA's CRL with all of its that the ledger says is revoked, and records it.
 
     Args:
         transaction: the writer's; the CRL lists what was appended in it before.
-        issuer: who signs.
-        of: ``issuing``, or ``root``, whose CRL is empty.
+        authority: all the CAs.
+        issuer: the one of them whose CRL it is.
         now: thisUpdate.
         lifetime: until nextUpdate.
     """
-    listed = (
-        records.revocations(transaction.connection, ended_after=now - lifetime)
-        if of == ISSUING
-        else []
+    key_id = key_id_text(issuer.certificate)
+    listed = records.revocations(
+        transaction.connection,
+        key_id,
+        is_first=key_id == authority.first_key_id,
+        ended_after=now - lifetime,
     )
+    return _sign(transaction, issuer, ISSUING, listed, now=now, lifetime=lifetime)
+
+
+def sign_if_due(
+    transaction: Transaction,
+    authority: CertificateAuthority,
+    issuer: Issuer,
+    *,
+    now: datetime,
+    lifetime: timedelta,
+    interval: timedelta,
+) -> SignedCRL:
+    """The current CRL: the last one, or a new one when that is due; decided under the write lock.
+
+    So of several processes that find it due only one signs.
+    """
+    crl = records.latest_crl(transaction.connection, key_id_text(issuer.certificate))
+    if crl is not None and not is_due(crl, interval=interval, lifetime=lifetime, now=now):
+        return crl
+    return sign(transaction, authority, issuer, now=now, lifetime=lifetime)
+
+
+def sign_root(
+    transaction: Transaction, root: Issuer, *, now: datetime, only_if_due: bool
+) -> SignedCRL:
+    """The root's CRL, which revokes nothing: signed anew, or only when half its time is over."""
+    crl = records.latest_crl(transaction.connection, key_id_text(root.certificate))
+    if (
+        only_if_due
+        and crl is not None
+        and not is_due(crl, interval=ROOT_CRL_LIFETIME / 2, lifetime=ROOT_CRL_LIFETIME, now=now)
+    ):
+        return crl
+    return _sign(transaction, root, ROOT, [], now=now, lifetime=ROOT_CRL_LIFETIME)
+
+
+def _sign(
+    transaction: Transaction,
+    issuer: Issuer,
+    of: str,
+    listed: list[Revoked],
+    *,
+    now: datetime,
+    lifetime: timedelta,
+) -> SignedCRL:
     number = transaction.next_sequence
     der = status.sign_crl(issuer, number=number, revoked=listed, now=now, lifetime=lifetime)
     crl = SignedCRL(number, now, now + lifetime, der)
@@ -106,25 +160,7 @@ def sign(
             name=of,
             ends_at=int(crl.next_update.timestamp()),
             der=der,
+            issuer=key_id_text(issuer.certificate),
         )
     )
     return crl
-
-
-def sign_if_due(
-    transaction: Transaction,
-    issuer: Issuer,
-    *,
-    of: str,
-    now: datetime,
-    lifetime: timedelta,
-    interval: timedelta,
-) -> SignedCRL:
-    """The current CRL: the last one, or a new one when that is due; decided under the write lock.
-
-    So of several processes that find it due only one signs.
-    """
-    crl = records.latest_crl(transaction.connection, of)
-    if crl is not None and not is_due(crl, interval=interval, lifetime=lifetime, now=now):
-        return crl
-    return sign(transaction, issuer, of=of, now=now, lifetime=lifetime)

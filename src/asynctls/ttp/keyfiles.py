@@ -1,0 +1,64 @@
+"""The TTP's private keys on disk: PKCS#8 in PEM (RFC 5958), encrypted when it is told how.
+
+One place reads and writes them, so that a passphrase covers all: root, issuing CAs, and what the
+TTP itself shows or signs with. A key that lies there unencrypted is read all the same: it is from
+before there was a passphrase.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynctls import state
+from asynctls.errors import CertificateError, StateError
+from asynctls.pki.keys import PrivateKey, key_from_pem, key_to_pem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from asynctls.mac import Secret
+
+__all__ = ["RESTORE", "KeyFiles"]
+
+RESTORE = "restore the state folder from a backup"
+"""What is to be done when a key is gone."""
+
+
+class KeyFiles:
+    """The keys in one state folder, each in ``<name>.key`` (0600); everything here blocks."""
+
+    def __init__(self, folder: Path, passphrase: Secret | None = None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            folder: the state folder.
+            passphrase: what the keys are encrypted with; None: they are not.
+        """
+        self.folder = folder
+        self.passphrase = passphrase
+
+    def path(self, name: str) -> Path:
+        """The file of that key."""
+        return self.folder / f"{name}.key"
+
+    def read(self, name: str) -> PrivateKey | None:
+        """The key of that name, or None where there is no such file.
+
+        Raises:
+            StateError: others can read it, it is no key, or the passphrase does not open it.
+        """
+        path = self.path(name)
+        try:
+            return key_from_pem(state.read_private(path), passphrase=self.passphrase)
+        except FileNotFoundError:
+            return None
+        except CertificateError as error:
+            raise StateError(f"{path} cannot be used: {error}; {RESTORE}") from error
+
+    def write(self, name: str, key: PrivateKey) -> None:
+        """Writes a key, in place of one that is there.
+
+        Raises:
+            StateError: the file cannot be written.
+        """
+        state.write_atomically(self.path(name), key_to_pem(key, passphrase=self.passphrase))

@@ -1,0 +1,68 @@
+"""The TTP's own certificates as rows of the ledger: CAs, and what it shows or signs with.
+
+They are rows so that their serial numbers, and when each was taken up, come from the same chain as
+everything that they vouch for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynctls.pki.certificates import to_der
+from asynctls.pki.keys import judge_public_key, spki_sha256
+from asynctls.pki.names import format_serial, sans_of
+from asynctls.ttp import records
+from asynctls.ttp.schema import CertificateBody, Kind, row_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cryptography import x509
+
+    from asynctls.pki.profiles import Profile
+    from asynctls.ttp.ledger import Transaction
+
+__all__ = ["record"]
+
+
+def record(
+    transaction: Transaction,
+    certificate: x509.Certificate,
+    name: str,
+    profile: Profile,
+    *,
+    issuer: str,
+    now: datetime,
+) -> None:
+    """Records one of the TTP's own certificates, unless it is recorded already.
+
+    Args:
+        transaction: the writer's.
+        certificate: what was issued or imported.
+        name: what it is called here: ``root``, ``issuing``, ``ttp``, …
+        profile: what it is for.
+        issuer: the key identifier of the CA that signed it.
+        now: when it is taken up.
+    """
+    serial = format_serial(certificate.serial_number)
+    if records.has_own_certificate(transaction.connection, serial):
+        return
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    transaction.append(
+        row_of(
+            Kind.OWN_CERTIFICATE_ISSUED,
+            CertificateBody(
+                sans=sans_of(certificate),
+                profile=profile,
+                lifetime_s=int((end - start).total_seconds()),
+                not_before=start,
+            ),
+            at=int(now.timestamp()),
+            serial=serial,
+            name=name,
+            spki_sha256=spki_sha256(judge_public_key(certificate.public_key())),
+            ends_at=int(end.timestamp()),
+            der=to_der(certificate),
+            issuer=issuer,
+        )
+    )
