@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+)
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +29,7 @@ from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.service import Service
+from tests.postgresql import Database, PostgreSQL
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 Program = Callable[[str], Path]
@@ -125,6 +133,19 @@ def running_ttp() -> RunningTTP:
 async def ttp(tmp_path: Path) -> AsyncIterator[TTP]:
     async with run_ttp(tmp_path / "ttp") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgreSQL]:
+    with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgreSQL) -> Iterator[Database]:
+    """An empty database of a real PostgreSQL; a test that stops the server starts it again."""
+    with postgres_server.database() as database:
+        yield database
 
 
 Joined = Callable[..., Awaitable[Identity]]

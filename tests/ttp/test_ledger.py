@@ -150,7 +150,7 @@ async def test_requests_that_arrive_together_share_a_commit(ledger: Ledger) -> N
         nonlocal commits
         commits += 1
 
-    sa.event.listen(ledger._engine, "commit", count)
+    sa.event.listen(ledger._store.engine, "commit", count)
     await asyncio.gather(*(ledger.write(lambda tx: tx.append(refusal())) for _ in range(60)))
     assert commits < 10
     assert (await ledger.verify()).sequence == 60
@@ -386,7 +386,7 @@ async def test_a_full_disk_loses_nothing_and_says_so(ledger: Ledger) -> None:
     def limit(connection: sqlite3.Connection, _entry: object) -> None:
         connection.execute("PRAGMA max_page_count = 1")  # no less than what there is: no more pages
 
-    sa.event.listen(ledger._engine, "connect", limit)
+    sa.event.listen(ledger._store.engine, "connect", limit)
     await ledger.write(lambda tx: limit(tx.connection.connection.driver_connection, None))  # type: ignore[arg-type]
     big = refusal("x" * 100_000)
     for _ in range(2):
@@ -397,7 +397,7 @@ async def test_a_full_disk_loses_nothing_and_says_so(ledger: Ledger) -> None:
             assert isinstance(result, LedgerError)
             assert "the disk is full; nothing was recorded" in str(result)
     assert await ledger.verify() == head
-    sa.event.remove(ledger._engine, "connect", limit)
+    sa.event.remove(ledger._store.engine, "connect", limit)
     assert (await append(ledger, 1)).sequence == 4
 
 

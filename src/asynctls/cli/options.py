@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMON", "DURATION", "config_of", "role_options"]
 
 # What every verb takes after its name, beside --config.
-COMMON = ("state", "log_format")
+COMMON = ("state", "ledger", "log_format")
 
 ConfigT = TypeVar("ConfigT", bound=RoleConfig)
 CommandT = TypeVar("CommandT", bound="Callable[..., Any] | click.Command")
@@ -137,6 +137,7 @@ def _metavar(setting: Setting) -> str:
         "connect": "HOST:PORT",
         "join": "STRING",
         "join_file": "FILE",
+        "ledger": "URL",
         "listen": "HOST:PORT",
         "message": "TEXT",
         "name": "DNS-OR-IP",

@@ -185,15 +185,16 @@ def _take_table(reading: _Reading[ConfigT], content: object, path: Path) -> None
             proposal = f"; it belongs in {where}"
         reading.fault(name, str(path), f"unknown key{proposal}")
     known = [(own[name], str(path), value) for name, value in content.items() if name in own]
-    if any(setting.secret for setting, _, _ in known):
-        _check_privacy(reading, path)
+    for setting, _, _ in known:
+        if setting.secret:
+            _check_privacy(reading, setting.name, path)
     reading.take(known, folder=path.parent)
 
 
-def _check_privacy(reading: _Reading[ConfigT], path: Path) -> None:
+def _check_privacy(reading: _Reading[ConfigT], name: str, path: Path) -> None:
     if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         problem = f"is a secret in a file that others can read; do: chmod 600 {path}"
-        reading.fault("join", str(path), problem)
+        reading.fault(name, str(path), problem)
 
 
 def _proposal(name: str, known: Iterable[str]) -> str:

@@ -47,6 +47,7 @@ StaleCRLName: TypeAlias = Literal["refuse", "go-on"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 
 _GIBIBYTE = 2**30
+_POSTGRES = ("postgresql://", "postgres://")
 _SECOND = timedelta(seconds=1)
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
@@ -134,12 +135,18 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
     crl_interval: Annotated[
         timedelta, About("how often the CRL is signed anew, revocations apart", _SECOND, 30 * _DAY)
     ] = timedelta(hours=1)
+    ledger: Annotated[
+        SecretText | None,
+        About("postgresql:// URL of a ledger that several TTPs share, if not the state folder's"),
+    ] = None
     handshakes: _Handshakes = 64
     handshake_timeout: _HandshakeTimeout = timedelta(seconds=10)
     drain: _Drain = timedelta(seconds=10)
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
         """A certificate that outlives its issuer's, a CRL that ends before the next is signed."""
+        if self.ledger is not None and not self.ledger.reveal().startswith(_POSTGRES):
+            yield "ledger", "must be postgresql://USER:PASSWORD@HOST/DATABASE"
         if self.issuing_lifetime > self.root_lifetime:
             limit = format_duration(self.root_lifetime)
             yield "issuing_lifetime", f"must not be longer than root_lifetime ({limit})"

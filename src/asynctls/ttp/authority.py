@@ -100,9 +100,7 @@ class Authority:
         names = own_names(config)
         await asyncio.to_thread(state.make_private_folder, config.state)
         existed = await asyncio.to_thread(ca.exists, config.state)
-        if existed:
-            await asyncio.to_thread(Ledger.check_there, config.state)
-        ledger = await Ledger.open(config.state)
+        ledger = await Ledger.open(config.state, database=config.ledger, must_exist=existed)
         try:
             keys = KeyFiles(config.state)
             authority = await ledger.write(lambda tx: ca.make(tx, config, keys, now=_now()))
@@ -125,8 +123,7 @@ class Authority:
             StateError: there is no CA in the state folder yet, or it cannot be used.
         """
         await asyncio.to_thread(ca.check_there, config.state)
-        await asyncio.to_thread(Ledger.check_there, config.state)
-        ledger = await Ledger.open(config.state)
+        ledger = await Ledger.open(config.state, database=config.ledger, must_exist=True)
         try:
             keys = KeyFiles(config.state)
             authority = await ledger.read(lambda connection: ca.load(connection, keys, now=_now()))

@@ -7,10 +7,14 @@ An operation that fails does not spoil the others of its group: if it had writte
 goes on without it, else the group is rolled back and each operation is run again in a transaction
 of its own. So an operation may run twice; it must have no effect but its rows.
 
-A result is handed out only after its commit (SQLite, WAL, synchronous=FULL): a process killed at
-any moment has either told nobody or lost nothing. Other processes append beside this one; ``BEGIN
-IMMEDIATE`` orders the writers, and each transaction begins from the head that it finds, after
-checking that the key made it.
+A result is handed out only after its commit (on SQLite: WAL, synchronous=FULL): a process killed
+at any moment has either told nobody or lost nothing. Other processes append beside this one; the
+database orders the writers (:mod:`asynctls.ttp.storage`), and each transaction begins from the head
+that it finds, after checking that the key made it.
+
+When the connection to the database breaks, the writer makes another and runs its group again. If it
+broke while a commit was under way, nobody knows whether the rows were kept: the next transaction,
+which begins only when the broken one has ended, looks for their MAC, and so nothing is done twice.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from contextlib import suppress
+import time
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -35,7 +40,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from asynctls.config import SecretText
     from asynctls.mac import Secret
+    from asynctls.ttp.storage import Store
 
 __all__ = ["Ledger", "Transaction"]
 
@@ -47,9 +54,15 @@ GROUP = 64
 """Operations in one transaction at the most: the first of them waits for the last."""
 
 _FILE = "ledger.db"
+_KEY_FILE = "ledger.key"
 _CLOSE_S = 2.0
+# For how long a group is tried again over new connections: longer than PostgreSQL takes to restart,
+# shorter than whoever asked waits for an answer.
+_PATIENCE_S = 8.0
+_PAUSES_S = (0.05, 0.1, 0.2, 0.5)
 # Untyped: what somebody altered is to be found out by its MAC, and not by a conversion that fails.
 _heads = sa.text("SELECT sequence, mac FROM entries ORDER BY sequence DESC LIMIT 1")
+_link = sa.text("SELECT mac FROM entries WHERE sequence = :sequence")
 _insert = sa.insert(entries)
 
 
@@ -102,6 +115,15 @@ class _Outcome(Generic[T]):
             self.request.future.set_result(self.result)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A commit that was sent, and whose answer is not here: its rows may be kept or not."""
+
+    head: Head
+    appended: list[tuple[str, Head]]
+    outcomes: list[_Outcome[object]]
+
+
 class _SpoiledError(Exception):
     """An operation failed after it had written: its group cannot be committed as it stands."""
 
@@ -109,42 +131,41 @@ class _SpoiledError(Exception):
 class Ledger:
     """The coroutine face of the writer thread; an async context manager that ends it."""
 
-    def __init__(self, path: Path, engine: sa.Engine, key: Secret) -> None:
-        self.path = path
-        self._engine = engine
+    def __init__(self, store: Store, key: Secret) -> None:
+        self._store = store
         self._key = key
         self._trusted = EMPTY
         self._requests: queue.SimpleQueue[_Request[object] | None] = queue.SimpleQueue()
         self._closed = False
+        self._closing = threading.Event()
+        self._doubt: _Doubt | None = None
         self._connection: sa.Connection | None = None
         self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
         self._thread.start()
 
-    @staticmethod
-    def check_there(folder: Path) -> None:
-        """For a folder in which there must be a ledger already; blocking.
-
-        Raises:
-            LedgerError: it is gone. In its place a new one would have forgotten who was revoked.
-        """
-        path = folder / _FILE
-        if not path.exists() or not path.stat().st_size:
-            raise LedgerError(
-                f"{path} is missing or empty, though there is a CA beside it: what was issued and "
-                "revoked stands in it; restore the state folder from a backup"
-            )
-
     @classmethod
-    async def open(cls, folder: Path) -> Ledger:
-        """Opens ``ledger.db`` with ``ledger.key`` in ``folder``, making both if there is neither.
+    async def open(
+        cls, folder: Path, *, database: SecretText | None = None, must_exist: bool = False
+    ) -> Ledger:
+        """Opens the ledger of a state folder with ``ledger.key`` in it.
+
+        Args:
+            folder: the state folder.
+            database: the URL of a PostgreSQL database; None: ``ledger.db`` in ``folder``.
+            must_exist: whether there must be a ledger already, since there is a CA: in its place a
+                new one would have forgotten who was revoked. Else what is missing is made.
 
         Raises:
-            LedgerError: the ledger cannot be read or written, is of a newer schema than this
-                program knows, or its key is missing.
+            LedgerError: the ledger is gone, cannot be read or written, is of a newer schema than
+                this program knows, or its key is missing.
         """
-        path = folder / _FILE
-        engine, key = await asyncio.to_thread(storage.prepare, path, folder / "ledger.key")
-        return cls(path, engine, key)
+
+        def prepare() -> tuple[Store, Secret]:
+            store = _store(folder, database, must_exist=must_exist)
+            return store, storage.prepare(store, folder / _KEY_FILE, must_exist=must_exist)
+
+        store, key = await asyncio.to_thread(prepare)
+        return cls(store, key)
 
     async def __aenter__(self) -> Self:
         return self
@@ -165,6 +186,7 @@ class Ledger:
         """
         if not self._closed:
             self._closed = True
+            self._closing.set()
             self._requests.put(None)
         await asyncio.to_thread(self._thread.join, _CLOSE_S)
 
@@ -174,12 +196,16 @@ class Ledger:
         Whatever the operation raises is raised here, and its rows are not kept.
 
         Raises:
-            LedgerError: the rows could not be written; none of them is in the ledger.
+            LedgerError: the rows could not be written; none of them is in the ledger. (Only when
+                the database went away for long while it was writing them, that is not known; the
+                error says so.)
             LedgerBrokenError: the last row is not one that this ledger's key made; nothing is
                 added to a chain that does not hold.
         """
         if self._closed:
-            raise LedgerError(f"{self.path} was closed while something still wanted to write to it")
+            raise LedgerError(
+                f"{self._store.name} was closed while something still wanted to write to it"
+            )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._requests.put(_Request(operation, loop, future))  # type: ignore[arg-type]
@@ -206,17 +232,17 @@ class Ledger:
         """
 
         def follow(connection: sa.Connection) -> Head:
-            rows = storage.stream(connection, self.path)
-            return chain.verify(rows, self._key.reveal(), head=head)
+            with closing(storage.stream(connection, self._store.name)) as rows:
+                return chain.verify(rows, self._key.reveal(), head=head)
 
         return await self.read(follow)
 
     def _read_now(self, query: Callable[[sa.Connection], T]) -> T:
         try:
-            with self._engine.connect() as connection, connection.begin():
+            with self._store.connect(self._store.reading) as connection, connection.begin():
                 return query(connection)
         except sa.exc.DBAPIError as error:
-            raise storage.ledger_error(self.path, error) from error
+            raise self._store.explain(error) from error
 
     def _write_all(self) -> None:
         """The writer thread: groups of requests, until close."""
@@ -225,7 +251,7 @@ class Ledger:
             group, last = self._group(request)
             _deliver(self._commit(group))
         self._drop_connection()
-        self._engine.dispose()
+        self._store.engine.dispose()
 
     def _group(self, first: _Request[object]) -> tuple[list[_Request[object]], bool]:
         """``first`` and what arrived since the last commit; and whether close was asked for."""
@@ -239,79 +265,141 @@ class Ledger:
         return group, False
 
     def _commit(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
-        """One transaction for the group; if one of it spoils that, one for each. Never raises."""
+        """One transaction for the group, over as many connections as it takes. Never raises."""
+        end = time.monotonic() + _PATIENCE_S
+        pauses = iter(_PAUSES_S)
+        pause = 0.0
+        while True:
+            try:
+                return self._settle(group)
+            except sa.exc.DBAPIError as error:
+                pause = next(pauses, pause)
+                if time.monotonic() + pause > end or self._closing.wait(pause):
+                    doubt, self._doubt = self._doubt, None
+                    explained = self._store.explain(error)
+                    if doubt is not None:
+                        explained = LedgerError(
+                            f"{explained}; whether the last rows were recorded is not known, and "
+                            "shows when it can be reached again"
+                        )
+                    return [_Outcome(each, error=explained) for each in group]
+
+    def _settle(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
+        """One transaction for the group; if one of it spoils that, one for each.
+
+        Raises:
+            DBAPIError: the connection was lost; another may do better.
+        """
         try:
             return self._transact(group)
-        except Exception as error:  # noqa: BLE001, RUF100 - the thread must live; it is handed on
-            if isinstance(error, sa.exc.DBAPIError) and not isinstance(
-                error, sa.exc.IntegrityError
-            ):
+        except sa.exc.DBAPIError as error:
+            if self._store.lost(error):
+                self._drop_connection()
+                log.warning("ledger out of reach", reason=str(self._store.explain(error)))
+                raise
+            self._doubt = None
+            if not isinstance(error, (sa.exc.IntegrityError, sa.exc.DataError)):
                 # Disk or file: the others would meet it too. A fresh connection may not.
                 self._drop_connection()
-                return [
-                    _Outcome(each, error=storage.ledger_error(self.path, error)) for each in group
-                ]
-            if len(group) > 1:
-                return [outcome for each in group for outcome in self._commit([each])]
-            return [_Outcome(group[0], error=self._cause(error))]
-
-    def _cause(self, error: Exception) -> Exception:
-        if isinstance(error, sa.exc.IntegrityError):
-            return storage.ledger_error(self.path, error)
-        if isinstance(error, _SpoiledError) and isinstance(error.__cause__, Exception):
-            return error.__cause__
-        return error
+                return [_Outcome(each, error=self._store.explain(error)) for each in group]
+            failed: Exception = self._store.explain(error)
+        except _SpoiledError as error:
+            failed = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        except Exception as error:  # noqa: BLE001, RUF100 - the thread must live; it is handed on
+            self._doubt = None
+            failed = error
+        # The fault of one of them, whichever it is.
+        if len(group) > 1:
+            return [outcome for each in group for outcome in self._commit([each])]
+        return [_Outcome(group[0], error=failed)]
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sa.exc.DBAPIError):
+                connection.invalidate()
                 connection.close()
 
     def _transact(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
         if self._connection is None:
-            self._connection = self._engine.connect().execution_options(**storage.WRITING)
+            self._connection = self._store.connect(self._store.writing)
         connection = self._connection
-        outcomes: list[_Outcome[object]] = []
-        with connection.begin():
+        with connection.begin() as begun:
+            if (doubt := self._doubt) is not None:
+                self._doubt = None
+                if _has_link(connection, doubt.head):
+                    begun.rollback()
+                    return self._kept(doubt)
             transaction = Transaction(connection, self._key, self._trusted_head(connection))
-            for request in group:
-                before = transaction.head
-                try:
-                    result = request.operation(transaction)
-                except sa.exc.DBAPIError:
-                    raise
-                except Exception as error:
-                    if transaction.head is not before:
-                        raise _SpoiledError from error
-                    outcomes.append(_Outcome(request, error=error))
-                else:
-                    outcomes.append(_Outcome(request, result=result))
-        self._trusted = transaction.head
-        for kind, head in transaction.appended:
+            outcomes = [self._run(transaction, request) for request in group]
+            done = _Doubt(transaction.head, transaction.appended, outcomes)
+            if done.appended:
+                self._doubt = done
+            begun.commit()
+            self._doubt = None
+        return self._kept(done)
+
+    def _run(self, transaction: Transaction, request: _Request[object]) -> _Outcome[object]:
+        before = transaction.head
+        try:
+            return _Outcome(request, result=request.operation(transaction))
+        except sa.exc.DBAPIError:
+            raise
+        except Exception as error:
+            if transaction.head is not before:
+                raise _SpoiledError from error
+            return _Outcome(request, error=error)
+
+    def _kept(self, done: _Doubt) -> list[_Outcome[object]]:
+        """After a commit: what follows from its being lasting."""
+        self._trusted = done.head
+        for kind, head in done.appended:
             log.info("ledger appended", kind=kind, sequence=head.sequence, head=str(head))
-        return outcomes
+        return done.outcomes
 
     def _trusted_head(self, connection: sa.Connection) -> Head:
         """The head to go on from: ours, or another process's that the key vouches for."""
         head = _head_of(connection)
         if head.sequence < self._trusted.sequence:
             raise LedgerBrokenError(
-                f"{self.path} ends at row {head.sequence}, though row {self._trusted.sequence} was "
-                "there before: rows were cut off, or an older copy was put in its place while this "
-                "was running; stop the TTP and restore the ledger from a backup",
+                f"{self._store.name} ends at row {head.sequence}, though row "
+                f"{self._trusted.sequence} was there before: rows were cut off, or an older copy "
+                "was put in its place while this was running; stop the TTP and restore the ledger "
+                "from a backup",
                 sequence=head.sequence + 1,
             )
         if head != self._trusted and head.sequence:
-            (row,) = storage.stream(connection, self.path, sequence=head.sequence)
+            (row,) = storage.stream(connection, self._store.name, sequence=head.sequence)
             if not chain.holds(self._key.reveal(), row):
                 raise LedgerBrokenError(
-                    f"row {head.sequence}, the last of {self.path}, was altered, or ledger.key is "
-                    "not this ledger's key; nothing is added to it. 'asynctls ttp verify' shows "
-                    "where it breaks; put the right key back or restore from a backup",
+                    f"row {head.sequence}, the last of {self._store.name}, was altered, or "
+                    "ledger.key is not this ledger's key; nothing is added to it. 'asynctls ttp "
+                    "verify' shows where it breaks; put the right key back or restore from a "
+                    "backup",
                     sequence=head.sequence,
                 )
         return head
+
+
+def _store(folder: Path, database: SecretText | None, *, must_exist: bool) -> Store:
+    # Each imports a driver of its own, and a command that starts wants one of them.
+    if database is None:
+        from asynctls.ttp.sqlite import SQLite  # noqa: PLC0415
+
+        return SQLite(folder / _FILE, must_exist=must_exist)
+    try:
+        from asynctls.ttp.postgres import PostgreSQL  # noqa: PLC0415
+    except ImportError as error:
+        raise LedgerError(
+            "a ledger on PostgreSQL needs psycopg, which is not installed here: install asynctls "
+            f"with its extra 'postgres' ({error})"
+        ) from error
+    return PostgreSQL(database)
+
+
+def _has_link(connection: sa.Connection, head: Head) -> bool:
+    found = connection.execute(_link, {"sequence": head.sequence}).scalar()
+    return found is not None and bytes(found) == head.mac
 
 
 def _head_of(connection: sa.Connection) -> Head:

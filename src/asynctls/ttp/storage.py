@@ -1,13 +1,13 @@
-"""Where the ledger's rows live: SQLite, as SQLAlchemy sees it, and what can go wrong with it.
+"""Where the ledger's rows live, whatever the database: opening it, its schema, its rows raw.
 
-The stdlib driver's implicit transactions are off (``isolation_level=None``) and transactions are
-begun by hand, as SQLAlchemy's documentation of the driver advises: ``BEGIN IMMEDIATE`` for a
-writer, so that two of them queue up and none reads a head that another is about to move.
+What one database does differently (how a writer takes its turn, what its errors mean) is a
+:class:`Store` of its own: :mod:`asynctls.ttp.sqlite`, the default, and
+:mod:`asynctls.ttp.postgres`, which several TTPs can share.
 """
 
 from __future__ import annotations
 
-import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,77 +19,119 @@ from asynctls.mac import Secret
 from asynctls.ttp.schema import REVISION, entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sqlalchemy.engine.interfaces import DBAPIConnection
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from collections.abc import Generator
 
     from asynctls.ttp.chain import Value
 
-__all__ = ["WRITING", "ledger_error", "prepare", "stream"]
-
-WRITING: Final = {"asynctls_writing": True}
-"""Execution options of a connection whose transactions write."""
-
-BUSY_TIMEOUT_S = 30.0
-"""How long a writer waits for another process's transaction (the CA's RSA keys are made in one)."""
+__all__ = ["Store", "prepare", "stream"]
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
-_PRAGMAS = (
-    "journal_mode = WAL",
-    "synchronous = FULL",
-    # macOS: its fsync alone ends at the drive's cache, which a power failure empties.
-    "fullfsync = ON",
-    "foreign_keys = ON",
-    "trusted_schema = OFF",
-)
+_KEY_BYTES = 32
 
 
-def prepare(path: Path, key_path: Path) -> tuple[sa.Engine, Secret]:
-    """Opens the ledger file at ``path``, migrated, and its key; blocking.
+class Store(ABC):
+    """One database that holds a ledger.
+
+    Attributes:
+        name: the database, as a message names it; without a secret.
+        engine: SQLAlchemy's way to it; its transactions begin as ``reading`` or ``writing`` say.
+        reading: execution options for a connection that reads: one consistent view.
+        writing: execution options for a connection that writes: one writer at a time, which sees
+            all that was committed before its turn.
+        keyless: what to do when the ledger's key is not in the state folder.
+    """
+
+    name: str
+    engine: sa.Engine
+    reading: Final[dict[str, object]]
+    writing: Final[dict[str, object]]
+    keyless: str
+
+    def __init__(
+        self,
+        name: str,
+        engine: sa.Engine,
+        *,
+        reading: dict[str, object],
+        writing: dict[str, object],
+        keyless: str,
+    ) -> None:
+        self.name = name
+        self.engine = engine
+        self.reading = reading
+        self.writing = writing
+        self.keyless = keyless
+
+    def connect(self, options: dict[str, object]) -> sa.Connection:
+        """A connection whose transactions are as ``reading`` or ``writing`` says."""
+        return self.engine.connect().execution_options(**options)
+
+    @abstractmethod
+    def explain(self, error: sa.exc.DBAPIError) -> LedgerError:
+        """The error in words that say what to do about it."""
+
+    @abstractmethod
+    def lost(self, error: sa.exc.DBAPIError) -> bool:
+        """Whether only the connection failed, so that another one may do what this one did not."""
+
+
+def prepare(store: Store, key_path: Path, *, must_exist: bool) -> Secret:
+    """Brings the database's schema to ours and gives the ledger's key; blocking.
 
     The key of a new ledger is written inside the transaction that makes the table, so of two
     processes that start at once one makes both and the other finds them.
+
+    Args:
+        store: the database.
+        key_path: the key's file.
+        must_exist: whether there must be a ledger in it, since there is a CA; an empty database in
+            its place would have forgotten who was revoked.
 
     Raises:
         LedgerError: it cannot be opened; says why and what to do.
     """
     try:
-        # Made here and not by SQLite, so that it is never anything but 0600, its -wal included.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise LedgerError(
-            f"the ledger {path} cannot be opened: {error.strerror}; it must be a file that this "
-            "user can write, on a disk that is not read-only"
-        ) from error
-    engine = _engine(path)
-    try:
-        with engine.connect() as connection, connection.begin():
-            due = _revision(connection) != REVISION or not key_path.exists()
+        with store.connect(store.reading) as connection, connection.begin():
+            revision = _revision(connection)
+            due = revision != REVISION or not key_path.exists()
+            # The schema, and not a row: a first start may have been killed just before that.
+            if must_exist and revision is None:
+                raise LedgerError(
+                    f"the ledger {store.name} is empty, though there is a CA in "
+                    f"{key_path.parent}: what was issued and revoked stood in it; restore it from "
+                    "a backup"
+                )
         if due:
-            with engine.connect().execution_options(**WRITING) as connection, connection.begin():
-                _migrate(connection, path)
+            with store.connect(store.writing) as connection, connection.begin():
+                _migrate(connection, store)
                 _make_key(connection, key_path)
         key = state.read_private(key_path)
     except sa.exc.DBAPIError as error:
-        raise ledger_error(path, error) from error
+        raise store.explain(error) from error
     except FileNotFoundError as error:
         raise LedgerError(
-            f"{key_path} is missing: without it the ledger cannot be checked or written; put it "
-            "back, or restore the state folder from a backup"
+            f"{key_path} is missing: without it the ledger cannot be checked or written; "
+            f"{store.keyless}"
         ) from error
-    if len(key) != 32:
+    if len(key) != _KEY_BYTES:
         raise LedgerError(
             f"{key_path} is not a ledger's key (32 bytes); put the right file back, or restore the "
             "state folder from a backup"
         )
-    return engine, Secret(key)
+    return Secret(key)
 
 
 def stream(
-    connection: sa.Connection, path: Path, *, sequence: int = 0
-) -> Iterator[dict[str, Value]]:
-    """Every row from ``sequence`` on, exactly as the file has it: no type is converted or assumed.
+    connection: sa.Connection, name: str, *, sequence: int = 0
+) -> Generator[dict[str, Value]]:
+    """Every row from ``sequence`` on, exactly as it is stored: no type is converted or assumed.
+
+    Close it (``contextlib.closing``) if you may not read it to its end: it holds a cursor.
+
+    Args:
+        connection: in a transaction.
+        name: what an error calls the ledger.
+        sequence: the first row's.
 
     Raises:
         LedgerBrokenError: a row that cannot even be read as one.
@@ -100,78 +142,30 @@ def stream(
     ).execution_options(yield_per=256)
     last = sequence - 1
     try:
-        for row in connection.execute(statement, {"sequence": sequence}):
-            found: dict[str, Value] = dict(zip(names, row, strict=True))
-            if isinstance(found["sequence"], int):
-                last = found["sequence"]
-            yield found
+        with connection.execute(statement, {"sequence": sequence}) as rows:
+            for row in rows:
+                found: dict[str, Value] = dict(zip(names, row, strict=True))
+                if isinstance(found["sequence"], int):
+                    last = found["sequence"]
+                yield found
     except sa.exc.DBAPIError as error:
         if "UTF-8" not in str(error.orig):
             raise
         raise LedgerBrokenError(
-            f"a row of {path} after row {max(last, 0)} was altered (its text is no text); restore "
+            f"a row of {name} after row {max(last, 0)} was altered (its text is no text); restore "
             "it from a backup, and find out who could write to the state folder",
             sequence=max(last, 0) + 1,
         ) from error
 
 
-def ledger_error(path: Path, error: sa.exc.DBAPIError) -> LedgerError:
-    """The error in words that say what to do about it."""
-    name = getattr(error.orig, "sqlite_errorname", None) or ""
-    match name.removeprefix("SQLITE_").split("_")[0]:
-        case "FULL":
-            words = "the disk is full; nothing was recorded. Free some space and try again"
-        case "READONLY" | "PERM" | "AUTH":
-            words = "it is read-only for this process; nothing was recorded. Check disk and owner"
-        case "CORRUPT" | "NOTADB":
-            words = "the file is damaged, or no ledger; restore the state folder from a backup"
-        case "BUSY" | "LOCKED":
-            words = (
-                f"another process kept it locked for {BUSY_TIMEOUT_S:g} s; nothing was recorded. "
-                "Try again, and see what else uses the state folder"
-            )
-        case "CANTOPEN" | "IOERR":
-            words = f"the disk gives an error ({error.orig}); nothing more is recorded. Check it"
-        case "CONSTRAINT":
-            words = f"it has such a record already ({error.orig}); nothing was recorded twice"
-        case _:
-            words = f"{error.orig}; is it a ledger? If it is, restore it from a backup"
-    return LedgerError(f"the ledger {path} cannot be used: {words}")
-
-
-def _engine(path: Path) -> sa.Engine:
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        poolclass=sa.NullPool,
-        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S},
-    )
-    sa.event.listen(engine, "connect", _on_connect)
-    sa.event.listen(engine, "begin", _on_begin)
-    return engine
-
-
-def _on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    try:
-        for pragma in _PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
-    finally:
-        cursor.close()
-
-
-def _on_begin(connection: sa.Connection) -> None:
-    writing = connection.get_execution_options().keys() >= WRITING.keys()
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-
 def _revision(connection: sa.Connection) -> str | None:
-    """The schema's revision as Alembic wrote it; None in a new file."""
+    """The schema's revision as Alembic wrote it; None in a new database."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _migrate(connection: sa.Connection, path: Path) -> None:
+def _migrate(connection: sa.Connection, store: Store) -> None:
     """Brings the schema to ours, inside the caller's transaction."""
     revision = _revision(connection)
     if revision == REVISION:
@@ -187,8 +181,8 @@ def _migrate(connection: sa.Connection, path: Path) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in known:
         raise LedgerError(
-            f"the ledger {path} was written by a newer asynctls (schema {revision}; this one knows "
-            f"{REVISION} and older): use the newer program, or restore an older backup"
+            f"the ledger {store.name} was written by a newer asynctls (schema {revision}; this one "
+            f"knows {REVISION} and older): use the newer program, or restore an older backup"
         )
     command.upgrade(config, REVISION)
 
