@@ -345,4 +345,8 @@ class SessionRefusedError(SessionError):
 
 
 class SessionClosedError(SessionError):
-    """The session was used after its end."""
+    """The session was used after its end; ``told`` is what the peer was told, if we ended it."""
+
+    def __init__(self, message: str, *, told: ErrorCode | None = None) -> None:
+        self.told = told
+        super().__init__(message)

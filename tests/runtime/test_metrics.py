@@ -7,13 +7,28 @@ from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from prometheus_client import REGISTRY, Counter
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from asynctls import __version__
 from asynctls.config import Address
-from asynctls.errors import ConfigError
-from asynctls.runtime.metrics import new_registry, serve_metrics
+from asynctls.errors import (
+    Alert,
+    BindingMismatchError,
+    ConfigError,
+    ErrorCode,
+    ForgedError,
+    HandshakeError,
+    HandshakeTimeoutError,
+    PeerRefusedError,
+    RefusedByPeerError,
+    SessionClosedError,
+    SessionError,
+    SessionRefusedError,
+    SessionTruncatedError,
+)
+from asynctls.runtime.metrics import ConnectionMetrics, new_registry, serve_metrics
+from tests.scraping import ask
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -24,18 +39,6 @@ if TYPE_CHECKING:
 Events = list[MutableMapping[str, Any]]
 
 HERE = Address("127.0.0.1", 0)
-
-
-async def ask(address: Address, target: str = "/metrics", method: str = "GET") -> tuple[str, str]:
-    reader, writer = await asyncio.open_connection(address.host, address.port)
-    try:
-        head = f"{method} {target} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode())
-        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
-        return head, body
-    finally:
-        writer.close()
-        await writer.wait_closed()
 
 
 def serving(**settings: Any) -> AbstractAsyncContextManager[Listener]:
@@ -101,6 +104,46 @@ async def test_an_address_in_use_is_named_with_its_key() -> None:
             async with serve_metrics(listener.address, new_registry("ttp"), role="ttp"):
                 pass
     assert str(caught.value.faults[0]).startswith("ttp.metrics_listen")
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (None, "closed"),
+        (ForgedError("a tag that the key did not make"), "forged"),
+        (SessionClosedError("revoked", told=ErrorCode.CERTIFICATE_REVOKED), "certificate_revoked"),
+        (SessionRefusedError("as the peer says", error_code=99), "refused_by_peer"),
+        (SessionTruncatedError("no CLOSE"), "truncated"),
+        (BindingMismatchError("two connections"), "other"),
+    ],
+)
+def test_a_session_is_counted_by_what_ended_it(failure: SessionError | None, reason: str) -> None:
+    registry = CollectorRegistry()
+    metrics = ConnectionMetrics(registry)
+    metrics.session_started()
+    assert registry.get_sample_value("asynctls_sessions") == 1
+    metrics.session_ended(failure)
+    assert registry.get_sample_value("asynctls_sessions") == 0
+    assert registry.get_sample_value("asynctls_sessions_ended_total", {"reason": reason}) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "result", "reason"),
+    [
+        (PeerRefusedError(Alert.ACCESS_DENIED, "not on the list"), "refused", "access_denied"),
+        (RefusedByPeerError("no", alert=Alert.UNKNOWN_CA), "refused_by_peer", "unknown_ca"),
+        (RefusedByPeerError("no", alert=None), "refused_by_peer", "other"),
+        (HandshakeTimeoutError("10 s"), "failed", "time_out"),
+        (HandshakeError("gone"), "failed", "other"),
+    ],
+)
+def test_a_handshake_is_counted_by_how_it_failed(
+    error: HandshakeError, result: str, reason: str
+) -> None:
+    registry = CollectorRegistry()
+    ConnectionMetrics(registry).handshake_failed(error)
+    labels = {"result": result, "reason": reason}
+    assert registry.get_sample_value("asynctls_handshakes_total", labels) == 1
 
 
 async def test_promtool_finds_nothing_to_say(program: Callable[[str], Path]) -> None:

@@ -140,6 +140,7 @@ def _metavar(setting: Setting) -> str:
         "ledger": "URL",
         "listen": "HOST:PORT",
         "message": "TEXT",
+        "metrics_listen": "HOST:PORT",
         "name": "DNS-OR-IP",
         "server_name": "NAME",
         "state": "FOLDER",

@@ -85,6 +85,10 @@ _HandshakeTimeout: TypeAlias = Annotated[
 _MaxMessage: TypeAlias = Annotated[
     int, About("largest message that is taken from a peer, in bytes", 1, _GIBIBYTE)
 ]
+_MetricsListen: TypeAlias = Annotated[
+    Address | None,
+    About("address that Prometheus metrics are served on, over plain HTTP; unset: nowhere"),
+]
 _Drain: TypeAlias = Annotated[
     timedelta,
     About("how long what is under way may go on after SIGTERM; 0s: not at all", 0 * _SECOND, _HOUR),
@@ -142,6 +146,7 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
     handshakes: _Handshakes = 64
     handshake_timeout: _HandshakeTimeout = timedelta(seconds=10)
     drain: _Drain = timedelta(seconds=10)
+    metrics_listen: _MetricsListen = None
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
         """A certificate that outlives its issuer's, a CRL that ends before the next is signed."""
@@ -184,6 +189,7 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
         timedelta, About("how long a client may take to acknowledge a message", _SECOND, _DAY)
     ] = timedelta(seconds=60)
     drain: _Drain = timedelta(seconds=10)
+    metrics_listen: _MetricsListen = None
 
 
 class ClientConfig(RoleConfig, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
     CollectorRegistry,
+    Counter,
     Gauge,
     ProcessCollector,
     disable_created_metrics,
@@ -22,16 +23,26 @@ from prometheus_client import (
 )
 
 from asynctls._version import __version__
+from asynctls.errors import (
+    HandshakeTimeoutError,
+    PeerRefusedError,
+    RefusedByPeerError,
+    SessionClosedError,
+    SessionRefusedError,
+    SessionTruncatedError,
+)
 from asynctls.http import Limits, Request, Response
+from asynctls.runtime.observing import Observer
 from asynctls.runtime.plain_http import serve_plain_http
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from asynctls.config import Address
+    from asynctls.errors import Alert, ErrorCode, HandshakeError, SessionError
     from asynctls.runtime.listening import Listener
 
-__all__ = ["new_registry", "serve_metrics"]
+__all__ = ["ConnectionMetrics", "new_registry", "serve_metrics"]
 
 _PATH = "/metrics"
 # A scraper keeps one connection open and asks nothing of it but this, four times a minute.
@@ -58,6 +69,73 @@ def new_registry(role: str) -> CollectorRegistry:
     )
     build.labels(role=role, version=__version__).set(1)
     return registry
+
+
+class ConnectionMetrics(Observer):
+    """Counts handshakes and sessions by how they ended.
+
+    The labels are of the protocols' own few words: a peer can bring about no new one.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._handshakes = Counter(
+            "asynctls_handshakes",
+            "TLS handshakes: done; refused (by us), refused_by_peer, failed; and by which alert.",
+            ["result", "reason"],
+            registry=registry,
+        )
+        self._sessions = Gauge("asynctls_sessions", "Sessions that are open.", registry=registry)
+        self._started = Counter(
+            "asynctls_sessions_started", "Sessions that were opened.", registry=registry
+        )
+        self._ended = Counter(
+            "asynctls_sessions_ended",
+            "Sessions that ended: closed, refused_by_peer, truncated, or by which ERROR of ours.",
+            ["reason"],
+            registry=registry,
+        )
+
+    def handshake_done(self) -> None:
+        """A TLS handshake succeeded, and its peer was admitted."""
+        self._handshakes.labels(result="done", reason="").inc()
+
+    def handshake_failed(self, error: HandshakeError) -> None:
+        """No TLS connection came about."""
+        match error:
+            case PeerRefusedError(alert=alert):
+                result, reason = "refused", _word(alert)
+            case RefusedByPeerError(alert=alert):
+                result, reason = "refused_by_peer", _word(alert)
+            case HandshakeTimeoutError():
+                result, reason = "failed", "time_out"
+            case _:
+                result, reason = "failed", "other"
+        self._handshakes.labels(result=result, reason=reason).inc()
+
+    def session_started(self) -> None:
+        """A session was opened."""
+        self._started.inc()
+        self._sessions.inc()
+
+    def session_ended(self, failure: SessionError | None) -> None:
+        """A session that was opened ended; None: both ends closed it."""
+        self._sessions.dec()
+        match failure:
+            case None:
+                reason = "closed"
+            case SessionRefusedError():
+                reason = "refused_by_peer"
+            case SessionTruncatedError():
+                reason = "truncated"
+            case SessionClosedError(told=code):
+                reason = _word(code)
+            case _:
+                reason = _word(failure.code)
+        self._ended.labels(reason=reason).inc()
+
+
+def _word(said: Alert | ErrorCode | None) -> str:
+    return "other" if said is None else said.name.lower()
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from asynctls.errors import (
 )
 from asynctls.logger import get_logger
 from asynctls.runtime.figures import session_figures
+from asynctls.runtime.observing import Observer
 from asynctls.runtime.refusals import log_refusal
 from asynctls.session import ALPN, Limits, Session
 from asynctls.tls import Gate, Stream, address_of
@@ -51,6 +52,7 @@ class SessionServer:
         handshakes: int,
         handshake_timeout_s: float,
         limits: Limits,
+        observer: Observer | None = None,
     ) -> None:
         """Serves nothing yet: ``serve`` is the callback for each connection.
 
@@ -61,6 +63,7 @@ class SessionServer:
             handshakes: how many TLS handshakes may be under way at once; others wait.
             handshake_timeout_s: how long one may take.
             limits: the session's.
+            observer: is told of handshakes and sessions.
         """
         self._app = app
         self._keeper = keeper
@@ -68,6 +71,7 @@ class SessionServer:
         self._gate = Gate(handshakes)
         self._handshake_timeout_s = handshake_timeout_s
         self._limits = limits
+        self._observer = observer or Observer()
         self._live: set[Session] = set()
         self._going_away = False
 
@@ -98,7 +102,9 @@ class SessionServer:
             if isinstance(error, PeerRefusedError) and not error.told:
                 self._keeper.retire_contexts()
             log_refusal(address, error)
+            self._observer.handshake_failed(error)
             return
+        self._observer.handshake_done()
         if stream.peer_certificate is None:
             raise RuntimeError("a peer without a certificate was admitted")
         session = Session.accept(
@@ -121,6 +127,7 @@ class SessionServer:
         try:
             async with session:
                 self._live.add(session)
+                self._observer.session_started()
                 log.info(
                     "session started",
                     peer=peer,
@@ -147,7 +154,9 @@ class SessionServer:
             failure = f"the app failed: {type(error).__name__}"
             raise
         finally:
-            self._live.discard(session)
+            if session in self._live:
+                self._live.discard(session)
+                self._observer.session_ended(session.failure)
             log.info(
                 "session ended",
                 peer=peer,

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from asynctls.runtime import (
     listen,
     serve_until_stopped,
 )
+from asynctls.runtime.observing import observed
 from asynctls.server.apps import App, message_app
 from asynctls.server.connections import SessionServer
 from asynctls.session import ALPN, Limits
@@ -31,6 +33,8 @@ from asynctls.state import hold_state_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from prometheus_client.registry import Collector
 
     from asynctls.admission import Anyone
     from asynctls.pki.names import Pattern
@@ -81,6 +85,9 @@ async def run(config: ServerConfig) -> None:
             )
             if keeper is None:
                 return
+            observer = await stack.enter_async_context(
+                observed(config.metrics_listen, role="server", collect=partial(_collector, keeper))
+            )
             server = SessionServer(
                 message_app(config.message),
                 keeper=keeper,
@@ -91,6 +98,7 @@ async def run(config: ServerConfig) -> None:
                     max_message_bytes=config.max_message,
                     receipt_timeout_s=config.receipt_timeout.total_seconds(),
                 ),
+                observer=observer,
             )
             async with _serving(server, keeper, config.listen) as serving:
                 await serve_until_stopped(
@@ -157,6 +165,13 @@ async def _serving(
         listen(address, connections.accept, role="server") as listener,
     ):
         yield _Serving(listener, connections)
+
+
+def _collector(keeper: Keeper) -> Collector:
+    # Only a daemon with metrics pays for importing what makes them.
+    from asynctls.enrolment.metrics import IdentityMetrics  # noqa: PLC0415
+
+    return IdentityMetrics(keeper)
 
 
 def _allowed(texts: Sequence[str]) -> tuple[Pattern, ...] | Anyone:

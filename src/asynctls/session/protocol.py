@@ -214,7 +214,8 @@ class Protocol:
 
     def end(self, code: ErrorCode, text: str) -> None:
         """Ends the session by our ERROR; afterwards it is dead."""
-        self._fail(SessionClosedError(f"this end has ended the session: {text}"), code, text)
+        failure = SessionClosedError(f"this end has ended the session: {text}", told=code)
+        self._fail(failure, code, text)
 
     def receive_data(self, data: bytes) -> None:
         """Takes bytes as they came from the channel."""

@@ -1,0 +1,65 @@
+"""What a role tells of its connections to whoever counts them; by itself nobody does.
+
+The roles speak to this and not to the metrics, which are imported only where they are switched on.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from prometheus_client.registry import Collector
+
+    from asynctls.config import Address
+    from asynctls.errors import HandshakeError, SessionError
+
+__all__ = ["Observer", "observed"]
+
+
+class Observer:
+    """Is told, and counts nothing: the one of the library, and of daemons without metrics."""
+
+    def handshake_done(self) -> None:
+        """A TLS handshake succeeded, and its peer was admitted."""
+
+    def handshake_failed(self, error: HandshakeError) -> None:
+        """No TLS connection came about."""
+
+    def session_started(self) -> None:
+        """A session was opened."""
+
+    def session_ended(self, failure: SessionError | None) -> None:
+        """A session that was opened ended; None: both ends closed it."""
+
+
+@asynccontextmanager
+async def observed(
+    address: Address | None, *, role: str, collect: Callable[[], Collector]
+) -> AsyncIterator[Observer]:
+    """Who is to be told of a role's connections, while its metrics are served.
+
+    Args:
+        address: where they are served; None: nowhere, and nobody counts.
+        role: for the log, and the table of the config that a fault names.
+        collect: makes the collector of the role's other metrics; called only if they are served.
+
+    Raises:
+        ConfigError: for the key ``<role>.metrics_listen`` when it cannot be listened on.
+    """
+    if address is None:
+        yield Observer()
+        return
+    from asynctls.runtime.metrics import (  # noqa: PLC0415 - see its docstring
+        ConnectionMetrics,
+        new_registry,
+        serve_metrics,
+    )
+
+    registry = new_registry(role)
+    registry.register(collect())
+    observer = ConnectionMetrics(registry)
+    async with serve_metrics(address, registry, role=role):
+        yield observer

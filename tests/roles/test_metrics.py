@@ -1,0 +1,73 @@
+"""What the daemons count, read over plain HTTP while they serve."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import asynctls as library
+from tests.scraping import scrape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.roles.processes import Daemons
+
+METRICS = ("--metrics-listen", "127.0.0.1:0")
+
+
+async def test_a_server_counts_handshakes_and_sessions_and_shows_what_it_holds(
+    asynctls: Daemons, issued: Any
+) -> None:
+    server, address = await asynctls.server(
+        await issued("server", lifetime=timedelta(hours=1)), *METRICS
+    )
+    metrics = str((await server.event("metrics served"))["address"])
+    assert len(server.named("listening")) == 1
+
+    client = await issued("client")
+    async with library.connect(address, server_name="server", identity=client) as session:
+        await session.receive()
+        during = await scrape(metrics)
+        assert during.value("asynctls_sessions") == 1
+    refused = await asynctls.client(await issued("stranger"), address)
+    assert (await refused.ended()).code == 1
+    await server.event("refused")
+    await server.event("session ended")
+
+    after = await scrape(metrics)
+    assert after.value("asynctls_build_info", role="server") == 1
+    assert after.value("asynctls_sessions") == 0
+    assert after.value("asynctls_sessions_started_total") == 1
+    assert after.values("asynctls_sessions_ended_total") == {("closed",): 1}
+    assert after.values("asynctls_handshakes_total") == {
+        ("", "done"): 1,
+        ("access_denied", "refused"): 1,
+    }
+    left = after.value("asynctls_certificate_expires_in_seconds", certificate="own")
+    assert 3500 < left <= 3600
+    assert after.value("asynctls_certificate_expires_in_seconds", certificate="root") > left
+    assert set(after.values("asynctls_crl_current").values()) == {1.0}
+    assert max(after.values("asynctls_crl_age_seconds").values()) < 120
+    assert min(after.values("asynctls_crl_next_update_in_seconds").values()) > 0
+    # Whom it serves is nobody's to read here.
+    assert "client" not in after.text.replace("python", "")
+    assert (await server.stop()).code == 0
+
+
+async def test_promtool_finds_nothing_to_say(
+    asynctls: Daemons, issued: Any, program: Callable[[str], Path]
+) -> None:
+    promtool = program("promtool")
+    server, _ = await asynctls.server(await issued("server"), *METRICS)
+    read = await scrape(str((await server.event("metrics served"))["address"]))
+    checking = await asyncio.create_subprocess_exec(
+        *(promtool, "check", "metrics"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await checking.communicate(read.text.encode())
+    assert (checking.returncode, told) == (0, b"")

@@ -1,0 +1,65 @@
+"""A daemon's metrics as a scraper reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from asynctls.config import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Scrape", "ask", "scrape"]
+
+
+class Scrape:
+    """The samples of one answer, by name and labels."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._samples = [
+            sample for family in text_string_to_metric_families(text) for sample in family.samples
+        ]
+
+    def value(self, name: str, **labels: str) -> float:
+        """The one sample of that name whose labels are, or include, these."""
+        (value,) = self.values(name, **labels).values()
+        return value
+
+    def values(self, name: str, **labels: str) -> Mapping[tuple[str, ...], float]:
+        """All of that name that have these labels; keys are the values of the other labels."""
+        found = {
+            tuple(text for label, text in sorted(sample.labels.items()) if label not in labels):
+                sample.value
+            for sample in self._samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        }  # fmt: skip
+        return MappingProxyType(found)
+
+
+async def ask(
+    address: Address | str, target: str = "/metrics", method: str = "GET"
+) -> tuple[str, str]:
+    """Head and body of an answer over plain HTTP."""
+    where = address if isinstance(address, Address) else Address.parse(address)
+    reader, writer = await asyncio.open_connection(where.host, where.port)
+    try:
+        writer.write(
+            f"{method} {target} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n".encode()
+        )
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+        return head, body
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def scrape(address: Address | str) -> Scrape:
+    """What is to be read there now."""
+    head, body = await ask(address)
+    assert head.startswith("HTTP/1.1 200 "), head
+    return Scrape(body)
