@@ -18,7 +18,14 @@ FILES = {
     "demo.toml": ("demo",),
 }
 # Their default depends on the machine, or is to have none.
-WITHOUT_DEFAULT = {"state", "join", "join_file", "ledger", "metrics_listen"}
+WITHOUT_DEFAULT = {
+    "state",
+    "join",
+    "join_file",
+    "key_passphrase_file",
+    "ledger",
+    "metrics_listen",
+}
 # Set in the files, since with the default nobody could connect.
 SET = {("server", "allow"), ("client", "server_name")}
 

@@ -137,6 +137,7 @@ def _metavar(setting: Setting) -> str:
         "connect": "HOST:PORT",
         "join": "STRING",
         "join_file": "FILE",
+        "key_passphrase_file": "FILE",
         "ledger": "URL",
         "listen": "HOST:PORT",
         "message": "TEXT",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+# What opens the keys is needed by whatever reads them.
+_COMMON = (*COMMON, "key_passphrase_file")
 _ROLES = ("server", "client", "peer")
 
 
@@ -62,7 +64,7 @@ def command(context: click.Context, /, **_given: object) -> None:
     show_default=True,
     help="Of the certificates that it leads to.",
 )
-@role_options(TTPConfig, only=(*COMMON, "listen", "name"))
+@role_options(TTPConfig, only=(*_COMMON, "listen", "name"))
 def token(
     *,
     holder: str,
@@ -96,7 +98,7 @@ def token(
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--status", type=click.Choice(["valid", "expired", "revoked"]), help="Only these.")
-@role_options(TTPConfig, only=COMMON)
+@role_options(TTPConfig, only=_COMMON)
 def list_certificates(*, as_json: bool, status: CertificateStatus | None, **_given: object) -> None:
     """Lists the certificates that were issued, oldest first."""
     certificates = beside(lambda authority: authority.list_certificates(status))
@@ -115,7 +117,7 @@ def list_certificates(*, as_json: bool, status: CertificateStatus | None, **_giv
 @command.command
 @click.argument("which", metavar="SERIAL-or-NAME")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@role_options(TTPConfig, only=COMMON)
+@role_options(TTPConfig, only=_COMMON)
 def show(*, which: str, as_json: bool, **_given: object) -> None:
     """Shows all that is recorded of one certificate, or of each of a name, oldest first.
 
@@ -142,7 +144,7 @@ def show(*, which: str, as_json: bool, **_given: object) -> None:
     help="As RFC 5280 names it: keyCompromise, superseded, cessationOfOperation …",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@role_options(TTPConfig, only=COMMON)
+@role_options(TTPConfig, only=_COMMON)
 def revoke(*, which: str, reason: str, as_json: bool, **_given: object) -> None:
     """Revokes one certificate, or all of a name; prints each serial.
 
@@ -163,7 +165,7 @@ def revoke(*, which: str, reason: str, as_json: bool, **_given: object) -> None:
 @command.command
 @click.option("--head", metavar="SEQ:MAC", help="A link that must still be in the ledger.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@role_options(TTPConfig, only=COMMON)
+@role_options(TTPConfig, only=_COMMON)
 def verify(*, head: str | None, as_json: bool, **_given: object) -> None:
     """Checks the ledger's HMAC chain and prints its head; exit 1 if it was altered.
 
@@ -181,7 +183,7 @@ def verify(*, head: str | None, as_json: bool, **_given: object) -> None:
 @command.command
 @click.option("--fingerprint", "what", flag_value="fingerprint", help="Its SHA-256 instead.")
 @click.option("--crl", "what", flag_value="crl", help="Sign and print the root's CRL instead, PEM.")
-@role_options(TTPConfig, only=COMMON)
+@role_options(TTPConfig, only=_COMMON)
 def root(*, what: str | None, **_given: object) -> None:
     """Prints the root certificate, PEM."""
     click.echo(beside(_ROOT[what]), nl=what == "fingerprint")

@@ -133,6 +133,10 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
     issuing_lifetime: Annotated[
         timedelta, About("lifetime of the issuing CA's certificate", _SECOND, _CENTURY)
     ] = timedelta(days=730)
+    key_passphrase_file: Annotated[
+        Path | None,
+        About("file with the passphrase that the private keys are encrypted with, in one line"),
+    ] = None
     crl_lifetime: Annotated[
         timedelta, About("for how long a CRL is current", _SECOND, timedelta(days=365))
     ] = timedelta(hours=24)

@@ -29,6 +29,7 @@ __all__ = [
     "PublicKey",
     "generate",
     "generate_now",
+    "is_encrypted",
     "judge_public_key",
     "key_from_pem",
     "key_to_pem",
@@ -113,24 +114,29 @@ def key_from_pem(pem: bytes, *, passphrase: Secret | None = None) -> PrivateKey:
     Raises:
         CertificateError: no key, one that the passphrase does not open, or not of an accepted kind.
     """
-    is_encrypted = b"ENCRYPTED" in pem
+    opened_by = passphrase.reveal() if passphrase is not None and is_encrypted(pem) else None
     try:
-        key = serialization.load_pem_private_key(
-            pem, password=passphrase.reveal() if passphrase and is_encrypted else None
-        )
+        key = serialization.load_pem_private_key(pem, password=opened_by)
     except TypeError as error:
         raise CertificateError(
             "the private key is encrypted; give its passphrase, or store it without a passphrase"
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         # The cause's text is left out: a parser may quote what it read, and this is a secret.
-        if is_encrypted and passphrase is not None:
-            raise CertificateError("its passphrase is another one, or it is damaged") from error
+        if opened_by is not None:
+            raise CertificateError(
+                "its passphrase is another one, or it is damaged; give the right one"
+            ) from error
         raise CertificateError("this is no private key in PEM that can be read") from error
     judge_public_key(key.public_key())
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise CertificateError(f"the private key is of no accepted kind ({_ACCEPTED})")
     return key
+
+
+def is_encrypted(pem: bytes) -> bool:
+    """Whether a private key in PEM is encrypted: PKCS#8, or the older form with a header line."""
+    return b"-----BEGIN ENCRYPTED PRIVATE KEY" in pem or b"Proc-Type: 4,ENCRYPTED" in pem
 
 
 def key_type_of(public_key: PublicKey) -> KeyType:

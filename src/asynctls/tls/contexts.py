@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from asynctls.mac import Secret
+
 __all__ = [
     "CIPHERS",
     "ClientCertificate",
@@ -45,6 +47,7 @@ def server_context(
     trust: str,
     client_certificate: ClientCertificate = ssl.CERT_REQUIRED,
     alpn: Sequence[str] = (),
+    key_passphrase: Secret | None = None,
 ) -> ssl.SSLContext:
     """A server's context.
 
@@ -57,12 +60,13 @@ def server_context(
         client_certificate: whether a client must show one.
         alpn: protocols offered (RFC 7301), the preferred first. OpenSSL goes on without ALPN
             when a client offers others only: `admit` is who refuses it.
+        key_passphrase: what the key is encrypted with, if it is.
 
     Raises:
         CertificateError: a file cannot be read, is no PEM, or key and certificate do not match.
     """
     context = _bare(ssl.PROTOCOL_TLS_SERVER)
-    _load_identity(context, chain, key)
+    _load_identity(context, chain, key, key_passphrase)
     _load_trust(context, trust)
     context.verify_mode = client_certificate
     _offer(context, alpn)
@@ -177,10 +181,13 @@ def _bare(protocol: int) -> ssl.SSLContext:
     return context
 
 
-def _load_identity(context: ssl.SSLContext, chain: Path, key: Path) -> None:
+def _load_identity(
+    context: ssl.SSLContext, chain: Path, key: Path, passphrase: Secret | None = None
+) -> None:
     # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+    password = _no_password if passphrase is None else passphrase.reveal
     try:
-        context.load_cert_chain(chain, key, password=_no_password)
+        context.load_cert_chain(chain, key, password=password)
     except ssl.SSLError as error:
         what = (error.reason or str(error)).lower().replace("_", " ")
         raise CertificateError(f"{chain} and {key} cannot be used together: {what}") from error

@@ -11,6 +11,7 @@ The daemon calls :meth:`Authority.open` and runs :meth:`Authority.maintain`; the
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -31,6 +32,7 @@ from asynctls.ttp.health import Upkeep, crl_troubles
 from asynctls.ttp.issuance import Asked, Refused
 from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.ledger import Ledger
+from asynctls.ttp.passphrase import key_passphrase
 from asynctls.ttp.policy import Rule, checked_grant
 from asynctls.ttp.public_address import own_names
 from asynctls.ttp.schema import Kind, TokenBody, row_of
@@ -102,7 +104,7 @@ class Authority:
         existed = await asyncio.to_thread(ca.exists, config.state)
         ledger = await Ledger.open(config.state, database=config.ledger, must_exist=existed)
         try:
-            keys = KeyFiles(config.state)
+            keys = await _keys(config)
             authority = await ledger.write(lambda tx: ca.make(tx, config, keys, now=_now()))
             opened = cls(config, ledger, keys, authority)
             _log_ca(authority, config.state, "CA certificate found" if existed else "CA made")
@@ -125,7 +127,7 @@ class Authority:
         await asyncio.to_thread(ca.check_there, config.state)
         ledger = await Ledger.open(config.state, database=config.ledger, must_exist=True)
         try:
-            keys = KeyFiles(config.state)
+            keys = await _keys(config)
             authority = await ledger.read(lambda connection: ca.load(connection, keys, now=_now()))
         except BaseException:
             await ledger.close()
@@ -170,7 +172,12 @@ class Authority:
     @property
     def tls_key(self) -> Path:
         """The file with the TTP's TLS key."""
-        return self.folder / "ttp.key"
+        return self._keys.path("ttp")
+
+    @property
+    def key_passphrase(self) -> Secret | None:
+        """What the private keys are encrypted with at rest, if they are."""
+        return self._keys.passphrase
 
     @property
     def crl(self) -> SignedCRL | None:
@@ -474,6 +481,11 @@ class Authority:
         self.tls_certificate = await self._ledger.write(
             lambda tx: own_tls.make(tx, self._ca, self._keys, names=names, now=_now())
         )
+
+
+async def _keys(config: TTPConfig) -> KeyFiles:
+    passphrase = await asyncio.to_thread(key_passphrase, config.key_passphrase_file, os.environ)
+    return KeyFiles(config.state, passphrase)
 
 
 def _now() -> datetime:

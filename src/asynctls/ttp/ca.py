@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from asynctls import state
 from asynctls.errors import CertificateError, StateError
+from asynctls.logger import get_logger
 from asynctls.pki.certificates import (
     certificates_from_pem,
     check_issued_by,
@@ -53,6 +54,8 @@ __all__ = [
     "load",
     "make",
 ]
+
+log = get_logger()
 
 ROOT = "root"
 ISSUING = "issuing"
@@ -181,6 +184,8 @@ def make(
         StateError: a file cannot be written, or what is there cannot be used.
     """
     folder = keys.folder
+    if encrypted := keys.encrypt():
+        log.info("private keys encrypted", names=encrypted)
     if not (folder / "issuing.pem").exists():
         _make_first(config, keys, now)
     root = _certificate(folder / "root.pem")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from asynctls import state
 from asynctls.errors import CertificateError, StateError
-from asynctls.pki.keys import PrivateKey, key_from_pem, key_to_pem
+from asynctls.pki.keys import PrivateKey, is_encrypted, key_from_pem, key_to_pem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from asynctls.mac import Secret
 
 __all__ = ["RESTORE", "KeyFiles"]
+
+_IS_PEM = b"-----BEGIN"
 
 RESTORE = "restore the state folder from a backup"
 """What is to be done when a key is gone."""
@@ -53,7 +55,7 @@ class KeyFiles:
         except FileNotFoundError:
             return None
         except CertificateError as error:
-            raise StateError(f"{path} cannot be used: {error}; {RESTORE}") from error
+            raise StateError(f"{path} cannot be used: {error}; or {RESTORE}") from error
 
     def write(self, name: str, key: PrivateKey) -> None:
         """Writes a key, in place of one that is there.
@@ -62,3 +64,24 @@ class KeyFiles:
             StateError: the file cannot be written.
         """
         state.write_atomically(self.path(name), key_to_pem(key, passphrase=self.passphrase))
+
+    def encrypt(self) -> tuple[str, ...]:
+        """Encrypts the keys that lie here unencrypted, when there is a passphrase.
+
+        Returns:
+            Their names.
+
+        Raises:
+            StateError: a key cannot be read or written.
+        """
+        if self.passphrase is None:
+            return ()
+        done = []
+        for path in sorted(self.folder.glob("*.key")):
+            # The ledger's key is no private key: it is 32 bytes, and no passphrase covers it.
+            if _IS_PEM in (pem := state.read_private(path)) and not is_encrypted(pem):
+                key = self.read(path.stem)
+                if key is not None:
+                    self.write(path.stem, key)
+                    done.append(path.stem)
+        return tuple(done)

@@ -175,6 +175,7 @@ class Service:
             trust=to_pem(*self._authority.ca_certificates),
             client_certificate=ssl.CERT_OPTIONAL,
             alpn=_ALPN,
+            key_passphrase=self._authority.key_passphrase,
         )
         try_out(context)
         shown = certificates_from_pem(self._authority.tls_chain.read_bytes())[0]
