@@ -138,7 +138,7 @@ async def test_the_migrated_schema_is_the_one_that_the_program_declares(ledger: 
 async def test_each_append_logs_the_head(ledger: Ledger) -> None:
     with capture_logs() as events:
         head = await append(ledger, 2)
-    appended = [event for event in events if event["event"] == "ledger appended"]
+    appended = [event for event in events if event["event"] == "audit"]
     assert [event["sequence"] for event in appended] == [1, 2]
     assert Head.parse(appended[-1]["head"]) == head
 

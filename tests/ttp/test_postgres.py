@@ -237,7 +237,7 @@ async def test_a_commit_whose_answer_is_lost_is_looked_for_and_never_made_twice(
             head = await ledger.write(operation)
         assert head.sequence == 2
         assert runs == (1 if kept else 2)
-        appended = [event for event in events if event["event"] == "ledger appended"]
+        appended = [event for event in events if event["event"] == "audit"]
         assert [event["head"] for event in appended] == [str(head)]
         assert await ledger.verify() == head
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from asynctls.errors import Alert, ErrorCode, HandshakeError, SessionError
     from asynctls.runtime.listening import Listener
 
-__all__ = ["ConnectionMetrics", "new_registry", "serve_metrics"]
+__all__ = ["ConnectionMetrics", "HandshakeMetrics", "new_registry", "serve_metrics"]
 
 _PATH = "/metrics"
 # A scraper keeps one connection open and asks nothing of it but this, four times a minute.
@@ -71,8 +71,8 @@ def new_registry(role: str) -> CollectorRegistry:
     return registry
 
 
-class ConnectionMetrics(Observer):
-    """Counts handshakes and sessions by how they ended.
+class HandshakeMetrics(Observer):
+    """Counts handshakes by how they ended.
 
     The labels are of the protocols' own few words: a peer can bring about no new one.
     """
@@ -82,16 +82,6 @@ class ConnectionMetrics(Observer):
             "asynctls_handshakes",
             "TLS handshakes: done; refused (by us), refused_by_peer, failed; and by which alert.",
             ["result", "reason"],
-            registry=registry,
-        )
-        self._sessions = Gauge("asynctls_sessions", "Sessions that are open.", registry=registry)
-        self._started = Counter(
-            "asynctls_sessions_started", "Sessions that were opened.", registry=registry
-        )
-        self._ended = Counter(
-            "asynctls_sessions_ended",
-            "Sessions that ended: closed, refused_by_peer, truncated, or by which ERROR of ours.",
-            ["reason"],
             registry=registry,
         )
 
@@ -111,6 +101,23 @@ class ConnectionMetrics(Observer):
             case _:
                 result, reason = "failed", "other"
         self._handshakes.labels(result=result, reason=reason).inc()
+
+
+class ConnectionMetrics(HandshakeMetrics):
+    """Counts sessions as well."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self._sessions = Gauge("asynctls_sessions", "Sessions that are open.", registry=registry)
+        self._started = Counter(
+            "asynctls_sessions_started", "Sessions that were opened.", registry=registry
+        )
+        self._ended = Counter(
+            "asynctls_sessions_ended",
+            "Sessions that ended: closed, refused_by_peer, truncated, or by which ERROR of ours.",
+            ["reason"],
+            registry=registry,
+        )
 
     def session_started(self) -> None:
         """A session was opened."""

@@ -49,7 +49,13 @@ if TYPE_CHECKING:
     from asynctls.mac import Secret
     from asynctls.pki.profiles import Issuer, Profile
     from asynctls.ttp.chain import Head
-    from asynctls.ttp.records import CertificateStatus, ListedCertificate, SignedCRL
+    from asynctls.ttp.observing import TTPObserver
+    from asynctls.ttp.records import (
+        CertificateStatus,
+        LedgerCount,
+        ListedCertificate,
+        SignedCRL,
+    )
 
 __all__ = ["Authority"]
 
@@ -359,16 +365,29 @@ class Authority:
         now = _now()
         return await self._ledger.read(lambda connection: details_of(connection, which, now=now))
 
+    async def count_rows(self, *, after: int) -> LedgerCount:
+        """The ledger's rows by kind, those beyond the sequence ``after``.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        root = key_id_text(self.root)
+        return await self._ledger.read(partial(records.count_rows, after=after, root=root))
+
+    @property
+    def observer(self) -> TTPObserver:
+        """Who is told of what this authority does."""
+        return self._ledger.observer
+
+    def observe(self, observer: TTPObserver) -> None:
+        """Has ``observer`` told from now on."""
+        self._ledger.observer = observer
+
     def troubles(self) -> list[str]:
         """What keeps this TTP from doing its work now, in words for everybody; empty: nothing."""
-        now, crls = (
-            _now(),
-            [self.crl_of(key_id_text(each.certificate)) for each in self._ca.issuers],
-        )
-        return [
-            *self._upkeep.troubles(),
-            *(trouble for crl in crls for trouble in crl_troubles(crl, now)),
-        ]
+        now = _now()
+        crls = [self.crl_of(key_id_text(each.certificate)) for each in self._ca.issuers]
+        return [*self._upkeep.troubles(), *(one for crl in crls for one in crl_troubles(crl, now))]
 
     async def verify(self, *, head: Head | None = None) -> Head:
         """Checks the ledger's chain; see :meth:`asynctls.ttp.ledger.Ledger.verify`."""

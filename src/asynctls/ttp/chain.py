@@ -55,7 +55,7 @@ class Head:
         """
         sequence, colon, digits = text.strip().partition(":")
         if not (colon and sequence.isdecimal() and sequence.isascii()):
-            raise ValueError("a head is SEQUENCE:MAC, as the event 'ledger appended' shows it")
+            raise ValueError("a head is SEQUENCE:MAC, as the event 'audit' shows it")
         try:
             tag = bytes.fromhex(digits)
         except ValueError:

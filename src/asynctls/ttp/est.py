@@ -82,6 +82,7 @@ class EST:
             return await answer(request, asker)
         except EnrolmentRefusedError as error:
             # The authority has logged its own, with the name that only it knows.
+            self._authority.observer.refused(error.rule)
             return _refusal(error)
         except _RefusedError as refused:
             log.warning(
@@ -91,6 +92,7 @@ class EST:
                 rule=refused.error.rule,
                 reason=str(refused.error),
             )
+            self._authority.observer.refused(refused.error.rule)
             return _refusal(refused.error)
 
     async def _cacerts(self, _request: Request, _asker: Asker) -> Response:

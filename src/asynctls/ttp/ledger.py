@@ -31,8 +31,9 @@ import sqlalchemy as sa
 
 from asynctls.errors import LedgerBrokenError, LedgerError
 from asynctls.logger import get_logger
-from asynctls.ttp import chain, storage
+from asynctls.ttp import audit, chain, storage
 from asynctls.ttp.chain import EMPTY, Head, Value
+from asynctls.ttp.observing import TTPObserver
 from asynctls.ttp.schema import entries
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Transaction:
     def __init__(self, connection: sa.Connection, key: Secret, head: Head) -> None:
         self.connection = connection
         self.head = head
-        self.appended: list[tuple[str, Head]] = []
+        self.appended: list[tuple[dict[str, Value], Head]] = []
         self._key = key
 
     @property
@@ -88,7 +89,7 @@ class Transaction:
             _insert, {**row, "sequence": sequence, "previous": previous, "mac": tag}
         )
         self.head = Head(sequence, tag)
-        self.appended.append((str(row["kind"]), self.head))
+        self.appended.append((row, self.head))
         return self.head
 
 
@@ -120,7 +121,7 @@ class _Doubt:
     """A commit that was sent, and whose answer is not here: its rows may be kept or not."""
 
     head: Head
-    appended: list[tuple[str, Head]]
+    appended: list[tuple[dict[str, Value], Head]]
     outcomes: list[_Outcome[object]]
 
 
@@ -129,9 +130,14 @@ class _SpoiledError(Exception):
 
 
 class Ledger:
-    """The coroutine face of the writer thread; an async context manager that ends it."""
+    """The coroutine face of the writer thread; an async context manager that ends it.
+
+    Attributes:
+        observer: is told of what was written.
+    """
 
     def __init__(self, store: Store, key: Secret) -> None:
+        self.observer = TTPObserver()
         self._store = store
         self._key = key
         self._trusted = EMPTY
@@ -208,8 +214,15 @@ class Ledger:
             )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        started = time.monotonic()
         self._requests.put(_Request(operation, loop, future))  # type: ignore[arg-type]
-        return await future
+        try:
+            result = await future
+        except LedgerError:
+            self.observer.not_committed()
+            raise
+        self.observer.committed(time.monotonic() - started)
+        return result
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """Runs ``query`` in another thread over one consistent view of the ledger.
@@ -353,8 +366,9 @@ class Ledger:
     def _kept(self, done: _Doubt) -> list[_Outcome[object]]:
         """After a commit: what follows from its being lasting."""
         self._trusted = done.head
-        for kind, head in done.appended:
-            log.info("ledger appended", kind=kind, sequence=head.sequence, head=str(head))
+        for row, head in done.appended:
+            audit.tell(row, head)
+            self.observer.appended(row)
         return done.outcomes
 
     def _trusted_head(self, connection: sa.Connection) -> Head:

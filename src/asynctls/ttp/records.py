@@ -31,10 +31,11 @@ from asynctls.ttp.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = [
     "CertificateStatus",
+    "LedgerCount",
     "ListedCertificate",
     "OwnCertificate",
     "SignedCRL",
@@ -43,6 +44,7 @@ __all__ = [
     "all_certificates",
     "certificate_by_serial",
     "certificates_by_token",
+    "count_rows",
     "has_own_certificate",
     "latest_crl",
     "latest_crl_number",
@@ -127,6 +129,15 @@ class SignedCRL:
     this_update: datetime
     next_update: datetime
     der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerCount:
+    """How many rows of each kind there are up to the row ``until``, and the root's last CRL."""
+
+    rows: Mapping[str, int]
+    until: int
+    root_crl: SignedCRL | None
 
 
 _revoked = entries.alias("revoked")
@@ -321,6 +332,25 @@ def latest_crl(connection: sa.Connection, issuer: str) -> SignedCRL | None:
         return None
     body = msgspec.json.decode(row.body, type=CRLBody)
     return SignedCRL(row.sequence, body.this_update, _time(row.ends_at), row.der)
+
+
+@readable()
+def count_rows(connection: sa.Connection, *, after: int, root: str) -> LedgerCount:
+    """Counts the rows beyond ``after``: all of them once, then the new ones.
+
+    Args:
+        connection: a reader's.
+        after: the sequence of the last row that was counted before; 0: none was.
+        root: the root's key identifier.
+    """
+    found = connection.execute(
+        sa.select(entries.c.kind, sa.func.count().label("number"))
+        .where(entries.c.sequence > after)
+        .group_by(entries.c.kind)
+    )
+    rows = {str(row.kind): int(row.number) for row in found}
+    until = connection.execute(sa.select(sa.func.max(entries.c.sequence))).scalar() or 0
+    return LedgerCount(rows, until, latest_crl(connection, root))
 
 
 def _token(row: sa.Row[tuple[object, ...]]) -> StoredToken:

@@ -93,6 +93,7 @@ class Service:
         upkeep = asyncio.create_task(self._look_after())
         try:
             async with (
+                self._measured(),
                 Connections(handle) as connections,
                 listen(
                     self._config.listen,
@@ -105,6 +106,19 @@ class Service:
         finally:
             upkeep.cancel()
             await asyncio.gather(upkeep, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _measured(self) -> AsyncIterator[None]:
+        if self._config.metrics_listen is None:
+            yield
+            return
+        # Only a daemon with metrics pays for importing what makes them.
+        from asynctls.ttp.metrics import TTPMetrics  # noqa: PLC0415
+
+        metrics = TTPMetrics(self._authority)
+        self._authority.observe(metrics)
+        async with metrics.serving(self._config.metrics_listen):
+            yield
 
     async def reload(self) -> None:
         """Takes the TTP's own certificate as it is on disk now."""
@@ -146,7 +160,9 @@ class Service:
             )
         except HandshakeError as error:
             log_refusal(address_of(writer), error)
+            self._authority.observer.handshake_failed(error)
             return
+        self._authority.observer.handshake_done()
         asker = Asker(stream.peer_address, stream.peer_certificate)
 
         async def answer(request: Request) -> Response:
