@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import stat
+import subprocess
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -118,7 +119,7 @@ async def test_the_migrated_schema_is_the_one_that_the_program_declares(ledger: 
     def differences(connection: sa.Connection) -> list[object]:
         context = MigrationContext.configure(connection)
         assert context.get_current_revision() == schema.REVISION
-        return list(compare_metadata(context, schema.metadata))
+        return list(compare_metadata(context, schema.metadata()))
 
     def partial_indexes(connection: sa.Connection) -> dict[str, str]:
         found = connection.exec_driver_sql(
@@ -129,7 +130,7 @@ async def test_the_migrated_schema_is_the_one_that_the_program_declares(ledger: 
     assert await ledger.read(differences) == []
     engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:
-        schema.metadata.create_all(connection)
+        schema.metadata().create_all(connection)
         declared = partial_indexes(connection)
     engine.dispose()
     assert await ledger.read(partial_indexes) == declared
@@ -413,3 +414,13 @@ async def test_a_folder_that_may_not_be_written_is_said_to_be_so(folder: Path) -
     await asyncio.to_thread(folder.chmod, 0o500)
     with pytest.raises(LedgerError, match="this user can write"):
         await Ledger.open(folder)
+
+
+def test_an_admin_verb_on_sqlite_imports_no_other_dialect_and_no_metrics() -> None:
+    unwanted = ("sqlalchemy.dialects.postgresql", "prometheus_client")
+    code = (
+        "import sys; import asynctls.cli.ttp, asynctls.ttp.authority, asynctls.ttp.sqlite; "
+        f"print([name for name in sys.modules if name.startswith({unwanted})])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"

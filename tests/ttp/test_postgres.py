@@ -100,7 +100,7 @@ async def test_the_migrated_schema_is_the_one_that_the_program_declares(ledger: 
     def differences(connection: sa.Connection) -> list[object]:
         context = MigrationContext.configure(connection)
         assert context.get_current_revision() == schema.REVISION
-        return list(compare_metadata(context, schema.metadata))
+        return list(compare_metadata(context, schema.metadata()))
 
     def partial_indexes(connection: sa.Connection) -> set[tuple[str, str]]:
         found = connection.exec_driver_sql("SELECT indexname, indexdef FROM pg_indexes")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec reads it
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -99,13 +100,11 @@ class CRLBody(msgspec.Struct, frozen=True, kw_only=True):
 
 Body = TokenBody | CertificateBody | RefusalBody | RevocationBody | CRLBody
 
-metadata = sa.MetaData()
-
 _whole = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 entries = sa.Table(
     "entries",
-    metadata,
+    sa.MetaData(),
     sa.Column("sequence", _whole, primary_key=True, autoincrement=False),
     sa.Column("previous", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("mac", sa.LargeBinary, nullable=False),
@@ -129,34 +128,42 @@ def is_kind(kind: Kind, table: sa.FromClause = entries) -> sa.ColumnElement[bool
     return table.c.kind == sa.literal_column(f"'{kind.value}'")
 
 
-def _index(name: str, kind: Kind, *columns: str, unique: bool) -> None:
-    where = sa.text(f"kind = '{kind.value}'")
-    sa.Index(
-        name,
-        *(entries.c[column] for column in columns),
-        unique=unique,
-        sqlite_where=where,
-        postgresql_where=where,
-    )
+_INDEXES: Final = (
+    ("one_token_an_id", Kind.TOKEN_CREATED, ("token_id",), True),
+    ("tokens_by_name", Kind.TOKEN_CREATED, ("name",), False),
+    ("one_certificate_a_serial", Kind.CERTIFICATE_ISSUED, ("serial",), True),
+    ("one_certificate_a_token_key", Kind.CERTIFICATE_ISSUED, ("token_id", "spki_sha256"), True),
+    ("one_certificate_a_renewal_key", Kind.CERTIFICATE_ISSUED, ("renews", "spki_sha256"), True),
+    ("certificates_by_name", Kind.CERTIFICATE_ISSUED, ("name",), False),
+    ("one_own_certificate_a_serial", Kind.OWN_CERTIFICATE_ISSUED, ("serial",), True),
+    ("one_revocation_a_certificate", Kind.CERTIFICATE_REVOKED, ("serial",), True),
+    ("one_revocation_a_token", Kind.TOKEN_REVOKED, ("token_id",), True),
+    ("crls_by_issuer", Kind.CRL_SIGNED, ("name", "sequence"), True),
+    ("crls_by_ca", Kind.CRL_SIGNED, ("issuer", "sequence"), True),
+    ("one_request_a_token_key", Kind.ENROLMENT_PENDING, ("token_id", "spki_sha256"), True),
+    ("one_approval_a_token_key", Kind.ENROLMENT_APPROVED, ("token_id", "spki_sha256"), True),
+)
+"""Each index: its name, the kind of row that it is about, its columns, whether it is unique."""
 
 
-_index("one_token_an_id", Kind.TOKEN_CREATED, "token_id", unique=True)
-_index("tokens_by_name", Kind.TOKEN_CREATED, "name", unique=False)
-_index("one_certificate_a_serial", Kind.CERTIFICATE_ISSUED, "serial", unique=True)
-_index(
-    "one_certificate_a_token_key", Kind.CERTIFICATE_ISSUED, "token_id", "spki_sha256", unique=True
-)
-_index(
-    "one_certificate_a_renewal_key", Kind.CERTIFICATE_ISSUED, "renews", "spki_sha256", unique=True
-)
-_index("certificates_by_name", Kind.CERTIFICATE_ISSUED, "name", unique=False)
-_index("one_own_certificate_a_serial", Kind.OWN_CERTIFICATE_ISSUED, "serial", unique=True)
-_index("one_revocation_a_certificate", Kind.CERTIFICATE_REVOKED, "serial", unique=True)
-_index("one_revocation_a_token", Kind.TOKEN_REVOKED, "token_id", unique=True)
-_index("crls_by_issuer", Kind.CRL_SIGNED, "name", "sequence", unique=True)
-_index("crls_by_ca", Kind.CRL_SIGNED, "issuer", "sequence", unique=True)
-_index("one_request_a_token_key", Kind.ENROLMENT_PENDING, "token_id", "spki_sha256", unique=True)
-_index("one_approval_a_token_key", Kind.ENROLMENT_APPROVED, "token_id", "spki_sha256", unique=True)
+@cache
+def metadata() -> sa.MetaData:
+    """The table with its indexes, as migrations and tests want it.
+
+    Declared when it is asked for: to name one of its settings makes SQLAlchemy import PostgreSQL's
+    dialect, which no admin verb on SQLite should wait for.
+    """
+    for name, kind, columns, unique in _INDEXES:
+        where = sa.text(f"kind = '{kind.value}'")
+        sa.Index(
+            name,
+            *(entries.c[column] for column in columns),
+            unique=unique,
+            sqlite_where=where,
+            postgresql_where=where,
+        )
+    return entries.metadata
+
 
 _NAMES = tuple(column.name for column in entries.columns)
 _encoder = msgspec.json.Encoder(order="deterministic")

@@ -8,7 +8,7 @@ from asynctls.ttp.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=metadata(),
     render_as_batch=True,
 )
 context.run_migrations()
