@@ -184,9 +184,9 @@ class LogWatch:
     def named(self, *names: str) -> list[MutableMapping[str, Any]]:
         return [event for event in self.events if event["event"] in names]
 
-    async def until(self, name: str) -> MutableMapping[str, Any]:
-        """The latest event of that name; waits for the first one."""
-        while not self.named(name):
+    async def until(self, name: str, *, count: int = 1) -> MutableMapping[str, Any]:
+        """The latest event of that name; waits until there are ``count`` of them."""
+        while len(self.named(name)) < count:
             self._changed.clear()
             await self._changed.wait()
         return self.named(name)[-1]

@@ -14,12 +14,12 @@ import os
 import secrets
 import stat
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
 from asynctls.errors import StateError, StateLockedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -29,8 +29,12 @@ __all__ = [
     "hold_state_folder",
     "make_private_folder",
     "read_private",
+    "to_its_end",
     "write_atomically",
 ]
+
+ParamsT = ParamSpec("ParamsT")
+ResultT = TypeVar("ResultT")
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LOCK_NAME = "lock"
@@ -194,6 +198,20 @@ async def hold_state_folder(folder: Path) -> AsyncIterator[None]:
     finally:
         await asyncio.wait({taking})
         await asyncio.to_thread(lock.__exit__, None, None, None)
+
+
+async def to_its_end(
+    write: Callable[ParamsT, ResultT], /, *args: ParamsT.args, **kwargs: ParamsT.kwargs
+) -> ResultT:
+    """Calls ``write`` in a thread, and does not go before it has ended, cancelled or not.
+
+    Else the lock would be let go of while the thread still writes in the folder.
+    """
+    writing = asyncio.create_task(asyncio.to_thread(write, *args, **kwargs))
+    try:
+        return await asyncio.shield(writing)
+    finally:
+        await asyncio.wait({writing})
 
 
 def _refuse(error: OSError, what: str) -> NoReturn:

@@ -125,15 +125,28 @@ async def test_a_crl_of_another_ca_is_not_taken(
 ) -> None:
     async with running_ttp(tmp_path / "other") as other:
         theirs = other.authority.crl_der
+    ca, root = authorities(ttp)
     for bodies in ((theirs, theirs), (b"nonsense", b""), (ttp.authority.crl_der, theirs)):
         async with answering(200, *bodies) as connection:
             with pytest.raises(TTPNotTrustedError, match="CRL cannot be used"):
-                await crls.fetch(connection, authorities(ttp))
+                await crls.fetch(connection, root=root, issuing=[ca])
+
+
+async def test_a_ca_may_have_no_crl_and_a_ttp_that_errs_is_tried_again(
+    ttp: Any, answering: Answering
+) -> None:
+    ca, root = authorities(ttp)
+    async with answering(404, b"", b"") as connection:
+        assert await crls.fetch(connection, root=root, issuing=[ca]) == ()
+    async with answering(500, b"") as connection:
+        with pytest.raises(TTPUnreachableError):
+            await crls.fetch(connection, root=root, issuing=[ca])
 
 
 async def test_crls_come_back_from_pem(ttp: Any) -> None:
     async with est_client.connect(ttp.address, trust=trust(ttp)) as connection:
-        fetched = await crls.fetch(connection, authorities(ttp))
+        ca, root = authorities(ttp)
+        fetched = await crls.fetch(connection, root=root, issuing=[ca])
     assert crls.from_pem(crls.to_pem(fetched), authorities(ttp)) == fetched
     assert crls.from_pem("", authorities(ttp)) == ()
 

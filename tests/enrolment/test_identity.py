@@ -13,7 +13,7 @@ import pytest
 
 from asynctls.config import Address
 from asynctls.enrolment import Identity, identity, joining_key
-from asynctls.enrolment.identity import Joined, store
+from asynctls.enrolment.identity import Joined, store, store_trust
 from asynctls.enrolment.joining_key import keep_joining_key, read_joining_key
 from asynctls.errors import IdentityError
 from asynctls.pki.keys import KeyType, generate_now
@@ -83,6 +83,32 @@ def test_an_expired_identity_is_loaded_all_the_same(ca: CA, folder: Path) -> Non
     stored = store(folder, ca.join(folder, "role", lifetime=timedelta(seconds=5)))
     assert not stored.expired(NOW)
     assert stored.expired(NOW + timedelta(seconds=5))
+
+
+@pytest.mark.parametrize("lifetime_s", [1, 2, 10, 60, 119, 120, 121, 3600, 80000])
+def test_renewal_is_due_at_two_thirds_of_the_lifetime_and_never_before_issuance(
+    ca: CA, folder: Path, lifetime_s: int
+) -> None:
+    lifetime = timedelta(seconds=lifetime_s)
+    stored = store(folder, ca.join(folder, "role", lifetime=lifetime))
+    assert stored.not_after == NOW + lifetime
+    assert stored.lifetime == lifetime
+    assert stored.renews_at == NOW + lifetime * 2 / 3
+
+
+def test_other_cas_are_trusted_under_the_same_root_in_one_step(ca: CA, folder: Path) -> None:
+    stored = store(folder, ca.join(folder, "role"))
+    assert stored.trusting([ca.issuing.certificate]) is stored
+    key = generate_now(KeyType.ECDSA_P256)
+    successor = make_issuing(key.public_key(), issuer=ca.root, lifetime=DAY, now=NOW)
+    trusting = stored.trusting([ca.issuing.certificate, successor])
+    store_trust(trusting, crl="")
+    assert Identity.load(folder) == trusting != stored
+    assert trusting.issuing == (ca.issuing.certificate, successor)
+    # Beside what another process joined or renewed meanwhile nothing is written.
+    later = store(folder, ca.join(folder, "role"))
+    store_trust(trusting, crl="")
+    assert Identity.load(folder) == later
 
 
 def test_where_there_is_none_it_is_said(tmp_path: Path) -> None:

@@ -195,13 +195,13 @@ async def test_an_older_crl_is_not_taken(
 ) -> None:
     identity = await joined("server")
     async with Keeper(identity, crl_interval=HOUR) as keeper:
-        old = ttp.authority.crl_der
+        old = ttp.authority.crl
         await joined("client")
         await ttp.authority.revoke("client")
         await keeper.refresh_crl()
         held = numbers(keeper)
         # Not the attribute: the TTP's own upkeep would set it right meanwhile.
-        monkeypatch.setattr(type(ttp.authority), "crl_der", old)
+        monkeypatch.setattr(type(ttp.authority), "crl_of", lambda _authority, _key_id: old)
         await keeper.refresh_crl()
         assert numbers(keeper) == held
         assert len(logged.named("an older CRL was not taken")) == 1

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-__all__ = ["disagreement", "utc_now"]
+from asynctls.errors import ClockError
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+__all__ = ["check_dates", "disagreement", "utc_now"]
 
 TOLERATED = timedelta(seconds=60)
 """What the TTP's backdating covers (MAX_BACKDATING), so what is no cause of anything."""
@@ -13,6 +19,25 @@ TOLERATED = timedelta(seconds=60)
 def utc_now() -> datetime:
     """The time, aware and UTC."""
     return datetime.now(UTC)
+
+
+def check_dates(what: str, certificate: x509.Certificate, *, now: datetime) -> None:
+    """Checks that a certificate just received is valid by this clock.
+
+    Args:
+        what: It, in words.
+        certificate: Itself.
+        now: The time here.
+
+    Raises:
+        ClockError: It is not: what it is, its dates, and the time here.
+    """
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not start <= now < end:
+        raise ClockError(
+            f"{what} is valid from {start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC, and "
+            f"it is {now:%Y-%m-%d %H:%M:%S} here"
+        )
 
 
 def disagreement(ours: datetime, theirs: datetime | None) -> str | None:

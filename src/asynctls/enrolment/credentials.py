@@ -20,6 +20,7 @@ from asynctls.logger import get_logger
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
 __all__ = ["LARGEST_SESSION_CACHE", "LONGEST_LIFE", "Credentials", "FreshCredentials"]
 
@@ -72,6 +73,21 @@ class FreshCredentials:
                     held = await self._renew()
         return held
 
+    @property
+    def in_use(self) -> bool:
+        """Whether anybody has asked for a context yet."""
+        return self._credentials is not None
+
+    def still(self) -> AbstractAsyncContextManager[None]:
+        """While it lasts nothing is built: the files that it would be built from change."""
+        return self._building
+
+    def take(self, credentials: Credentials) -> None:
+        """Hands out these from now on, made of another identity."""
+        self._generation += 1
+        self._credentials = credentials
+        self._ends = self._clock() + LONGEST_LIFE
+
     def retire(self) -> None:
         """What the context was built from has changed: the next connection gets a new one."""
         self._generation += 1
@@ -91,6 +107,8 @@ class FreshCredentials:
             try:
                 fresh = await asyncio.to_thread(self._build)
             except (CertificateError, OSError) as error:
+                if generation != self._generation:
+                    continue
                 if self._credentials is None:
                     raise
                 log.warning("TLS context not rebuilt, the last good one stays", reason=str(error))

@@ -1,7 +1,7 @@
 """The CRLs that a role holds: fetched, verified once, kept as PEM beside its identity.
 
-Two are kept, the issuing CA's and the root's, since other programs check the whole chain. Nothing
-is believed because of the connection that it came over: each list's signature counts.
+One for each issuing CA that is trusted and the root's, since other programs check the whole chain.
+Nothing is believed because of the connection that it came over: each list's signature counts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 from asynctls.enrolment import est_client, est_codec
 from asynctls.errors import CertificateError, TTPNotTrustedError
-from asynctls.pki.status import RevocationList, read_crl
+from asynctls.logger import get_logger
+from asynctls.pki.certificates import certificates_from_pem
+from asynctls.pki.profiles import key_id_of, key_id_text
+from asynctls.pki.status import Replacement, RevocationList, may_replace, read_crl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,30 +24,59 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from asynctls.enrolment.connection import TTPConnection
+    from asynctls.enrolment.identity import Identity
 
-__all__ = ["fetch", "from_pem", "to_pem"]
+__all__ = ["fetch", "from_pem", "newest", "on_disk", "revoked", "to_pem"]
+
+log = get_logger()
 
 _PEM = re.compile(r"-----BEGIN X509 CRL-----(.*?)-----END X509 CRL-----", re.DOTALL)
 
 
 async def fetch(
-    ttp: TTPConnection, authorities: Sequence[x509.Certificate]
+    ttp: TTPConnection, *, root: x509.Certificate, issuing: Iterable[x509.Certificate]
 ) -> tuple[RevocationList, ...]:
-    """GETs the issuing CA's CRL and the root's, and verifies them.
+    """GETs the CRL of each issuing CA and the root's, and verifies them.
+
+    A list that the TTP does not have is left out: a CA that does not issue yet may have none, and a
+    root whose key is elsewhere.
 
     Args:
         ttp: An open connection.
-        authorities: The root and the issuing CAs; one of them must have signed each list.
+        root: Must have signed the root's list.
+        issuing: Each must have signed its own.
 
     Raises:
         TTPUnreachableError: No answer, or not this one; trying again can help.
-        TTPNotTrustedError: A list is of none of the authorities.
+        TTPNotTrustedError: A list is not of the CA that it was asked for.
     """
-    ders = [await est_client.fetch_crl(ttp, path) for path in (est_codec.CRL, est_codec.ROOT_CRL)]
+    asked = [(est_codec.crl_path(key_id_text(each)), each) for each in issuing]
+    found = [
+        (der, authority)
+        for path, authority in (*asked, (est_codec.ROOT_CRL, root))
+        if (der := await est_client.fetch_crl(ttp, path)) is not None
+    ]
     try:
-        return await asyncio.to_thread(_verify, ders, authorities)
+        return await asyncio.to_thread(
+            lambda: tuple(read_crl(der, authority) for der, authority in found)
+        )
     except CertificateError as error:
         raise TTPNotTrustedError(f"the TTP's CRL cannot be used: {error}") from error
+
+
+def on_disk(identity: Identity) -> tuple[RevocationList, ...]:
+    """The lists beside an identity, verified anew; blocks.
+
+    Raises:
+        CertificateError: They cannot be read, or one cannot be used.
+    """
+    try:
+        text = identity.crl_file.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        raise CertificateError(
+            f"{identity.crl_file} cannot be read: {error.strerror or error}"
+        ) from error
+    return from_pem(text, certificates_from_pem(identity.trust.encode()))
 
 
 def from_pem(text: str, authorities: Sequence[x509.Certificate]) -> tuple[RevocationList, ...]:
@@ -57,7 +89,7 @@ def from_pem(text: str, authorities: Sequence[x509.Certificate]) -> tuple[Revoca
         ders = [b64decode("".join(body.split()), validate=True) for body in _PEM.findall(text)]
     except ValueError as error:
         raise CertificateError("the CRLs are damaged") from error
-    return _verify(ders, authorities)
+    return tuple(_verified(der, authorities) for der in ders)
 
 
 def to_pem(lists: Iterable[RevocationList]) -> str:
@@ -67,15 +99,46 @@ def to_pem(lists: Iterable[RevocationList]) -> str:
     )
 
 
+def newest(
+    held: Iterable[RevocationList],
+    others: Iterable[RevocationList],
+    *,
+    authorities: Iterable[x509.Certificate],
+) -> tuple[RevocationList, ...]:
+    """Of each CA the list that counts, in the order in which they first came.
+
+    Lists of CAs that are trusted no longer are left out: nobody renews them, and they would end.
+    """
+    lists = {(each.issuer, each.authority_key_id): each for each in held}
+    for each in others:
+        key = (each.issuer, each.authority_key_id)
+        if key not in lists or _is_taken(lists[key], each):
+            lists[key] = each
+    trusted = {(each.subject.public_bytes(), key_id_of(each).digest) for each in authorities}
+    return tuple(each for key, each in lists.items() if key in trusted)
+
+
+def revoked(lists: Iterable[RevocationList]) -> frozenset[tuple[bytes, int]]:
+    """Who is revoked by these lists: issuer (DER) and serial number."""
+    return frozenset((each.issuer, serial) for each in lists for serial in each.serials)
+
+
+def _is_taken(held: RevocationList, fetched: RevocationList) -> bool:
+    verdict = may_replace(held, fetched)
+    if verdict is Replacement.ROLLED_BACK:
+        log.error(
+            "the TTP's ledger was rolled back: its CRL has a lower number than before",
+            held=held.number,
+            fetched=fetched.number,
+        )
+    elif verdict is Replacement.OLDER:
+        log.error("an older CRL was not taken", held=held.number, fetched=fetched.number)
+    return verdict in {Replacement.NEWER, Replacement.ROLLED_BACK}
+
+
 def _folded(der: bytes) -> str:
     text = b64encode(der).decode()
     return "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
-
-
-def _verify(
-    ders: Sequence[bytes], authorities: Sequence[x509.Certificate]
-) -> tuple[RevocationList, ...]:
-    return tuple(_verified(der, authorities) for der in ders)
 
 
 def _verified(der: bytes, authorities: Sequence[x509.Certificate]) -> RevocationList:

@@ -24,12 +24,13 @@ from asynctls.errors import (
     TTPNotTrustedError,
     TTPUnreachableError,
 )
-from asynctls.pki.certificates import certificate_from_der, chained_to
+from asynctls.pki.certificates import certificate_from_der, chained_to, check_issued_by
 from asynctls.pki.profiles import CMC_RA
 from asynctls.pki.requests import build_request
 from asynctls.tls import contexts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from asynctls.config import Address
@@ -42,6 +43,7 @@ __all__ = [
     "connect",
     "fetch_ca_certificates",
     "fetch_crl",
+    "issuer_first",
     "only_ttp",
     "simple_enroll",
     "simple_reenroll",
@@ -102,6 +104,25 @@ async def fetch_ca_certificates(
     return issuing
 
 
+def issuer_first(
+    certificate: x509.Certificate, issuing: Sequence[x509.Certificate]
+) -> tuple[x509.Certificate, ...]:
+    """The issuing CAs, that of ``certificate`` first.
+
+    Raises:
+        TTPNotTrustedError: It was issued by none of them.
+    """
+    for candidate in issuing:
+        try:
+            check_issued_by(certificate, candidate)
+        except CertificateError:
+            continue
+        return (candidate, *(each for each in issuing if each != candidate))
+    raise TTPNotTrustedError(
+        "the certificate that the TTP sent was issued by none of the CAs that its root signed"
+    )
+
+
 async def simple_enroll(
     ttp: TTPConnection, key: PrivateKey, *, token_id: str, secret: Secret
 ) -> x509.Certificate:
@@ -150,13 +171,15 @@ async def simple_reenroll(identity: Identity, key: PrivateKey) -> x509.Certifica
     return _issued(answer)
 
 
-async def fetch_crl(ttp: TTPConnection, path: str) -> bytes:
-    """GET a CRL (DER, as it came: nothing is verified).
+async def fetch_crl(ttp: TTPConnection, path: str) -> bytes | None:
+    """GET a CRL (DER, as it came: nothing is verified); None where there is none.
 
     Raises:
         TTPUnreachableError: No answer, or not this one; trying again can help.
     """
     answer = await ttp.get(path)
+    if answer.status == 404:
+        return None
     _check(answer)
     return answer.body
 

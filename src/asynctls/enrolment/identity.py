@@ -16,15 +16,16 @@ loads it next, after whatever crash, finishes the copying.
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from asynctls.config import Address
-from asynctls.enrolment.joining_key import find_key_of, forget_joining_key
+from asynctls.enrolment.joining_key import find_key_of, forget_joining_key, keep_joining_key
 from asynctls.errors import CertificateError, IdentityError, StateError
 from asynctls.pki.certificates import (
+    certificate_from_der,
     certificates_from_pem,
     check_issued_by,
     fingerprint,
@@ -40,15 +41,17 @@ from asynctls.pki.keys import (
     key_type_of,
 )
 from asynctls.pki.names import format_serial, identity_name, sans_of
+from asynctls.pki.profiles import MAX_BACKDATING
 from asynctls.state import read_private, write_atomically
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     from cryptography import x509
 
-__all__ = ["Identity", "Joined", "store"]
+__all__ = ["Identity", "Joined", "store", "store_renewed", "store_trust"]
 
 _KEY = "key.pem"
 _CERTIFICATE = "cert.pem"
@@ -115,6 +118,8 @@ class Identity:
         trust: The root's and the issuing CAs' certificates, PEM, the root first.
         ttp: Where the TTP listens that issued it.
         root_sha256: The pinned root's fingerprint.
+        lifetime: From its issuance to its end.
+        renews_at: When its renewal is due.
     """
 
     folder: Path
@@ -219,6 +224,33 @@ class Identity:
         return format_serial(self.serial_number)
 
     @property
+    def lifetime(self) -> timedelta:
+        """From issuance to the end; backdating (`pki.profiles`) is no time that it was in use."""
+        span = self.not_after - self.not_before
+        return max(span - MAX_BACKDATING, span / 2)
+
+    @property
+    def renews_at(self) -> datetime:
+        """When the next certificate is due: at two thirds of the lifetime, or a little later."""
+        return self.not_after - self.lifetime / 3
+
+    @property
+    def root(self) -> x509.Certificate:
+        """The pinned root."""
+        return certificates_from_pem(self.trust.encode())[0]
+
+    @property
+    def issuing(self) -> tuple[x509.Certificate, ...]:
+        """The issuing CAs that are trusted."""
+        return certificates_from_pem(self.trust.encode())[1:]
+
+    def trusting(self, issuing: Sequence[x509.Certificate]) -> Self:
+        """The same identity, with these issuing CAs trusted under the same root."""
+        if set(issuing) == set(self.issuing):
+            return self
+        return replace(self, trust=to_pem(self.root, *issuing))
+
+    @property
     def key_file(self) -> Path:
         """``key.pem``."""
         return self.folder / _KEY
@@ -260,6 +292,46 @@ def store(folder: Path, joined: Joined) -> Identity:
     """
     write_atomically(folder / _JOURNAL, msgspec.json.encode(joined))
     return Identity.load(folder)
+
+
+def store_renewed(held: Identity, key: PrivateKey, joined: Joined) -> Identity:
+    """Makes ``joined`` the identity in the place of ``held``; blocks. The folder must be held.
+
+    Returns:
+        What is on disk then: where another process was first, the identity that it put there.
+
+    Raises:
+        StateError: It cannot be written; the old identity is as it was.
+        IdentityError: What is on disk cannot be used.
+    """
+    on_disk = Identity.load(held.folder)
+    if on_disk.certificate != held.certificate:
+        return on_disk
+    keep_joining_key(held.folder, key, f"renewal of {held.serial}")
+    return store(held.folder, joined)
+
+
+def store_trust(identity: Identity, *, crl: str) -> None:
+    """Writes the CAs that ``identity`` trusts, and their CRLs (PEM), in one step; blocks.
+
+    The folder must be held. Nothing is written where another identity lies there by now.
+
+    Raises:
+        StateError: It cannot be written; what was there is as it was.
+        IdentityError: What is on disk cannot be used.
+    """
+    if Identity.load(identity.folder).certificate != identity.certificate:
+        return
+    leaf, *chain = map(certificate_from_der, (identity.certificate, *identity.chain))
+    joined = Joined(
+        certificate=to_pem(leaf, *chain),
+        trust=identity.trust,
+        crl=crl,
+        origin=_Origin(
+            ttp=str(identity.ttp), root_sha256=identity.root_sha256.hex(), name=identity.name
+        ),
+    )
+    store(identity.folder, joined)
 
 
 def _finish(folder: Path) -> None:

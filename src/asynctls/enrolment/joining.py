@@ -9,7 +9,6 @@ certificate.
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import time
 from concurrent.futures import Future
@@ -19,25 +18,24 @@ from typing import TYPE_CHECKING
 
 from asynctls.config import read_join
 from asynctls.enrolment import bootstrap, crls, est_client
-from asynctls.enrolment.clock import disagreement, utc_now
+from asynctls.enrolment.backoff import delays
+from asynctls.enrolment.clock import check_dates, disagreement, utc_now
 from asynctls.enrolment.identity import Identity, Joined, store
 from asynctls.enrolment.join_string import JoinString
 from asynctls.enrolment.joining_key import keep_joining_key, read_joining_key
 from asynctls.errors import (
-    CertificateError,
     ClockError,
     IdentityError,
     TTPNotTrustedError,
     TTPUnreachableError,
 )
 from asynctls.logger import get_logger
-from asynctls.pki.certificates import check_issued_by, to_pem
+from asynctls.pki.certificates import to_pem
 from asynctls.pki.keys import KeyType, PrivateKey, generate
 from asynctls.pki.names import canonical_name, identity_name
 from asynctls.state import hold_state_folder, make_private_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime, timedelta
     from pathlib import Path
 
@@ -237,7 +235,7 @@ async def _until_answered(
     last: TTPUnreachableError | None = None
     try:
         async with timeout:
-            for delay_s in _delays():
+            for delay_s in delays(_FIRST_DELAY_S, _LONGEST_DELAY_S):
                 try:
                     return await _try(join_string, key)
                 except TTPUnreachableError as error:
@@ -263,7 +261,7 @@ async def _until_answered(
 async def _try(join_string: JoinString, key: PrivateKey) -> _Granted:
     found = await bootstrap.fetch_root(join_string.address, join_string.root_sha256)
     try:
-        _check_dates("the TTP's root certificate", found.root)
+        check_dates("the TTP's root certificate", found.root, now=utc_now())
         connection = est_client.connect(join_string.address, trust=to_pem(found.root))
         async with connection as ttp:
             now = utc_now()
@@ -271,40 +269,16 @@ async def _try(join_string: JoinString, key: PrivateKey) -> _Granted:
             certificate = await est_client.simple_enroll(
                 ttp, key, token_id=join_string.token_id, secret=join_string.secret
             )
-            issuing = _issuer_first(certificate, issuing)
+            issuing = est_client.issuer_first(certificate, issuing)
             if certificate.public_key() != key.public_key():
                 raise TTPNotTrustedError(
                     "the certificate that the TTP sent is for another key than ours"
                 )
-            _check_dates("the new certificate", certificate)
-            lists = await crls.fetch(ttp, (*issuing, found.root))
+            check_dates("the new certificate", certificate, now=utc_now())
+            lists = await crls.fetch(ttp, root=found.root, issuing=issuing)
     except ClockError as error:
         raise _which_clock(error, found.said_date) from error
     return _Granted(certificate, issuing, found.root, lists)
-
-
-def _issuer_first(
-    certificate: x509.Certificate, issuing: tuple[x509.Certificate, ...]
-) -> tuple[x509.Certificate, ...]:
-    for candidate in issuing:
-        try:
-            check_issued_by(certificate, candidate)
-        except CertificateError:
-            continue
-        return (candidate, *(each for each in issuing if each != candidate))
-    raise TTPNotTrustedError(
-        "the certificate that the TTP sent was issued by none of the CAs that its root signed"
-    )
-
-
-def _check_dates(what: str, certificate: x509.Certificate) -> None:
-    now = utc_now()
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if not start <= now < end:
-        raise ClockError(
-            f"{what} is valid from {start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC, and "
-            f"it is {now:%Y-%m-%d %H:%M:%S} here"
-        )
 
 
 def _which_clock(error: ClockError, said: datetime | None) -> ClockError | TTPNotTrustedError:
@@ -323,11 +297,3 @@ def _another_name(folder: Path, *, held: str, granted: str) -> IdentityError:
         f"{folder} holds the identity {held!r}, and this token is for {granted!r}: use a token for "
         f"{held!r}, or another state folder"
     )
-
-
-def _delays() -> Iterator[float]:
-    delay_s = _FIRST_DELAY_S
-    while True:
-        # Jitter, so that what went down together does not come back in step.
-        yield delay_s * random.uniform(0.75, 1.25)  # noqa: S311
-        delay_s = min(delay_s * 2, _LONGEST_DELAY_S)

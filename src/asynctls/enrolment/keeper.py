@@ -1,4 +1,4 @@
-"""An identity in use: fresh CRLs, fresh contexts, and word to whoever must look at its peers again.
+"""An identity in use: renewed in time, fresh CAs, CRLs and contexts, and word to whoever wants it.
 
 A role holds one keeper and asks it for a context at each connection, and for the rules at each
 decision. It works with what is on disk while the TTP is out of reach, for as long as the CRL there
@@ -8,29 +8,31 @@ is current; what then happens is `admission`'s to say.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from asynctls.admission import Anyone, Peer, Rules, StaleCRL
 from asynctls.enrolment import crls, est_client
 from asynctls.enrolment.clock import utc_now
-from asynctls.enrolment.credentials import Credentials, FreshCredentials
-from asynctls.enrolment.identity import Identity
-from asynctls.errors import AsynctlsError, CertificateError
+from asynctls.enrolment.identity import Identity, store_renewed, store_trust
+from asynctls.enrolment.own_contexts import OwnContexts
+from asynctls.enrolment.renewal import RenewalTimer, renew
+from asynctls.errors import AsynctlsError, CertificateError, IdentityError, StateLockedError
 from asynctls.logger import get_logger
-from asynctls.pki.certificates import certificates_from_pem, to_der
-from asynctls.pki.status import Replacement, RevocationList, may_replace
-from asynctls.state import write_atomically
-from asynctls.tls import contexts
+from asynctls.pki.keys import PrivateKey, generate
+from asynctls.pki.names import common_name_of
+from asynctls.state import hold_state_folder, to_its_end, write_atomically
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime, timedelta
     from types import TracebackType
 
+    from asynctls.enrolment.credentials import Credentials
     from asynctls.pki.names import Pattern
+    from asynctls.pki.status import RevocationList
 
 __all__ = ["Keeper"]
 
@@ -56,6 +58,7 @@ class Keeper:
         crl_interval: timedelta,
         stale_crl: StaleCRL = StaleCRL.REFUSE,
         alpn: Sequence[str] = (),
+        holds_folder: bool = False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """Nothing is read or fetched yet.
@@ -65,28 +68,35 @@ class Keeper:
             crl_interval: How often the CRLs are fetched.
             stale_crl: What counts when one has ended and no other could be fetched.
             alpn: What the contexts offer (RFC 7301).
+            holds_folder: Whether the caller holds the identity's folder for as long. Where not, it
+                is held for each swap, and what another process renews there is taken.
             clock: The time, aware and UTC.
         """
         self._identity = identity
         self._crl_interval_s = crl_interval.total_seconds()
         self._stale_crl = stale_crl
-        self._alpn = tuple(alpn)
         self._clock = clock
         self._crls: tuple[RevocationList, ...] = ()
         self._crls_on_disk: tuple[RevocationList, ...] = ()
+        self._trust_on_disk = identity.trust
         self._on_change: list[Callable[[], None]] = []
-        self._server = FreshCredentials(self._build_server, clock=clock)
-        self._client = FreshCredentials(self._build_client, clock=clock)
-        self._client_for_any_host = FreshCredentials(self._build_client_for_any_host, clock=clock)
-        self._all = (self._server, self._client, self._client_for_any_host)
-        self._refreshing = asyncio.Lock()
+        self._on_write: list[Callable[[str], None]] = []
+        self._contexts = OwnContexts(lambda: self._identity, alpn=tuple(alpn), clock=clock)
+        self._holds_folder = holds_folder
+        self._timer = RenewalTimer(
+            identity=lambda: self._identity, renew=self._renew_once, clock=clock
+        )
+        self._next_key: tuple[bytes, PrivateKey] | None = None
+        # One fetch at a time; and one change of what is in use, which waits for no TTP.
+        self._fetching = asyncio.Lock()
+        self._swapping = asyncio.Lock()
         self._refresh_wanted = asyncio.Event()
         self._crls_taken = asyncio.Event()
         self._trouble: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        """Reads the CRLs on disk and starts fetching; waits a moment for the first answer."""
+        """Reads the CRLs on disk and starts its tasks; waits a moment for the first answer."""
         await self._read_crls()
         first = asyncio.Event()
         self._tasks.append(asyncio.create_task(self._keep(first)))
@@ -99,6 +109,7 @@ class Keeper:
             await self._stop()
             raise
         self._tasks.append(asyncio.create_task(self._watch_ends()))
+        self._tasks.append(asyncio.create_task(self._timer.run()))
         return self
 
     async def __aexit__(
@@ -151,13 +162,11 @@ class Keeper:
 
     def note_admitted(self, peer: Peer) -> None:
         """A peer was admitted: no context that may resume its session outlives its certificate."""
-        for each in self._all:
-            each.note_admitted(peer.not_after)
+        self._contexts.note_admitted(peer.not_after)
 
     def retire_contexts(self) -> None:
         """A peer resumed a session that it should not have: no ticket given so far counts."""
-        for each in self._all:
-            each.retire()
+        self._contexts.retire()
 
     async def server_credentials(self) -> Credentials:
         """For the next connection that is accepted; a client must show a certificate.
@@ -165,7 +174,7 @@ class Keeper:
         Raises:
             CertificateError: None could be built from what is on disk.
         """
-        return await self._server.get()
+        return await self._contexts.server.get()
 
     async def client_credentials(self) -> Credentials:
         """For the next connection to a server that is known by its host name.
@@ -173,7 +182,7 @@ class Keeper:
         Raises:
             CertificateError: None could be built from what is on disk.
         """
-        return await self._client.get()
+        return await self._contexts.client.get()
 
     async def client_credentials_for_any_host(self) -> Credentials:
         """As ``client_credentials``, for a server whose name is judged in `admission` (a URI).
@@ -181,38 +190,94 @@ class Keeper:
         Raises:
             CertificateError: None could be built from what is on disk.
         """
-        return await self._client_for_any_host.get()
+        return await self._contexts.client_for_any_host.get()
+
+    def on_write(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Has ``callback`` called when files have changed that other programs load.
+
+        It is told which: ``certificate`` (and its key), ``ca`` or ``crl``.
+
+        Returns:
+            What takes that back.
+        """
+        self._on_write.append(callback)
+        return partial(self._on_write.remove, callback)
 
     async def reload(self) -> None:
         """Takes what is on disk now, all or nothing, and fetches the CRLs (SIGHUP).
 
         Raises:
             IdentityError: What is on disk cannot be used; what was in use stays.
-            CertificateError: Likewise, because of the CRLs there.
+            CertificateError: Likewise, because of the CRLs there, or of a context made with it.
         """
-        # Not beside a fetch, which would put the lists of the identity before in their place.
-        async with self._refreshing:
-            await self._reload()
+        async with self._swapping:
+            identity = await asyncio.to_thread(Identity.load, self._identity.folder)
+            if identity != self._identity:
+                await self._adopt(identity)
+                log.info("identity reloaded", name=identity.name, serial=identity.serial)
         await self.refresh_crl()
 
-    async def _reload(self) -> None:
-        identity = await asyncio.to_thread(Identity.load, self._identity.folder)
-        if identity == self._identity:
+    async def _renew_once(self) -> None:
+        """One try to have another certificate in use than now."""
+        if await self._take_over():
             return
-        lists = await asyncio.to_thread(_held_on_disk, identity)
+        # Whoever else holds the folder renews what is in it: then the TTP is not asked for a
+        # certificate that could not be kept.
+        async with self._holding():
+            identity = self._identity
+        key = await self._key_for(identity)
+        joined = await renew(identity, key)
+        async with self._swapping, self._holding(), self._contexts.still():
+            stored = await to_its_end(store_renewed, identity, key, joined)
+            await self._adopt(stored)
+        self._next_key = None
+        log.info(
+            "certificate renewed",
+            name=stored.name,
+            serial=stored.serial,
+            not_after=stored.not_after.isoformat(),
+            renews_at=stored.renews_at.isoformat(timespec="seconds"),
+            path=str(stored.certificate_file),
+        )
+        self._wrote("certificate")
+
+    async def _take_over(self) -> bool:
+        """Takes the certificate that another process, or a person, put on disk; False: none is."""
+        async with self._swapping:
+            found = await asyncio.to_thread(Identity.load, self._identity.folder)
+            if found.certificate == self._identity.certificate:
+                return False
+            await self._adopt(found)
+        log.info("identity taken from disk", name=found.name, serial=found.serial)
+        return True
+
+    async def _key_for(self, identity: Identity) -> PrivateKey:
+        """The next certificate's key: one for all tries, which then lead to one certificate."""
+        if self._next_key is None or self._next_key[0] != identity.certificate:
+            self._next_key = identity.certificate, await generate(identity.key_type)
+        return self._next_key[1]
+
+    async def _adopt(self, identity: Identity) -> None:
+        """Has another identity in use, once contexts made with it have been tried: or it raises."""
+        lists = await asyncio.to_thread(crls.on_disk, identity)
+        take_contexts = await self._contexts.made_of(identity)
         self._identity = identity
-        self._crls = _newest(self._crls, lists)
-        self._crls_on_disk = lists
+        take_contexts()
+        self._crls = crls.newest(self._crls, lists, authorities=(identity.root, *identity.issuing))
+        self._crls_on_disk, self._trust_on_disk = lists, identity.trust
         self._crls_taken.set()
-        self._changed()
-        log.info("identity reloaded", name=identity.name, serial=identity.serial)
+        self._timer.look_again()
+        self._tell()
+
+    def _holding(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._holds_folder else hold_state_folder(self._identity.folder)
 
     async def refresh_crl(self) -> None:
-        """Fetches the CRLs from the TTP; on failure the last good ones stay, and the log says so.
+        """Fetches CAs and CRLs from the TTP; on failure the last good ones stay, as the log says.
 
         The same trouble is logged once, not at each try.
         """
-        async with self._refreshing:
+        async with self._fetching:
             try:
                 await self._refresh()
             except AsynctlsError as error:
@@ -220,6 +285,7 @@ class Keeper:
                 return
             if self._trouble is not None:
                 log.info("CRL fetched again", ttp=str(self._identity.ttp))
+                self._timer.look_again()
             self._trouble = None
 
     def refresh_soon(self) -> None:
@@ -236,6 +302,9 @@ class Keeper:
             # Before the fetch: what is asked for while it runs may be newer than its answer.
             self._refresh_wanted.clear()
             try:
+                if not self._holds_folder:
+                    with suppress(IdentityError, CertificateError):
+                        await self._take_over()
                 await self.refresh_crl()
             except Exception:
                 # The border of this task: a fault in one round must not end all later ones.
@@ -268,37 +337,72 @@ class Keeper:
         return min((_REMIND_S, *(each.total_seconds() for each in coming)))
 
     async def _refresh(self) -> None:
-        identity = self._identity
-        authorities = certificates_from_pem(identity.trust.encode())
-        async with est_client.connect(identity.ttp, trust=identity.trust) as ttp:
-            fetched = await crls.fetch(ttp, authorities)
-        if identity is not self._identity:
-            return
-        before = self._crls
-        self._crls = lists = _newest(before, fetched)
+        held, root = self._identity, self._identity.root
+        async with est_client.connect(held.ttp, trust=held.trust) as ttp:
+            issuing = await est_client.fetch_ca_certificates(ttp, root=root, now=utc_now())
+            fetched = await crls.fetch(ttp, root=root, issuing=issuing)
+        async with self._swapping:
+            if held is self._identity:
+                await self._take(held.trusting(issuing), fetched)
+            else:
+                # It was fetched for an identity that is in use no longer.
+                self.refresh_soon()
+
+    async def _take(self, identity: Identity, fetched: tuple[RevocationList, ...]) -> None:
+        before, trusted_before = self._crls, self._identity.trust
+        self._crls = lists = crls.newest(
+            before, fetched, authorities=(identity.root, *identity.issuing)
+        )
         # A list that says the same until later concerns no peer that was let in.
-        if _revoked(lists) != _revoked(before):
+        if crls.revoked(lists) != crls.revoked(before):
             self._changed()
         if lists != before:
             self._crls_taken.set()
             log.info("CRL taken", lists=[str(each) for each in lists])
+        if identity.trust != trusted_before:
+            self._identity = identity
+            self._changed()
+            names = [common_name_of(each.subject) for each in identity.issuing]
+            log.info("CA certificates taken", issuing=names)
         # Last, and again until it has worked: a full disk keeps no revoked peer in.
-        if lists != self._crls_on_disk:
-            await asyncio.to_thread(
-                write_atomically, identity.crl_file, crls.to_pem(lists).encode(), mode=_PUBLIC_MODE
-            )
-            self._crls_on_disk = lists
+        await self._write(identity, lists)
+
+    async def _write(self, identity: Identity, lists: tuple[RevocationList, ...]) -> None:
+        if identity.trust == self._trust_on_disk and lists == self._crls_on_disk:
+            return
+        try:
+            async with self._holding():
+                if identity.trust != self._trust_on_disk:
+                    await to_its_end(store_trust, identity, crl=crls.to_pem(lists))
+                else:
+                    content = crls.to_pem(lists).encode()
+                    await to_its_end(
+                        write_atomically, identity.crl_file, content, mode=_PUBLIC_MODE
+                    )
+        except StateLockedError:
+            # Whoever holds the folder fetches for it.
+            return
+        changed = "crl" if identity.trust == self._trust_on_disk else "ca"
+        self._trust_on_disk, self._crls_on_disk = identity.trust, lists
+        self._wrote(changed)
 
     async def _read_crls(self) -> None:
         identity = self._identity
         try:
-            self._crls = await asyncio.to_thread(_held_on_disk, identity)
+            self._crls = await asyncio.to_thread(crls.on_disk, identity)
             self._crls_on_disk = self._crls
         except CertificateError as error:
             log.warning("CRL on disk not usable", path=str(identity.crl_file), reason=str(error))
 
+    def _wrote(self, what: str) -> None:
+        for callback in self._on_write:
+            callback(what)
+
     def _changed(self) -> None:
         self.retire_contexts()
+        self._tell()
+
+    def _tell(self) -> None:
         for callback in self._on_change:
             callback()
 
@@ -323,80 +427,3 @@ class Keeper:
             reason=str(error),
             held_is_current_until=None if until is None else until.isoformat(),
         )
-
-    def _build_server(self) -> Credentials:
-        identity = self._identity
-        context = contexts.server_context(
-            chain=identity.certificate_file,
-            key=identity.key_file,
-            trust=identity.trust,
-            alpn=self._alpn,
-        )
-        contexts.try_out(context)
-        return _credentials(context, identity)
-
-    def _build_client(self) -> Credentials:
-        return self._client_credentials(contexts.client_context)
-
-    def _build_client_for_any_host(self) -> Credentials:
-        return self._client_credentials(contexts.client_context_for_any_host)
-
-    def _client_credentials(self, build: Callable[..., ssl.SSLContext]) -> Credentials:
-        identity = self._identity
-        context = build(
-            trust=identity.trust,
-            chain=identity.certificate_file,
-            key=identity.key_file,
-            alpn=self._alpn,
-        )
-        return _credentials(context, identity)
-
-
-def _credentials(context: ssl.SSLContext, identity: Identity) -> Credentials:
-    # The context was built from files, which another process may have replaced since they were
-    # read; a session is bound to the certificate that TLS really shows.
-    on_disk = certificates_from_pem(identity.certificate_file.read_bytes())[0]
-    if to_der(on_disk) != identity.certificate:
-        raise CertificateError(
-            f"{identity.certificate_file} is not the certificate in use: reload (SIGHUP) takes it"
-        )
-    return Credentials(context, identity.certificate)
-
-
-def _held_on_disk(identity: Identity) -> tuple[RevocationList, ...]:
-    try:
-        text = identity.crl_file.read_text(encoding="ascii", errors="replace")
-    except OSError as error:
-        raise CertificateError(
-            f"{identity.crl_file} cannot be read: {error.strerror or error}"
-        ) from error
-    return crls.from_pem(text, certificates_from_pem(identity.trust.encode()))
-
-
-def _newest(
-    held: Iterable[RevocationList], others: Iterable[RevocationList]
-) -> tuple[RevocationList, ...]:
-    """Of each CA the list that counts, in the order in which they first came."""
-    newest = {(each.issuer, each.authority_key_id): each for each in held}
-    for each in others:
-        key = (each.issuer, each.authority_key_id)
-        if key not in newest or _is_taken(newest[key], each):
-            newest[key] = each
-    return tuple(newest.values())
-
-
-def _is_taken(held: RevocationList, fetched: RevocationList) -> bool:
-    verdict = may_replace(held, fetched)
-    if verdict is Replacement.ROLLED_BACK:
-        log.error(
-            "the TTP's ledger was rolled back: its CRL has a lower number than before",
-            held=held.number,
-            fetched=fetched.number,
-        )
-    elif verdict is Replacement.OLDER:
-        log.error("an older CRL was not taken", held=held.number, fetched=fetched.number)
-    return verdict in {Replacement.NEWER, Replacement.ROLLED_BACK}
-
-
-def _revoked(lists: Iterable[RevocationList]) -> frozenset[tuple[bytes, int]]:
-    return frozenset((each.issuer, serial) for each in lists for serial in each.serials)

@@ -80,6 +80,7 @@ async def run(config: ServerConfig) -> None:
                         crl_interval=config.crl_interval,
                         stale_crl=StaleCRL(config.stale_crl),
                         alpn=[ALPN],
+                        holds_folder=True,
                     )
                 )
             )

@@ -1,0 +1,194 @@
+"""Renewal without anyone: at two thirds of the lifetime, by the clock and not by traffic.
+
+A new certificate for a new key, by the current one over mutual TLS (RFC 7030, section 4.2.2). While
+the TTP is out of reach it is tried again, later and later, and the log grows louder; the identity
+in use is good to its very end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING
+
+from asynctls.enrolment import crls, est_client
+from asynctls.enrolment.backoff import jittered
+from asynctls.enrolment.clock import check_dates, utc_now
+from asynctls.enrolment.identity import Joined
+from asynctls.errors import (
+    AsynctlsError,
+    EnrolmentRefusedError,
+    StateLockedError,
+    TTPNotTrustedError,
+)
+from asynctls.logger import get_logger
+from asynctls.pki.names import identity_name
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from asynctls.enrolment.identity import Identity
+    from asynctls.pki.keys import PrivateKey
+
+__all__ = ["RenewalTimer", "renew"]
+
+log = get_logger()
+
+# Of the lifetime: so that what joined together does not renew together.
+_JITTER = 0.05
+# A clock can be set and a machine can sleep, so no look at the clock is later than this.
+_LONGEST_LOOK_S = 60.0
+_LONGEST_DELAY_S = 600.0
+_REMIND_S = 600.0
+
+
+async def renew(identity: Identity, key: PrivateKey) -> Joined:
+    """One try to get the next certificate, for a new key; nothing is written.
+
+    The same key tried again gets the same certificate. What else the TTP says comes with it: its
+    CAs, of which another may have issued this one, and their CRLs.
+
+    Raises:
+        EnrolmentRefusedError: The TTP said no, by which rule and why.
+        TTPUnreachableError: No answer, or 'not now'; trying again can help.
+        TTPNotTrustedError: Whoever answers is not the TTP, or what it sent is not for us.
+        ClockError: The new certificate is not valid by this clock.
+    """
+    certificate = await est_client.simple_reenroll(identity, key)
+    if certificate.public_key() != key.public_key():
+        raise TTPNotTrustedError("the certificate that the TTP sent is for another key than ours")
+    name = identity_name(certificate)
+    if name != identity.name:
+        raise TTPNotTrustedError(f"the TTP sent a certificate for {name!r} to {identity.name!r}")
+    check_dates("the new certificate", certificate, now=utc_now())
+    root = identity.root
+    async with est_client.connect(identity.ttp, trust=identity.trust) as ttp:
+        issuing = await est_client.fetch_ca_certificates(ttp, root=root, now=utc_now())
+        issuing = est_client.issuer_first(certificate, issuing)
+        lists = await crls.fetch(ttp, root=root, issuing=issuing)
+    return Joined.of(
+        certificate, issuing=issuing, root=root, crl=crls.to_pem(lists), ttp=identity.ttp
+    )
+
+
+class RenewalTimer:
+    """Has each certificate renewed in its time; ``run`` is a task of whoever keeps the identity."""
+
+    def __init__(
+        self,
+        *,
+        identity: Callable[[], Identity],
+        renew: Callable[[], Awaitable[None]],
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Nothing runs yet.
+
+        Args:
+            identity: The one in use.
+            renew: One try; when it returns, another identity is in use.
+            clock: The time, aware and UTC.
+        """
+        self._identity = identity
+        self._renew = renew
+        self._clock = clock
+        self._wake = asyncio.Event()
+
+    def look_again(self) -> None:
+        """The identity is another one, or the TTP answers again after it did not."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Renews without end, until it is cancelled."""
+        while True:
+            await self._care_for(self._identity())
+
+    async def _care_for(self, identity: Identity) -> None:
+        """Until another certificate has taken this one's place."""
+        spread = identity.lifetime * (_JITTER * random.random())  # noqa: S311
+        await self._wait_for(identity.renews_at + spread, identity)
+        least_s = min(1.0, identity.lifetime.total_seconds() / 60)
+        for tries in count(1):
+            left = identity.not_after - self._clock()
+            if not self._is_in_use(identity) or left.total_seconds() <= 0:
+                break
+            delay_s = min(
+                least_s * 2.0 ** min(tries - 1, 32),
+                max(least_s, left.total_seconds() / 10),
+                _LONGEST_DELAY_S,
+            )
+            failure = await self._try()
+            if failure is None:
+                # Certificates that end with their CA are due again at once: not without a pause.
+                await asyncio.sleep(least_s)
+                continue
+            retry_in_s = jittered(delay_s)
+            self._report(identity, failure, tries=tries, retry_in_s=retry_in_s)
+            await self._pause(retry_in_s)
+        while self._is_in_use(identity):
+            log.critical(
+                "certificate ended",
+                name=identity.name,
+                serial=identity.serial,
+                ended_on=identity.not_after.isoformat(),
+                advice=f"join again with a new token: asynctls ttp token {identity.name}",
+            )
+            await self._pause(_REMIND_S)
+
+    async def _try(self) -> AsynctlsError | None:
+        try:
+            await self._renew()
+        except AsynctlsError as error:
+            return error
+        except Exception as error:
+            # The border of this task: a fault in one try must not end all later ones.
+            log.exception("certificate not renewed")
+            return AsynctlsError(f"unforeseen: {type(error).__name__}")
+        return None
+
+    def _report(
+        self, identity: Identity, failure: AsynctlsError, *, tries: int, retry_in_s: float
+    ) -> None:
+        left = identity.not_after - self._clock()
+        log.log(
+            _loudness(failure, left_of_last_third=left / (identity.lifetime / 3)),
+            "certificate not renewed",
+            name=identity.name,
+            serial=identity.serial,
+            reason=str(failure),
+            tries=tries,
+            retry_in_s=round(retry_in_s, 1),
+            ends_in_s=round(left.total_seconds()),
+            not_after=identity.not_after.isoformat(),
+        )
+
+    def _is_in_use(self, identity: Identity) -> bool:
+        # By the certificate: what else an identity trusts may change meanwhile.
+        return self._identity().certificate == identity.certificate
+
+    async def _wait_for(self, moment: datetime, identity: Identity) -> None:
+        while self._is_in_use(identity):
+            left_s = (moment - self._clock()).total_seconds()
+            if left_s <= 0:
+                return
+            await self._pause(min(left_s, _LONGEST_LOOK_S))
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        # Afterwards, so that no word is lost that came while nobody was waiting.
+        self._wake.clear()
+
+
+def _loudness(failure: AsynctlsError, *, left_of_last_third: float) -> int:
+    """A warning at first, an error when half of the last third is gone, critical near the end."""
+    if left_of_last_third <= 1 / 6:
+        return logging.CRITICAL
+    if left_of_last_third <= 1 / 2 or isinstance(failure, EnrolmentRefusedError):
+        return logging.ERROR
+    # Whoever holds the folder renews what is in it, and we take that.
+    return logging.INFO if isinstance(failure, StateLockedError) else logging.WARNING

@@ -1,0 +1,178 @@
+"""Renewal beside a real TTP: in time, with a new key, in one step, and loud while it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynctls.enrolment import Identity, Keeper, join
+from asynctls.enrolment.identity import store_renewed
+from asynctls.enrolment.renewal import RenewalTimer, renew
+from asynctls.errors import EnrolmentRefusedError, TTPUnreachableError
+from asynctls.pki.certificates import certificate_from_der
+from asynctls.pki.keys import KeyType, generate, key_from_pem
+from asynctls.state import hold_state_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOUR = timedelta(hours=1)
+BRIEF = timedelta(seconds=5)
+SOON = timedelta(seconds=10)
+
+
+async def test_a_certificate_is_renewed_with_a_new_key_and_used_at_once(
+    ttp: Any, joined: Any, logged: Any
+) -> None:
+    first: Identity = await joined("server", lifetime=BRIEF)
+    key = first.key_file.read_bytes()
+    async with Keeper(first, crl_interval=HOUR) as keeper:
+        before = await keeper.server_credentials()
+        written: list[str] = []
+        keeper.on_write(written.append)
+        async with asyncio.timeout(10):
+            said = await logged.until("certificate renewed")
+        assert first.renews_at <= datetime.now(UTC) < first.not_after
+        second = keeper.identity
+        assert second == Identity.load(first.folder)
+        assert (second.name, second.sans) == (first.name, first.sans)
+        assert second.serial == said["serial"] != first.serial
+        assert second.key_file.read_bytes() != key
+        after = await keeper.server_credentials()
+        assert after.context is not before.context
+        assert after.certificate == second.certificate
+        assert written == ["certificate"]
+        assert not list(first.folder.glob("joi*"))
+    assert not logged.named("TLS context not rebuilt, the last good one stays")
+
+
+async def test_the_same_key_tried_again_gets_the_same_certificate(ttp: Any, joined: Any) -> None:
+    identity = await joined("server")
+    key = await generate(KeyType.ECDSA_P256)
+    first = await renew(identity, key)
+    assert await renew(identity, key) == first
+    assert (await renew(identity, await generate(KeyType.ECDSA_P256))) != first
+
+
+async def test_a_revoked_certificate_is_not_renewed(ttp: Any, joined: Any) -> None:
+    identity = await joined("server")
+    await ttp.authority.revoke("server")
+    with pytest.raises(EnrolmentRefusedError, match="revoked"):
+        await renew(identity, await generate(KeyType.ECDSA_P256))
+
+
+async def test_where_another_process_was_first_its_identity_stays(ttp: Any, joined: Any) -> None:
+    held = await joined("server")
+    key = await generate(KeyType.ECDSA_P256)
+    late = await renew(held, key)
+    there = await joined("server")
+    assert store_renewed(held, key, late) == there == Identity.load(held.folder)
+    stored = store_renewed(there, key, late)
+    assert certificate_from_der(stored.certificate).public_key() == key.public_key()
+    assert key_from_pem(stored.key_file.read_bytes()).public_key() == key.public_key()
+
+
+async def test_beside_a_daemon_what_the_daemon_renews_is_taken(
+    ttp: Any, joined: Any, logged: Any
+) -> None:
+    identity = await joined("server", lifetime=BRIEF)
+    async with (
+        hold_state_folder(identity.folder),
+        Keeper(identity, crl_interval=HOUR, holds_folder=True) as daemon,
+        Keeper(identity, crl_interval=timedelta(seconds=1)) as beside,
+    ):
+        async with asyncio.timeout(15):
+            await logged.until("identity taken from disk")
+        assert beside.identity == daemon.identity != identity
+        assert len(logged.named("certificate renewed")) == 1
+
+
+async def test_two_without_a_daemon_renew_one_identity_and_both_use_it(
+    ttp: Any, joined: Any, logged: Any
+) -> None:
+    identity = await joined("server", lifetime=BRIEF)
+    interval = timedelta(seconds=1)
+    changed = asyncio.Event()
+    async with (
+        Keeper(identity, crl_interval=interval) as one,
+        Keeper(identity, crl_interval=interval) as other,
+        asyncio.timeout(15),
+    ):
+        for each in (one, other):
+            each.on_change(changed.set)
+        while one.identity == identity or one.identity != other.identity:
+            changed.clear()
+            await changed.wait()
+        for each in logged.named("certificate not renewed"):
+            assert "holds the state folder" in each["reason"]
+
+
+async def test_while_the_ttp_is_away_it_is_tried_again_ever_louder_and_at_once_when_it_is_back(
+    running_ttp: Any, tmp_path: Path, logged: Any
+) -> None:
+    async with running_ttp(tmp_path / "ttp") as ttp:
+        identity = await join(
+            tmp_path / "role",
+            await ttp.token("server", lifetime=timedelta(seconds=9)),
+            key_type=KeyType.ECDSA_P256,
+            give_up_after=SOON,
+        )
+    interval = timedelta(seconds=0.5)
+    async with Keeper(identity, crl_interval=interval) as keeper, asyncio.timeout(20):
+        await logged.until("certificate not renewed", count=3)
+        assert not identity.expired(datetime.now(UTC))
+        await keeper.server_credentials()
+        async with running_ttp(tmp_path / "ttp", port=identity.ttp.port):
+            await logged.until("certificate renewed")
+        assert keeper.identity != identity
+
+
+class Clock:
+    """A clock that the test sets, and a renewal that is refused."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.now = identity.renews_at
+        self.tries = 0
+        self.timer = RenewalTimer(
+            identity=lambda: self.identity, renew=self.renew, clock=lambda: self.now
+        )
+
+    async def renew(self) -> None:
+        self.tries += 1
+        raise TTPUnreachableError("nobody is there")
+
+
+async def test_the_log_grows_louder_the_nearer_the_end_is(ttp: Any, joined: Any) -> None:
+    from structlog.testing import capture_logs
+
+    identity = replace(await joined("server"), not_after=datetime.now(UTC) + timedelta(hours=8))
+    clock = Clock(replace(identity, not_before=identity.not_after - timedelta(hours=24)))
+    identity = clock.identity
+    levels = []
+    with capture_logs() as events:
+        running = asyncio.create_task(clock.timer.run())
+        for share in (0.2, 0.4, 0.6, 0.8, 0.9, 0.99, 1.0):
+            clock.now = identity.renews_at + identity.lifetime / 3 * share
+            seen = len(events)
+            clock.timer.look_again()
+            while len(events) == seen:  # noqa: ASYNC110 - captured events are no asyncio.Event
+                await asyncio.sleep(0)
+            levels.append((events[-1]["event"], events[-1]["log_level"]))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    failed = "certificate not renewed"
+    assert levels == [
+        (failed, "warning"),
+        (failed, "warning"),
+        (failed, "error"),
+        (failed, "error"),
+        (failed, "critical"),
+        (failed, "critical"),
+        ("certificate ended", "critical"),
+    ]
+    assert clock.tries >= 6
