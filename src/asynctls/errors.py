@@ -15,6 +15,7 @@
     │   ├── TTPUnreachableError   no answer; trying again can help
     │   ├── TTPNotTrustedError    the answer is not from the TTP that the join string names
     │   ├── EnrolmentRefusedError the TTP said no, and why
+    │   ├── EnrolmentPendingError the TTP lets the request wait for a person
     │   ├── ClockError            this machine's clock and the TTP's disagree
     │   └── IdentityError         no identity on disk, or one that cannot be used
     ├── ServerUnreachableError    nobody answers where a server should be
@@ -55,6 +56,7 @@ __all__ = [
     "ConfigError",
     "DemoError",
     "EnrolmentError",
+    "EnrolmentPendingError",
     "EnrolmentRefusedError",
     "ErrorCode",
     "Fault",
@@ -209,11 +211,25 @@ class TTPNotTrustedError(EnrolmentError):
 
 
 class EnrolmentRefusedError(EnrolmentError):
-    """The TTP refused; ``status`` is the HTTP status, ``rule`` names the rule that said no."""
+    """The TTP refused; ``status`` is the HTTP status, ``rule`` names the rule that said no.
 
-    def __init__(self, message: str, *, status: int, rule: str) -> None:
+    ``retry_after_s``: the whole seconds after which it may be otherwise; None: not by waiting.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, rule: str, retry_after_s: int | None = None
+    ) -> None:
         self.status = status
         self.rule = rule
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class EnrolmentPendingError(EnrolmentError):
+    """A person must approve the request first; ask again after ``retry_after_s`` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
         super().__init__(message)
 
 

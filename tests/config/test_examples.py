@@ -24,6 +24,7 @@ WITHOUT_DEFAULT = {
     "join_file",
     "key_passphrase_file",
     "ledger",
+    "max_lifetime",
     "metrics_listen",
 }
 # Set in the files, since with the default nobody could connect.

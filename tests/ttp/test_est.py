@@ -166,6 +166,41 @@ async def test_too_many_wrong_secrets_must_wait(
     ]
     assert statuses[0] == 401
     assert statuses[-1] == 429
+    last = await est.answer(enrolment("id", Secret(b"no"), body_of(key)), STRANGER)
+    seconds = last.header("Retry-After")
+    assert seconds is not None
+    assert 50 <= int(seconds) <= 60
+    assert f"wait {seconds} s" in last.body.decode()
+
+
+async def test_what_waits_for_approval_is_a_202_that_says_when_to_ask_again(
+    est: EST, authority: Authority, key: PrivateKey
+) -> None:
+    token_id, secret = await token(authority, approve=True)
+    request = enrolment(token_id, secret, body_of(key))
+    for _ in range(2):
+        waits = await est.answer(request, STRANGER)
+        assert (waits.status, waits.body[:18]) == (202, b"approval-pending: ")
+        assert waits.header("Content-Type") == "text/plain; charset=utf-8"
+        seconds = waits.header("Retry-After")
+        assert seconds is not None
+        assert int(seconds) > 0
+    (waiting,) = await authority.pending()
+    await authority.approve(waiting.number)
+    assert one_certificate(await est.answer(request, STRANGER)).public_key() == key.public_key()
+
+
+async def test_a_request_made_for_another_connection_is_refused(
+    est: EST, authority: Authority, key: PrivateKey
+) -> None:
+    token_id, secret = await token(authority)
+    here = Asker(STRANGER.address, None, b"u" * 12)
+    linked = build_request(key, challenge_password=est_codec.linked_to(b"u" * 12))
+    request = enrolment(token_id, secret, est_codec.encode(linked))
+    for asker in (STRANGER, Asker(STRANGER.address, None, b"v" * 12)):
+        refused = await est.answer(request, asker)
+        assert (refused.status, refused.body[:18]) == (403, b"linked-elsewhere: ")
+    one_certificate(await est.answer(request, here))
 
 
 async def test_another_type_and_nonsense_are_told_apart(est: EST, authority: Authority) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import signal
 import ssl
@@ -22,6 +23,7 @@ from asynctls.errors import EnrolmentRefusedError
 from asynctls.pki.certificates import to_pem
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.profiles import Profile
+from asynctls.pki.requests import build_request
 from asynctls.ttp.authority import Authority
 
 Program = Callable[[str], Path]
@@ -41,6 +43,7 @@ config = TTPConfig(
     listen=Address.parse(sys.argv[2]),
     root_key_type="ecdsa-p256",
     issuing_key_type="ecdsa-p256",
+    require_linking=sys.argv[3:] == ["linked"],
 )
 try:
     run(service.run(config))
@@ -95,10 +98,10 @@ class Daemon:
 
 
 @asynccontextmanager
-async def daemon_in(folder: Path, *, port: int = 0) -> AsyncIterator[Daemon]:
+async def daemon_in(folder: Path, *words: str, port: int = 0) -> AsyncIterator[Daemon]:
     config = TTPConfig(state=folder, listen=Address("127.0.0.1", port))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", DAEMON, str(folder), str(config.listen)),
+        *(sys.executable, "-c", DAEMON, str(folder), str(config.listen), *words),
         stderr=asyncio.subprocess.PIPE,
     )
     daemon = Daemon(process, config)
@@ -260,3 +263,21 @@ async def test_a_ttp_that_is_killed_is_the_same_one_when_it_is_back(tmp_path: Pa
             (recorded,) = await authority.list_certificates()
             await authority.verify()
     assert recorded.serial == identity.serial
+
+
+async def test_a_policy_that_demands_linking_lets_our_own_roles_in(
+    tmp_path: Path, program: Program
+) -> None:
+    async with daemon_in(tmp_path / "ttp", "linked") as daemon:
+        identity = await daemon.join(tmp_path / "role", "client", profile=Profile.CLIENT)
+        await simple_reenroll(identity, generate_now(KeyType.ECDSA_P256))
+        token = await daemon.token("server")
+        csr = base64.b64encode(build_request(generate_now(KeyType.ECDSA_P256))).decode()
+        told = await output(
+            *(program("curl"), "-sS", "-i", "--cacert", tmp_path / "ttp" / "root-for-curl.pem"),
+            *("-u", f"{token.token_id}:{token.secret.reveal().decode()}"),
+            *("-H", "Content-Type: application/pkcs10", "--data-binary", csr),
+            f"https://{daemon.address}/.well-known/est/simpleenroll",
+        )
+    assert told.startswith("HTTP/1.1 403 ")
+    assert "not-linked: " in told

@@ -11,7 +11,7 @@ import pytest
 from asynctls.pki.profiles import Profile
 from asynctls.ttp.policy import Grant, Refusal, Rule
 from asynctls.ttp.records import StoredCertificate, StoredToken
-from asynctls.ttp.tokens import FailureLimit, is_secret_of, judge, new_token
+from asynctls.ttp.tokens import FailureLimit, RecordLimit, is_secret_of, judge, new_token
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -121,3 +121,37 @@ def test_memory_is_bounded_and_the_longest_quiet_is_forgotten() -> None:
     for host in "abcad":
         limit.failed(host)
     assert [host for host in "abcd" if limit.retry_after_s(host) > 0] == ["a", "c", "d"]
+
+
+def test_a_token_with_several_uses_gives_each_key_one_certificate() -> None:
+    token = replace(TOKEN, uses=2)
+    assert judge(token, [ISSUED], OTHERS, NOW) is None
+    both = [ISSUED, replace(ISSUED, serial="0B", spki_sha256=OTHERS)]
+    assert judge(token, both, OTHERS, NOW) is both[1]
+    refusal = judge(token, both, b"third" * 6, NOW)
+    assert rule_of(refusal) is Rule.TOKEN_USED
+    assert isinstance(refusal, Refusal)
+    assert "used 2 times" in refusal.reason
+    assert "0A, 0B" in refusal.reason
+
+
+def test_a_key_that_waits_for_approval_uses_the_token_up() -> None:
+    token = replace(TOKEN, approve=True)
+    assert judge(token, [], MINE, NOW, waiting=[MINE]) is None
+    assert rule_of(judge(token, [], OTHERS, NOW, waiting=[MINE])) is Rule.TOKEN_USED
+    # Approved and issued, it is still one key.
+    assert judge(token, [ISSUED], MINE, NOW, waiting=[MINE]) is ISSUED
+
+
+def test_refusals_of_one_credential_are_recorded_up_to_a_number_and_then_counted() -> None:
+    clock = Clock()
+    limit = RecordLimit(rows=2, window_s=60, credentials=2, clock=clock)
+    assert [limit.take("a") for _ in range(5)] == [0, 0, None, None, None]
+    assert limit.take("b") == 0
+    clock.now += 61
+    assert [limit.take("a"), limit.take("a"), limit.take("a")] == [3, 0, None]
+
+
+def test_what_is_forgotten_of_a_credential_is_all_of_it() -> None:
+    limit = RecordLimit(rows=1, credentials=1, clock=Clock())
+    assert [limit.take("a"), limit.take("a"), limit.take("b"), limit.take("a")] == [0, None, 0, 0]

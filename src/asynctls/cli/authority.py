@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from asynctls.cli.options import config_of
+from asynctls.cli.options import COMMON, config_of
 from asynctls.config import TTPConfig
 
 if TYPE_CHECKING:
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
     from asynctls.ttp.authority import Authority
 
-__all__ = ["beside"]
+__all__ = ["TTP_COMMON", "beside"]
+
+TTP_COMMON = (*COMMON, "key_passphrase_file")
+"""What every verb of the TTP takes: what opens the keys is needed by whatever reads them."""
 
 T = TypeVar("T")
 

@@ -51,15 +51,17 @@ def _names_and_secrets(file: Path) -> Iterator[Fault]:
     from asynctls.admission import allow_list
     from asynctls.enrolment import JoinString
     from asynctls.errors import CertificateError, ConfigError, Fault, JoinStringError
+    from asynctls.ttp.policy import Policy
     from asynctls.ttp.public_address import own_names
 
     ttp = load(TTPConfig, path=file, overrides={}, environ={})
     server = load(ServerConfig, path=file, overrides={}, environ={})
     client = load(ClientConfig, path=file, overrides={}, environ={})
     identity = load(IdentityConfig, path=file, overrides={}, environ={})
-    if ttp.name:
+    for judge in (own_names if ttp.name else None, Policy.of):
         try:
-            own_names(ttp)
+            if judge is not None:
+                judge(ttp)
         except ConfigError as error:
             yield from (Fault(each.key, str(file), each.problem) for each in error.faults)
     try:

@@ -134,6 +134,9 @@ def _metavar(setting: Setting) -> str:
         return f"[{'|'.join(setting.choices)}]"
     return {
         "allow": "PATTERN",
+        "allow_key_types": "KIND",
+        "allow_names": "RULE",
+        "allow_profiles": "ROLE",
         "connect": "HOST:PORT",
         "join": "STRING",
         "join_file": "FILE",

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, get_args
 
 import click
 
-from asynctls.cli.authority import beside
-from asynctls.cli.options import COMMON, DURATION, config_of, role_options
+from asynctls.cli.authority import TTP_COMMON, beside
+from asynctls.cli.options import DURATION, config_of, role_options
 from asynctls.cli.output import time_text, write_facts, write_json, write_table
-from asynctls.config import TTPConfig
+from asynctls.cli.ttp_approvals import approve as approve_request
+from asynctls.cli.ttp_approvals import pending
+from asynctls.config import KeyTypeName, TTPConfig
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from collections.abc import Awaitable, Callable
 
-    from asynctls.pki.profiles import Profile
+    from asynctls.mac import Secret
     from asynctls.ttp.authority import Authority
     from asynctls.ttp.chain import Head
     from asynctls.ttp.details import CertificateDetails
@@ -23,9 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-# What opens the keys is needed by whatever reads them.
-_COMMON = (*COMMON, "key_passphrase_file")
 _ROLES = ("server", "client", "peer")
+_KEY_TYPES = get_args(KeyTypeName)
+_TTL = timedelta(minutes=10)
+# A person has to come and look in between.
+_TTL_WITH_APPROVAL = timedelta(hours=24)
 
 
 @click.group(invoke_without_command=True)
@@ -55,7 +60,9 @@ def command(context: click.Context, /, **_given: object) -> None:
     help="What the holder may be; must be given unless NAME is server or client.",
 )
 @click.option(
-    "--ttl", type=DURATION, default="10m", show_default=True, help="For how long it can be used."
+    "--ttl",
+    type=DURATION,
+    help="For how long it can be used.  [default: 10m; with --approve 24h]",
 )
 @click.option(
     "--lifetime",
@@ -64,17 +71,44 @@ def command(context: click.Context, /, **_given: object) -> None:
     show_default=True,
     help="Of the certificates that it leads to.",
 )
-@role_options(TTPConfig, only=(*_COMMON, "listen", "name"))
+@click.option(
+    "--allow-name",
+    "allow_names",
+    multiple=True,
+    metavar="RULE",
+    help="Further names that a request may ask for: *.one.label, .suffix, 10.0.0.0/8, "
+    "spiffe://td/*; may be given again.",
+)
+@click.option(
+    "--key-type",
+    "key_types",
+    multiple=True,
+    type=click.Choice(_KEY_TYPES),
+    help="The only kind of key that it is for, with its least size; may be given again.",
+)
+@click.option(
+    "--uses",
+    type=click.IntRange(1, 100_000),
+    default=1,
+    show_default=True,
+    help="For how many keys: each gets one certificate.",
+)
+@click.option("--approve", is_flag=True, help="A person must approve each request (ttp approve).")
+@role_options(TTPConfig, only=(*TTP_COMMON, "listen", "name"))
 def token(
     *,
     holder: str,
     sans: tuple[str, ...],
     role: str | None,
-    ttl: timedelta,
+    ttl: timedelta | None,
     lifetime: timedelta,
+    allow_names: tuple[str, ...],
+    key_types: tuple[str, ...],
+    uses: int,
+    approve: bool,
     **_given: object,
 ) -> None:
-    """Makes a one-time token and prints its join string alone: a secret.
+    """Makes a token, for one use without --uses, and prints its join string alone: a secret.
 
     NAME and each --san are what the certificate will be for: DNS names, URIs or IP addresses.
     --listen and --name say where the TTP will be when it was never started yet.
@@ -82,23 +116,30 @@ def token(
     granted = role or (holder if holder in ("server", "client") else None)
     if granted is None:
         raise click.UsageError(f"--role must be given for {holder!r}: {', '.join(_ROLES)}")
+    from asynctls.pki.keys import KeyType
     from asynctls.pki.profiles import Profile
     from asynctls.runtime import run
 
-    profile = Profile(granted)
-    click.echo(
-        run(
-            _join_string(
-                config_of(TTPConfig), holder, sans=sans, profile=profile, ttl=ttl, lifetime=lifetime
-            )
+    def make(authority: Authority) -> Awaitable[tuple[str, Secret]]:
+        return authority.create_token(
+            holder,
+            sans=sans,
+            profile=Profile(granted),
+            ttl=ttl or (_TTL_WITH_APPROVAL if approve else _TTL),
+            lifetime=lifetime,
+            allow_names=allow_names,
+            key_types=tuple(map(KeyType, key_types)),
+            uses=uses,
+            approve=approve,
         )
-    )
+
+    click.echo(run(_join_string(config_of(TTPConfig), holder, make)))
 
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--status", type=click.Choice(["valid", "expired", "revoked"]), help="Only these.")
-@role_options(TTPConfig, only=_COMMON)
+@role_options(TTPConfig, only=TTP_COMMON)
 def list_certificates(*, as_json: bool, status: CertificateStatus | None, **_given: object) -> None:
     """Lists the certificates that were issued, oldest first."""
     certificates = beside(lambda authority: authority.list_certificates(status))
@@ -117,7 +158,7 @@ def list_certificates(*, as_json: bool, status: CertificateStatus | None, **_giv
 @command.command
 @click.argument("which", metavar="SERIAL-or-NAME")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@role_options(TTPConfig, only=_COMMON)
+@role_options(TTPConfig, only=TTP_COMMON)
 def show(*, which: str, as_json: bool, **_given: object) -> None:
     """Shows all that is recorded of one certificate, or of each of a name, oldest first.
 
@@ -144,7 +185,7 @@ def show(*, which: str, as_json: bool, **_given: object) -> None:
     help="As RFC 5280 names it: keyCompromise, superseded, cessationOfOperation …",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@role_options(TTPConfig, only=_COMMON)
+@role_options(TTPConfig, only=TTP_COMMON)
 def revoke(*, which: str, reason: str, as_json: bool, **_given: object) -> None:
     """Revokes one certificate, or all of a name; prints each serial.
 
@@ -165,7 +206,7 @@ def revoke(*, which: str, reason: str, as_json: bool, **_given: object) -> None:
 @command.command
 @click.option("--head", metavar="SEQ:MAC", help="A link that must still be in the ledger.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@role_options(TTPConfig, only=_COMMON)
+@role_options(TTPConfig, only=TTP_COMMON)
 def verify(*, head: str | None, as_json: bool, **_given: object) -> None:
     """Checks the ledger's HMAC chain and prints its head; exit 1 if it was altered.
 
@@ -183,20 +224,20 @@ def verify(*, head: str | None, as_json: bool, **_given: object) -> None:
 @command.command
 @click.option("--fingerprint", "what", flag_value="fingerprint", help="Its SHA-256 instead.")
 @click.option("--crl", "what", flag_value="crl", help="Sign and print the root's CRL instead, PEM.")
-@role_options(TTPConfig, only=_COMMON)
+@role_options(TTPConfig, only=TTP_COMMON)
 def root(*, what: str | None, **_given: object) -> None:
     """Prints the root certificate, PEM."""
     click.echo(beside(_ROOT[what]), nl=what == "fingerprint")
 
 
+command.add_command(pending)
+command.add_command(approve_request)
+
+
 async def _join_string(
     config: TTPConfig,
     holder: str,
-    *,
-    sans: tuple[str, ...],
-    profile: Profile,
-    ttl: timedelta,
-    lifetime: timedelta,
+    make: Callable[[Authority], Awaitable[tuple[str, Secret]]],
 ) -> str:
     """A new token's; before the TTP's first start this makes its CA, whose fingerprint is in it."""
     from asynctls.enrolment import JoinString
@@ -207,9 +248,7 @@ async def _join_string(
     address = await asyncio.to_thread(token_address, config)
     enter = Authority.beside if await asyncio.to_thread(ca.exists, config.state) else Authority.open
     async with await enter(config) as authority:
-        token_id, secret = await authority.create_token(
-            holder, sans=sans, profile=profile, ttl=ttl, lifetime=lifetime
-        )
+        token_id, secret = await make(authority)
         return JoinString(token_id, secret, address, holder, authority.root_sha256).format()
 
 

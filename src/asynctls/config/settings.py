@@ -125,6 +125,9 @@ class Setting:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.repeated:
+            each = get_args(get_args(self.type)[0])
+            if each:
+                return f"a list of these: {', '.join(each)}"
             return 'a list of texts (["…", "…"])'
         return _WANTED.get(self.type, "a text in quotes")
 

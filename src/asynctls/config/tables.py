@@ -25,6 +25,7 @@ __all__ = [
     "IdentityConfig",
     "KeyTypeName",
     "LogFormat",
+    "ProfileName",
     "RoleConfig",
     "ServerConfig",
     "StaleCRLName",
@@ -43,6 +44,7 @@ class About:
 
 
 KeyTypeName: TypeAlias = Literal["rsa-2048", "rsa-3072", "rsa-4096", "ecdsa-p256", "ecdsa-p384"]
+ProfileName: TypeAlias = Literal["server", "client", "peer"]
 StaleCRLName: TypeAlias = Literal["refuse", "go-on"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 
@@ -147,6 +149,26 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
         SecretText | None,
         About("postgresql:// URL of a ledger that several TTPs share, if not the state folder's"),
     ] = None
+    allow_names: Annotated[
+        tuple[str, ...],
+        About(
+            "names that may be certified: name, *.one.label, .suffix, IP range, URI/*; none: any"
+        ),
+    ] = ()
+    allow_key_types: Annotated[
+        tuple[KeyTypeName, ...],
+        About("kinds of key that may be certified, each with its least size; none: any"),
+    ] = ()
+    allow_profiles: Annotated[
+        tuple[ProfileName, ...],
+        About("what may be certified: server, client, peer; none: any of them"),
+    ] = ()
+    max_lifetime: Annotated[
+        timedelta | None, About("longest lifetime of a role's certificate", _SECOND, _CENTURY)
+    ] = None
+    require_linking: Annotated[
+        bool, About("only requests bound to their TLS connection (RFC 7030, section 3.5)")
+    ] = False
     handshakes: _Handshakes = 64
     handshake_timeout: _HandshakeTimeout = timedelta(seconds=10)
     drain: _Drain = timedelta(seconds=10)

@@ -19,6 +19,7 @@ from asynctls.errors import (
     Alert,
     CertificateError,
     EnrolmentError,
+    EnrolmentPendingError,
     EnrolmentRefusedError,
     RefusedByPeerError,
     TTPNotTrustedError,
@@ -49,7 +50,8 @@ __all__ = [
     "simple_reenroll",
 ]
 
-_TRY_AGAIN = frozenset({202, 408, 429})
+_TRY_AGAIN = frozenset({408, 429})
+_LEAST_WAIT_S, _MOST_WAIT_S, _USUAL_WAIT_S = 1, 3600, 60
 _REQUEST_HEADERS = (
     ("Content-Type", est_codec.REQUEST_TYPE),
     ("Content-Transfer-Encoding", "base64"),
@@ -130,6 +132,7 @@ async def simple_enroll(
 
     Raises:
         EnrolmentRefusedError: The TTP said no, by which rule and why.
+        EnrolmentPendingError: A person must approve it; the same key is to be asked for again.
         TTPUnreachableError: No answer, or 'not now'; trying again can help.
     """
     credential = base64.b64encode(b":".join((token_id.encode(), secret.reveal()))).decode()
@@ -214,6 +217,9 @@ def _refusal(answer: Response) -> EnrolmentError:
     text = answer.body[:1000].decode(errors="replace").strip()
     # It comes from the network and goes to a terminal.
     text = "".join(each if each.isprintable() else " " for each in text)
+    if answer.status == 202:
+        words = text.partition(": ")[2] or text or "it does not say why"
+        return EnrolmentPendingError(words, retry_after_s=_wait_s(answer))
     if answer.status in _TRY_AGAIN or answer.status >= 500:
         return TTPUnreachableError(f"the TTP asks to try again ({answer.status}): {text}")
     rule, colon, reason = text.partition(": ")
@@ -222,3 +228,10 @@ def _refusal(answer: Response) -> EnrolmentError:
         status=answer.status,
         rule=rule if colon else f"status {answer.status}",
     )
+
+
+def _wait_s(answer: Response) -> int:
+    """What Retry-After says, in seconds (RFC 9110, section 10.2.3), if it is a number of them."""
+    said = answer.header("Retry-After") or ""
+    seconds = int(said) if said.isascii() and said.isdigit() and len(said) < 10 else _USUAL_WAIT_S
+    return min(max(seconds, _LEAST_WAIT_S), _MOST_WAIT_S)

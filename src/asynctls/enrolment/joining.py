@@ -25,6 +25,7 @@ from asynctls.enrolment.join_string import JoinString
 from asynctls.enrolment.joining_key import keep_joining_key, read_joining_key
 from asynctls.errors import (
     ClockError,
+    EnrolmentPendingError,
     IdentityError,
     TTPNotTrustedError,
     TTPUnreachableError,
@@ -169,6 +170,7 @@ async def join(
 
     Raises:
         TTPUnreachableError: No answer for ``give_up_after``.
+        EnrolmentPendingError: Nobody approved the request for ``give_up_after``.
         TTPNotTrustedError: Whoever answers is not the TTP that the join string names.
         EnrolmentRefusedError: The TTP said no: token unknown, used, expired or revoked …
         ClockError: This clock and the TTP's disagree, by how much.
@@ -232,7 +234,7 @@ async def _until_answered(
 ) -> _Granted:
     limit_s = None if give_up_after is None else give_up_after.total_seconds()
     timeout = asyncio.timeout(limit_s)
-    last: TTPUnreachableError | None = None
+    last: TTPUnreachableError | EnrolmentPendingError | None = None
     try:
         async with timeout:
             for delay_s in delays(_FIRST_DELAY_S, _LONGEST_DELAY_S):
@@ -246,10 +248,24 @@ async def _until_answered(
                         reason=str(error),
                         retry_in_s=round(delay_s, 1),
                     )
+                except EnrolmentPendingError as error:
+                    if not isinstance(last, EnrolmentPendingError):
+                        log.warning(
+                            "approval awaited", ttp=str(join_string.address), reason=str(error)
+                        )
+                    last = error
+                    # RFC 7030, section 4.2.3: not sooner than it says.
+                    delay_s = error.retry_after_s  # noqa: PLW2901
                 await asyncio.sleep(delay_s)
     except TimeoutError as error:
         if not timeout.expired():
             raise
+        if isinstance(last, EnrolmentPendingError):
+            raise EnrolmentPendingError(
+                f"the TTP at {join_string.address} waits for somebody's approval ({last}); run "
+                "this again then, with the same join string: the key pair is kept",
+                retry_after_s=last.retry_after_s,
+            ) from error
         raise TTPUnreachableError(
             f"the TTP at {join_string.address} did not answer within {limit_s:g} seconds "
             f"({last or 'no answer yet'}); is 'asynctls ttp' running there? The join string can "

@@ -50,6 +50,13 @@ class KeyType(StrEnum):
     ECDSA_P256 = "ecdsa-p256"
     ECDSA_P384 = "ecdsa-p384"
 
+    def at_least(self, least: KeyType) -> bool:
+        """Whether this is of the same algorithm as `least`, and not smaller."""
+        # Of each algorithm, the smaller kinds stand first.
+        kinds = list(KeyType)
+        same = self.partition("-")[0] == least.partition("-")[0]
+        return same and kinds.index(self) >= kinds.index(least)
+
 
 _RSA_BITS = {KeyType.RSA_2048: 2048, KeyType.RSA_3072: 3072, KeyType.RSA_4096: 4096}
 _CURVES: dict[KeyType, ec.EllipticCurve] = {

@@ -30,7 +30,21 @@ _COLUMNS = {
     "issuer": "issuer",
 }
 # Named one by one: a body may also hold what is nobody's to read, such as a key under another key.
-_BODY = ("sans", "profile", "lifetime_s", "address", "rule", "reason")
+_BODY = (
+    "sans",
+    "profile",
+    "lifetime_s",
+    "allow_names",
+    "key_types",
+    "uses",
+    "approve",
+    "key_type",
+    "request",
+    "address",
+    "rule",
+    "reason",
+    "left_out",
+)
 
 
 def tell(row: dict[str, Value], head: Head) -> None:

@@ -11,6 +11,7 @@ The daemon calls :meth:`Authority.open` and runs :meth:`Authority.maintain`; the
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -26,17 +27,17 @@ from asynctls.errors import (
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.pki.profiles import key_id_text
-from asynctls.ttp import ca, issuance, own_tls, records, revocation, status
+from asynctls.ttp import approvals, ca, issuance, own_tls, records, revocation, status
 from asynctls.ttp.details import CertificateDetails, details_of
 from asynctls.ttp.health import Upkeep, crl_troubles
-from asynctls.ttp.issuance import Asked, Refused
+from asynctls.ttp.issuance import Asked, Granted, Refused, Waiting
 from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.ledger import Ledger
 from asynctls.ttp.passphrase import key_passphrase
-from asynctls.ttp.policy import Rule, checked_grant
+from asynctls.ttp.policy import Policy, Rule, checked_grant
 from asynctls.ttp.public_address import own_names
 from asynctls.ttp.schema import Kind, TokenBody, row_of
-from asynctls.ttp.tokens import UNKNOWN, FailureLimit, new_token
+from asynctls.ttp.tokens import FailureLimit, RecordLimit, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,9 @@ if TYPE_CHECKING:
 
     from asynctls.config import TTPConfig
     from asynctls.mac import Secret
+    from asynctls.pki.keys import KeyType
     from asynctls.pki.profiles import Issuer, Profile
+    from asynctls.ttp.approvals import WaitingRequest
     from asynctls.ttp.chain import Head
     from asynctls.ttp.observing import TTPObserver
     from asynctls.ttp.records import (
@@ -74,6 +77,7 @@ class Authority:
         folder: the state folder.
         tls_certificate: what the TTP shows in TLS (files ``tls_chain``, ``tls_key``); another
             object once :meth:`maintain` has renewed it. None beside a daemon.
+        policy: what may be certified at all.
     """
 
     def __init__(
@@ -89,8 +93,10 @@ class Authority:
         self._ledger = ledger
         self._keys = keys
         self._ca = authority
+        self.policy = Policy.of(config)
         self._crls: dict[str, SignedCRL] = {}
         self._failures = FailureLimit()
+        self._recorded = RecordLimit()
         self._seen = 0
         self._upkeep = Upkeep()
 
@@ -209,8 +215,12 @@ class Authority:
         profile: Profile,
         ttl: timedelta,
         lifetime: timedelta,
+        allow_names: Sequence[str] = (),
+        key_types: Sequence[KeyType] = (),
+        uses: int = 1,
+        approve: bool = False,
     ) -> tuple[str, Secret]:
-        """Records a grant and makes the one-time token for it.
+        """Records a grant and makes the token for it.
 
         Args:
             name: what its holder will be called: DNS name, URI or IP address; also one of its SANs.
@@ -218,6 +228,10 @@ class Authority:
             profile: server, client or peer.
             ttl: for how long the token can be used.
             lifetime: of the certificates that it leads to, renewals included.
+            allow_names: rules for further names that a request may ask for.
+            key_types: the kinds of key that it is for, each with its least size; none: any.
+            uses: for how many keys it is good, each of which gets one certificate.
+            approve: whether a person must approve each request.
 
         Returns:
             The token's id, and its secret as the text that HTTP Basic sends: nothing else has it.
@@ -226,7 +240,16 @@ class Authority:
             ConfigError: with every name, profile or length of time that cannot be.
             LedgerError: the ledger cannot be written.
         """
-        grant = checked_grant(name, sans=sans, profile=profile, ttl=ttl, lifetime=lifetime)
+        grant = checked_grant(
+            name,
+            sans=sans,
+            profile=profile,
+            ttl=ttl,
+            lifetime=lifetime,
+            allow_names=allow_names,
+            key_types=key_types,
+            policy=self.policy,
+        )
         token_id, secret, digest = new_token()
         now = _now()
         row = row_of(
@@ -236,6 +259,10 @@ class Authority:
                 profile=grant.profile,
                 lifetime_s=lifetime // timedelta(seconds=1),
                 secret_sha256=digest.hex(),
+                allow_names=tuple(map(str, grant.allow_names)),
+                key_types=grant.key_types,
+                uses=uses,
+                approve=approve,
             ),
             at=int(now.timestamp()),
             token_id=token_id,
@@ -250,13 +277,21 @@ class Authority:
             sans=grant.sans,
             profile=str(grant.profile),
             expires_at=(now + ttl).isoformat(),
+            uses=uses,
+            approve=approve,
         )
         return token_id, secret
 
     async def enrol(
-        self, token_id: str, secret: str, csr_der: bytes, *, address: str
+        self,
+        token_id: str,
+        secret: str,
+        csr_der: bytes,
+        *,
+        address: str,
+        tls_unique: bytes | None = None,
     ) -> x509.Certificate:
-        """A certificate for the holder of a one-time token (RFC 7030, section 4.2.1).
+        """A certificate for the holder of a token (RFC 7030, section 4.2.1).
 
         The same token with the same key gets the same certificate again, within the token's time.
 
@@ -265,27 +300,30 @@ class Authority:
             secret: its password.
             csr_der: the PKCS#10 request.
             address: from where it came, for the log and to slow down guessing.
+            tls_unique: what a request is linked to its connection by (RFC 7030, section 3.5);
+                None where the connection has nothing of the kind.
 
         Raises:
+            EnrolmentPendingError: a person must approve it first.
             EnrolmentRefusedError: with the rule that said no and the HTTP status for it; a CSR that
                 cannot be accepted is one of these (400), told only to who knows the secret.
             LedgerError: it could not be recorded; nothing was issued.
         """
         self._check_failures(address)
-        asked = await asyncio.to_thread(Asked.read, csr_der, address=address, at=_now())
-        issuer = self._ca.issuing
-        outcome = await self._ledger.write(
-            lambda tx: issuance.enrol(tx, asked, token_id=token_id, secret=secret, issuer=issuer)
+        asked = await asyncio.to_thread(
+            Asked.read, csr_der, address=address, at=_now(), tls_unique=tls_unique
         )
-        if isinstance(outcome, Refused) and outcome.refusal is UNKNOWN:
-            # Looked at again and counted without an await in between: of guesses that came at
-            # once, all were let in above before the first of them had failed.
-            self._check_failures(address)
-            self._failures.failed(address)
-            await self._ledger.write(lambda tx: issuance.refuse(tx, asked, UNKNOWN))
-        return issuance.answer(outcome, address)
+        issuer, policy = self._ca.issuing, self.policy
+        outcome = await self._ledger.write(
+            lambda tx: issuance.enrol(
+                tx, asked, token_id=token_id, secret=secret, issuer=issuer, policy=policy
+            )
+        )
+        return await self._answer(outcome, asked)
 
-    async def reenrol(self, current: bytes, csr_der: bytes, *, address: str) -> x509.Certificate:
+    async def reenrol(
+        self, current: bytes, csr_der: bytes, *, address: str, tls_unique: bytes | None = None
+    ) -> x509.Certificate:
         """A new certificate for the holder of a valid one (RFC 7030, section 4.2.2).
 
         It has the same names, profile and lifetime. The same certificate with the same new key gets
@@ -295,6 +333,7 @@ class Authority:
             current: the certificate (DER) that the TLS connection was made with.
             csr_der: the PKCS#10 request.
             address: from where it came, for the log.
+            tls_unique: as for :meth:`enrol`.
 
         Raises:
             EnrolmentRefusedError: as for :meth:`enrol`.
@@ -302,12 +341,44 @@ class Authority:
             LedgerError: it could not be recorded; nothing was issued.
         """
         certificate = certificate_from_der(current)
-        asked = await asyncio.to_thread(Asked.read, csr_der, address=address, at=_now())
-        issuer = self._ca.issuing
-        outcome = await self._ledger.write(
-            lambda tx: issuance.reenrol(tx, asked, current=certificate, issuer=issuer)
+        asked = await asyncio.to_thread(
+            Asked.read, csr_der, address=address, at=_now(), tls_unique=tls_unique
         )
-        return issuance.answer(outcome, address)
+        issuer, policy = self._ca.issuing, self.policy
+        outcome = await self._ledger.write(
+            lambda tx: issuance.reenrol(
+                tx, asked, current=certificate, issuer=issuer, policy=policy
+            )
+        )
+        return await self._answer(outcome, asked)
+
+    async def pending(self) -> list[WaitingRequest]:
+        """The requests that wait for a person, oldest first.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        now = _now()
+        return await self._ledger.read(
+            lambda connection: approvals.waiting_requests(connection, now)
+        )
+
+    async def approve(self, number: int) -> WaitingRequest:
+        """Approves a request that waits; its client gets the certificate when it asks again.
+
+        Raises:
+            EnrolmentError: no such request waits.
+            LedgerError: it could not be recorded; nothing was approved.
+        """
+        approved = await self._ledger.write(lambda tx: approvals.approve(tx, number, now=_now()))
+        log.info(
+            "enrolment approved",
+            request=approved.number,
+            name=approved.name,
+            sans=approved.sans,
+            spki_sha256=approved.spki_sha256.hex(),
+        )
+        return approved
 
     async def revoke(self, which: str, *, reason: str = status.UNSPECIFIED) -> list[str]:
         """Revokes a serial number, or every valid certificate and unused token of exactly a name.
@@ -466,14 +537,33 @@ class Authority:
             )
             self._take(key_id, crl)
 
+    async def _answer(self, outcome: Granted | Refused | Waiting, asked: Asked) -> x509.Certificate:
+        if isinstance(outcome, Refused):
+            left_out: int | None = 0
+            credential = outcome.token_id or outcome.serial
+            if credential is None:
+                # Looked at again and counted without an await in between: of guesses that came at
+                # once, all were let in before the first of them had failed.
+                self._check_failures(asked.address)
+                self._failures.failed(asked.address)
+            else:
+                left_out = self._recorded.take(credential)
+            if left_out is not None:
+                refused, before = outcome, left_out
+                await self._ledger.write(
+                    lambda tx: issuance.record(tx, asked, refused, left_out=before)
+                )
+        return issuance.answer(outcome, asked.address)
+
     def _check_failures(self, address: str) -> None:
-        wait_s = self._failures.retry_after_s(address)
+        wait_s = math.ceil(self._failures.retry_after_s(address))
         if wait_s > 0:
             log.warning("enrolment refused", rule=Rule.RATE_LIMITED.text, address=address)
             raise EnrolmentRefusedError(
-                f"too many wrong tokens came from {address}; wait {wait_s:.0f} s",
+                f"too many wrong tokens came from {address}; wait {wait_s} s",
                 status=Rule.RATE_LIMITED.status,
                 rule=Rule.RATE_LIMITED.text,
+                retry_after_s=wait_s,
             )
 
     async def _fetch_crls(self) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment import est_codec
-from asynctls.errors import EnrolmentRefusedError, RequestError
+from asynctls.errors import EnrolmentPendingError, EnrolmentRefusedError, RequestError
 from asynctls.http import Request, Response
 from asynctls.logger import get_logger
 
@@ -36,17 +36,21 @@ _ISSUED = (
 )
 # RFC 7030, section 3.2.3; RFC 7617, section 2.1.
 _CHALLENGE = (("WWW-Authenticate", 'Basic realm="asynctls", charset="UTF-8"'),)
-_RETRY_AFTER = (("Retry-After", "60"),)
+_PENDING = "approval-pending"
 _FRESH = (("Cache-Control", "no-store"),)
 _ROOT_CRL_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who is at the other end of a connection: its address, the certificate that TLS verified."""
+    """Who is at the other end of a connection: its address, the certificate that TLS verified.
+
+    ``tls_unique`` (RFC 5929) is None where the connection has none that can be relied on.
+    """
 
     address: str
     certificate: bytes | None
+    tls_unique: bytes | None = None
 
 
 _Answer = Callable[[Request, Asker], Awaitable[Response]]
@@ -80,6 +84,10 @@ class EST:
             return Response.text(405, f"use {allowed} here", headers=(("Allow", allowed),))
         try:
             return await answer(request, asker)
+        except EnrolmentPendingError as error:
+            # RFC 7030, section 4.2.3; the client repeats its request, with the same key.
+            headers = (("Retry-After", str(error.retry_after_s)),)
+            return Response.text(202, f"{_PENDING}: {error}", headers=headers)
         except EnrolmentRefusedError as error:
             # The authority has logged its own, with the name that only it knows.
             self._authority.observer.refused(error.rule)
@@ -108,7 +116,11 @@ class EST:
     async def _simple_enroll(self, request: Request, asker: Asker) -> Response:
         token_id, secret = _credential(request)
         certificate = await self._authority.enrol(
-            token_id, secret, _posted(request), address=asker.address
+            token_id,
+            secret,
+            _posted(request),
+            address=asker.address,
+            tls_unique=asker.tls_unique,
         )
         return _issued(certificate)
 
@@ -121,7 +133,10 @@ class EST:
                 "a token",
             )
         certificate = await self._authority.reenrol(
-            asker.certificate, _posted(request), address=asker.address
+            asker.certificate,
+            _posted(request),
+            address=asker.address,
+            tls_unique=asker.tls_unique,
         )
         return _issued(certificate)
 
@@ -197,9 +212,7 @@ def _issued(certificate: x509.Certificate) -> Response:
 
 
 def _refusal(error: EnrolmentRefusedError) -> Response:
-    headers: Headers = ()
-    if error.status == 401:
-        headers = _CHALLENGE
-    elif error.status == 429:
-        headers = _RETRY_AFTER
+    headers: Headers = _CHALLENGE if error.status == 401 else ()
+    if error.retry_after_s is not None:
+        headers = (*headers, ("Retry-After", str(error.retry_after_s)))
     return Response.text(error.status, f"{error.rule}: {error}", headers=headers)

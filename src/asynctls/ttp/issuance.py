@@ -2,58 +2,74 @@
 
 Everything that counts is looked up, decided and recorded inside one transaction: token used,
 certificate and chain link come into the ledger together or not at all, and two requests with one
-token cannot both find it unused. A refusal is a row too, so an operation gives it back as a value
-instead of raising it. The signature (a millisecond with RSA-3072) is made in the transaction as
-well, so that nothing is signed that is then not recorded.
+token cannot both find it unused. The signature (a millisecond with RSA-3072) is made in the
+transaction as well, so that nothing is signed that is then not recorded.
+
+A refusal is given back as a value. It is a row too, by `record`, but how many such rows there may
+be is the caller's to say.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from cryptography import x509
 
-from asynctls.errors import CertificateError, EnrolmentRefusedError, RequestError
+from asynctls.errors import (
+    CertificateError,
+    EnrolmentPendingError,
+    EnrolmentRefusedError,
+    RequestError,
+)
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import to_der
 from asynctls.pki.keys import spki_sha256
 from asynctls.pki.names import format_serial
 from asynctls.pki.profiles import Issuer, issue, key_id_text
 from asynctls.pki.requests import read_request
-from asynctls.ttp import records, tokens
-from asynctls.ttp.policy import Grant, Refusal, Rule, decide
-from asynctls.ttp.schema import CertificateBody, Kind, RefusalBody, row_of
+from asynctls.ttp import approvals, records, tokens
+from asynctls.ttp.policy import Grant, Policy, Refusal, Rule, decide, judge_link
+from asynctls.ttp.schema import CertificateBody, Kind, PendingBody, RefusalBody, row_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from asynctls.pki.requests import Request
     from asynctls.ttp.ledger import Transaction
-    from asynctls.ttp.records import StoredCertificate
+    from asynctls.ttp.records import StoredCertificate, StoredToken
 
-__all__ = ["Asked", "Granted", "Refused", "answer", "enrol", "reenrol", "refuse"]
+__all__ = ["Asked", "Granted", "Refused", "Waiting", "answer", "enrol", "record", "reenrol"]
 
 log = get_logger()
+
+_RETRY_S = 10
+"""When the client of a request that waits for a person may ask again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request as it arrived: from where, when, and the CSR or what is wrong with it."""
+    """One request as it arrived: from where, when, and the CSR or what is wrong with it.
+
+    ``tls_unique`` is the connection's (RFC 5929), None where it cannot be relied on.
+    """
 
     request: Request | RequestError
     address: str
     at: datetime
+    tls_unique: bytes | None = None
 
     @classmethod
-    def read(cls, csr_der: bytes, *, address: str, at: datetime) -> Self:
+    def read(
+        cls, csr_der: bytes, *, address: str, at: datetime, tls_unique: bytes | None = None
+    ) -> Self:
         """Reads a CSR and checks its signature; what is wrong is told only to who may ask."""
         try:
-            return cls(read_request(csr_der), address, at)
+            return cls(read_request(csr_der), address, at, tls_unique)
         except RequestError as error:
-            return cls(error, address, at)
+            return cls(error, address, at, tls_unique)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +84,35 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No, and to whom as far as that is known."""
+    """No, and to whom as far as that is known: by token or by the certificate's serial number."""
 
     refusal: Refusal
     name: str | None = None
     token_id: str | None = None
+    serial: str | None = None
 
 
-def answer(outcome: Granted | Refused, address: str) -> x509.Certificate:
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not before a person has approved it; ``is_new``: it was not let wait before."""
+
+    number: int
+    grant: Grant
+    spki_sha256: bytes
+    is_new: bool
+
+
+def answer(outcome: Granted | Refused | Waiting, address: str) -> x509.Certificate:
     """Logs what the ledger has by now, and gives it to whoever asked.
 
     Raises:
-        EnrolmentRefusedError: what was recorded is a refusal.
+        EnrolmentRefusedError: it is a refusal.
+        EnrolmentPendingError: a person must approve it first.
     """
     if isinstance(outcome, Refused):
         raise _log_refused(outcome, address)
+    if isinstance(outcome, Waiting):
+        raise _log_waiting(outcome, address)
     certificate = outcome.certificate
     facts = {
         "serial": format_serial(certificate.serial_number),
@@ -117,37 +147,93 @@ def _log_refused(refused: Refused, address: str) -> EnrolmentRefusedError:
     return EnrolmentRefusedError(reason, status=rule.status, rule=rule.text)
 
 
-def enrol(
-    transaction: Transaction, asked: Asked, *, token_id: str, secret: str, issuer: Issuer
-) -> Granted | Refused:
-    """First certificate, by one-time token (RFC 7030, section 4.2.1).
+def _log_waiting(waiting: Waiting, address: str) -> EnrolmentPendingError:
+    fingerprint = waiting.spki_sha256.hex()
+    if waiting.is_new:
+        log.warning(
+            "enrolment waits for approval",
+            request=waiting.number,
+            name=waiting.grant.name,
+            sans=waiting.grant.sans,
+            profile=str(waiting.grant.profile),
+            spki_sha256=fingerprint,
+            address=address,
+        )
+    return EnrolmentPendingError(
+        f"request {waiting.number} for {waiting.grant.name}, whose key has the SHA-256 "
+        f"{fingerprint}, waits for 'asynctls ttp approve {waiting.number}' at the TTP",
+        retry_after_s=_RETRY_S,
+    )
 
-    That a token is unknown is not recorded here: how many such rows there may be is the caller's
-    to say, by `refuse`.
-    """
+
+def enrol(
+    transaction: Transaction,
+    asked: Asked,
+    *,
+    token_id: str,
+    secret: str,
+    issuer: Issuer,
+    policy: Policy,
+) -> Granted | Refused | Waiting:
+    """A certificate by token (RFC 7030, section 4.2.1)."""
     # What is not of an id's characters is none, and not every text can be put to a database.
     is_id = token_id.isascii() and token_id.isalnum()
     token = records.token_by_id(transaction.connection, token_id) if is_id else None
     if not tokens.is_secret_of(token, secret) or token is None:
         return Refused(tokens.UNKNOWN)
-    if isinstance(asked.request, RequestError):
-        refusal = _refusal_of(asked.request)
-        return refuse(transaction, asked, refusal, name=token.grant.name, token_id=token_id)
-    answer = tokens.judge(
+    outcome = _by_token(transaction, asked, token, issuer, policy)
+    if isinstance(outcome, Refusal):
+        return Refused(outcome, token.grant.name, token_id)
+    return outcome
+
+
+def _by_token(
+    transaction: Transaction, asked: Asked, token: StoredToken, issuer: Issuer, policy: Policy
+) -> Granted | Refusal | Waiting:
+    request, connection = asked.request, transaction.connection
+    if isinstance(request, RequestError):
+        return _refusal_of(request)
+    key = spki_sha256(request.public_key)
+    again = tokens.judge(
         token,
-        records.certificates_by_token(transaction.connection, token_id),
-        spki_sha256(asked.request.public_key),
+        records.certificates_by_token(connection, token.token_id),
+        key,
         asked.at,
+        waiting=approvals.waiting_keys(connection, token.token_id) if token.approve else (),
     )
-    if isinstance(answer, Refusal):
-        return refuse(transaction, asked, answer, name=token.grant.name, token_id=token_id)
+    if isinstance(again, Refusal):
+        return again
+    waits = approvals.request_by_key(connection, token.token_id, key) if token.approve else None
+    grant = token.grant
+    # What this key got, or was shown to a person with, is all that it can get.
+    if again is not None:
+        grant = again.grant
+    elif waits is not None:
+        grant = replace(grant, sans=waits.sans, allow_names=())
+    allowed = _allowed(asked, request, grant, policy)
+    if isinstance(allowed, Refusal):
+        return allowed
+    if again is not None:
+        return _again(again, request)
+    if token.approve and (waits is None or waits.approved_at is None):
+        number = (
+            _let_wait(transaction, asked, request, allowed, token.token_id)
+            if waits is None
+            else waits.number
+        )
+        return Waiting(number, allowed, key, is_new=waits is None)
     return _issue(
-        transaction, asked, asked.request, token.grant, issuer, again=answer, token_id=token_id
+        transaction, asked, request, allowed, issuer, policy=policy, token_id=token.token_id
     )
 
 
 def reenrol(
-    transaction: Transaction, asked: Asked, *, current: x509.Certificate, issuer: Issuer
+    transaction: Transaction,
+    asked: Asked,
+    *,
+    current: x509.Certificate,
+    issuer: Issuer,
+    policy: Policy,
 ) -> Granted | Refused:
     """Renewal, by the certificate that the TLS connection was made with (RFC 7030, 4.2.2)."""
     serial = format_serial(current.serial_number)
@@ -158,24 +244,73 @@ def reenrol(
             f"certificate {serial} was not issued by this TTP's ledger to a role; join with a new "
             "token",
         )
-        return refuse(transaction, asked, refusal)
-    name = held.grant.name
-    if held.revoked_at is not None:
-        refusal = _ended(Rule.CERTIFICATE_REVOKED, held, "was revoked", held.revoked_at)
-        return refuse(transaction, asked, refusal, name=name, serial=serial)
-    if asked.at > held.not_after:
-        refusal = _ended(Rule.CERTIFICATE_EXPIRED, held, "expired", held.not_after)
-        return refuse(transaction, asked, refusal, name=name, serial=serial)
-    if isinstance(asked.request, RequestError):
-        refusal = _refusal_of(asked.request)
-        return refuse(transaction, asked, refusal, name=name, serial=serial)
+        return Refused(refusal, serial=serial)
+    outcome = _by_certificate(transaction, asked, held, issuer, policy)
+    if isinstance(outcome, Refusal):
+        return Refused(outcome, held.grant.name, serial=serial)
+    return outcome
+
+
+def _by_certificate(
+    transaction: Transaction,
+    asked: Asked,
+    held: StoredCertificate,
+    issuer: Issuer,
+    policy: Policy,
+) -> Granted | Refusal:
+    request = asked.request
+    ended = _ended(held, asked.at)
+    if ended is not None:
+        return ended
+    if isinstance(request, RequestError):
+        return _refusal_of(request)
     again = records.renewal_by_key(
-        transaction.connection, serial, spki_sha256(asked.request.public_key)
+        transaction.connection, held.serial, spki_sha256(request.public_key)
     )
     if again is not None and again.revoked_at is not None:
-        refusal = _ended(Rule.CERTIFICATE_REVOKED, again, "was revoked", again.revoked_at)
-        return refuse(transaction, asked, refusal, name=name, serial=serial)
-    return _issue(transaction, asked, asked.request, held.grant, issuer, again=again, renews=serial)
+        return _revoked(again, again.revoked_at)
+    allowed = _allowed(asked, request, held.grant, policy)
+    if isinstance(allowed, Refusal):
+        return allowed
+    if again is not None:
+        return _again(again, request)
+    return _issue(transaction, asked, request, allowed, issuer, policy=policy, renews=held.serial)
+
+
+def _allowed(asked: Asked, request: Request, grant: Grant, policy: Policy) -> Grant | Refusal:
+    """The grant with the names that the certificate will have, or every reason against it."""
+    link = judge_link(request, asked.tls_unique, policy)
+    if link is not None:
+        return link
+    decision = decide(request, grant, policy)
+    return decision.refusal or replace(grant, sans=decision.sans)
+
+
+def _again(stored: StoredCertificate, request: Request) -> Granted:
+    certificate = x509.load_der_x509_certificate(stored.der)
+    return Granted(certificate, stored.grant, request.ignored, None)
+
+
+def _let_wait(
+    transaction: Transaction, asked: Asked, request: Request, grant: Grant, token_id: str
+) -> int:
+    body = PendingBody(
+        sans=grant.sans,
+        profile=grant.profile,
+        key_type=request.key_type,
+        address=asked.address,
+    )
+    head = transaction.append(
+        row_of(
+            Kind.ENROLMENT_PENDING,
+            body,
+            at=int(asked.at.timestamp()),
+            token_id=token_id,
+            name=grant.name,
+            spki_sha256=spki_sha256(request.public_key),
+        )
+    )
+    return head.sequence
 
 
 def _issue(
@@ -185,30 +320,17 @@ def _issue(
     grant: Grant,
     issuer: Issuer,
     *,
-    again: StoredCertificate | None,
+    policy: Policy,
     token_id: str | None = None,
     renews: str | None = None,
-) -> Granted | Refused:
-    decision = decide(request, grant)
-    if decision.reasons:
-        refusal = Refusal(
-            Rule.BEYOND_GRANT,
-            f"the request asks for more than {grant.name} was granted: "
-            f"{'; '.join(decision.reasons)}; leave it out, or ask for a token that grants it",
-        )
-        return refuse(
-            transaction, asked, refusal, name=grant.name, token_id=token_id, serial=renews
-        )
-    if again is not None:
-        certificate = x509.load_der_x509_certificate(again.der)
-        return Granted(certificate, grant, decision.ignored, None)
+) -> Granted:
     started = time.perf_counter()
     certificate = issue(
         grant.profile,
         issuer=issuer,
         public_key=request.public_key,
         sans=grant.sans,
-        lifetime=grant.lifetime,
+        lifetime=policy.lifetime(grant.lifetime),
         now=asked.at,
     )
     sign_ms = (time.perf_counter() - started) * 1000
@@ -221,6 +343,7 @@ def _issue(
                 lifetime_s=grant.lifetime // timedelta(seconds=1),
                 not_before=certificate.not_valid_before_utc,
                 address=asked.address,
+                key_types=grant.key_types,
             ),
             at=int(asked.at.timestamp()),
             token_id=token_id,
@@ -233,31 +356,34 @@ def _issue(
             issuer=key_id_text(issuer.certificate),
         )
     )
-    return Granted(certificate, grant, decision.ignored, sign_ms)
+    return Granted(certificate, grant, request.ignored, sign_ms)
 
 
-def refuse(
-    transaction: Transaction,
-    asked: Asked,
-    refusal: Refusal,
-    *,
-    name: str | None = None,
-    token_id: str | None = None,
-    serial: str | None = None,
-) -> Refused:
-    """Records that somebody was sent away."""
-    body = RefusalBody(rule=refusal.rule.text, reason=refusal.reason, address=asked.address)
+def record(transaction: Transaction, asked: Asked, refused: Refused, *, left_out: int = 0) -> None:
+    """Records that somebody was sent away.
+
+    Args:
+        transaction: the ledger's.
+        asked: the request.
+        refused: why, and whom.
+        left_out: how many refusals of the same credential have no row since its last one.
+    """
+    body = RefusalBody(
+        rule=refused.refusal.rule.text,
+        reason=refused.refusal.reason,
+        address=asked.address,
+        left_out=left_out,
+    )
     transaction.append(
         row_of(
             Kind.ENROLMENT_REFUSED,
             body,
             at=int(asked.at.timestamp()),
-            name=name,
-            token_id=token_id,
-            serial=serial,
+            name=refused.name,
+            token_id=refused.token_id,
+            serial=refused.serial,
         )
     )
-    return Refused(refusal, name, token_id)
 
 
 def _refusal_of(error: RequestError) -> Refusal:
@@ -267,9 +393,22 @@ def _refusal_of(error: RequestError) -> Refusal:
     return Refusal(rule, str(error))
 
 
-def _ended(rule: Rule, certificate: StoredCertificate, how: str, when: datetime) -> Refusal:
-    return Refusal(
-        rule,
-        f"certificate {certificate.serial} of {certificate.grant.name} {how} on "
-        f"{when:%Y-%m-%d %H:%M:%S} UTC; join again with a new token",
+def _ended(certificate: StoredCertificate, now: datetime) -> Refusal | None:
+    if certificate.revoked_at is not None:
+        return _revoked(certificate, certificate.revoked_at)
+    if now > certificate.not_after:
+        how = f"expired on {certificate.not_after:%Y-%m-%d %H:%M:%S}"
+        return Refusal(Rule.CERTIFICATE_EXPIRED, _join_again(certificate, how))
+    return None
+
+
+def _revoked(certificate: StoredCertificate, when: datetime) -> Refusal:
+    how = f"was revoked on {when:%Y-%m-%d %H:%M:%S}"
+    return Refusal(Rule.CERTIFICATE_REVOKED, _join_again(certificate, how))
+
+
+def _join_again(certificate: StoredCertificate, how: str) -> str:
+    return (
+        f"certificate {certificate.serial} of {certificate.grant.name} {how} UTC; join again with "
+        "a new token"
     )

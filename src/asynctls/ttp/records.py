@@ -16,6 +16,8 @@ import msgspec
 import sqlalchemy as sa
 
 from asynctls.errors import CertificateError, LedgerError
+from asynctls.pki.keys import KeyType
+from asynctls.pki.name_rules import NameRule
 from asynctls.pki.names import parse_serial
 from asynctls.pki.profiles import Profile
 from asynctls.pki.status import Revoked
@@ -82,6 +84,8 @@ class StoredToken:
     expires_at: datetime
     secret_sha256: bytes
     revoked_at: datetime | None
+    uses: int = 1
+    approve: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,19 +197,20 @@ def token_by_id(connection: sa.Connection, token_id: str) -> StoredToken | None:
 
 @readable()
 def unused_tokens(connection: sa.Connection, name: str, now: datetime) -> list[StoredToken]:
-    """The tokens for exactly ``name`` that could still be used."""
+    """The tokens for exactly ``name`` that could still be used, if only by a key that waits."""
     used = (
-        sa.select(_issued.c.sequence)
+        sa.select(sa.func.count())
         .where(is_kind(Kind.CERTIFICATE_ISSUED, _issued), _issued.c.token_id == entries.c.token_id)
-        .exists()
+        .scalar_subquery()
+        .label("used")
     )
-    unused = _tokens.where(
+    current = _tokens.add_columns(used).where(
         entries.c.name == name,
         entries.c.ends_at > int(now.timestamp()),
         _revoked.c.at.is_(None),
-        ~used,
     )
-    return [_token(row) for row in connection.execute(unused)]
+    found = [(_token(row), row.used) for row in connection.execute(current)]
+    return [token for token, used in found if used < token.uses]
 
 
 @readable()
@@ -361,6 +366,8 @@ def _token(row: sa.Row[tuple[object, ...]]) -> StoredToken:
         expires_at=_time(row.ends_at),
         secret_sha256=bytes.fromhex(body.secret_sha256),
         revoked_at=None if row.revoked_at is None else _time(row.revoked_at),
+        uses=body.uses,
+        approve=body.approve,
     )
 
 
@@ -379,7 +386,16 @@ def _certificate(row: sa.Row[tuple[object, ...]]) -> StoredCertificate:
 
 
 def _grant(name: str, body: TokenBody | CertificateBody) -> Grant:
-    return Grant(name, body.sans, Profile(body.profile), timedelta(seconds=body.lifetime_s))
+    # What a token lets a request ask for is in the names of the certificate that came of it.
+    texts = body.allow_names if isinstance(body, TokenBody) else ()
+    return Grant(
+        name,
+        body.sans,
+        Profile(body.profile),
+        timedelta(seconds=body.lifetime_s),
+        tuple(map(NameRule.parse, texts)),
+        tuple(map(KeyType, body.key_types)),
+    )
 
 
 def _time(seconds: int) -> datetime:

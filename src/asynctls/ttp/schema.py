@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REVISION",
+    "ApprovalBody",
     "CRLBody",
     "CertificateBody",
     "Kind",
+    "PendingBody",
     "RefusalBody",
     "RevocationBody",
     "TokenBody",
@@ -59,16 +61,20 @@ class Kind(StrEnum):
     CRL_SIGNED = "crl signed"
 
 
-class TokenBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A grant: what the token's holder may be certified as."""
+class TokenBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A grant: what the token's holder may be certified as, and how often."""
 
     sans: tuple[str, ...]
     profile: str
     lifetime_s: int
     secret_sha256: str
+    allow_names: tuple[str, ...] = ()
+    key_types: tuple[str, ...] = ()
+    uses: int = 1
+    approve: bool = False
 
 
-class CertificateBody(msgspec.Struct, frozen=True, kw_only=True):
+class CertificateBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a renewal needs to know of a certificate, beside the certificate itself."""
 
     sans: tuple[str, ...]
@@ -76,14 +82,34 @@ class CertificateBody(msgspec.Struct, frozen=True, kw_only=True):
     lifetime_s: int
     not_before: datetime
     address: str = ""
+    key_types: tuple[str, ...] = ()
 
 
-class RefusalBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Why somebody was sent away, and from where they came."""
+class RefusalBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why somebody was sent away, and from where they came.
+
+    ``left_out`` counts the refusals of the same credential that have no row, before this one.
+    """
 
     rule: str
     reason: str
     address: str
+    left_out: int = 0
+
+
+class PendingBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person is to approve: the names that the certificate would have, for which key."""
+
+    sans: tuple[str, ...]
+    profile: str
+    key_type: str
+    address: str
+
+
+class ApprovalBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Which waiting request was approved: its row's sequence."""
+
+    request: int
 
 
 class RevocationBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +124,15 @@ class CRLBody(msgspec.Struct, frozen=True, kw_only=True):
     this_update: datetime
 
 
-Body = TokenBody | CertificateBody | RefusalBody | RevocationBody | CRLBody
+Body = (
+    TokenBody
+    | CertificateBody
+    | RefusalBody
+    | PendingBody
+    | ApprovalBody
+    | RevocationBody
+    | CRLBody
+)
 
 _whole = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

@@ -163,7 +163,10 @@ class Service:
             self._authority.observer.handshake_failed(error)
             return
         self._authority.observer.handshake_done()
-        asker = Asker(stream.peer_address, stream.peer_certificate)
+        # Without the extended master secret a middleman can have one tls-unique on two connections
+        # (RFC 7627, section 1), so nothing is linked by it.
+        tls_unique = stream.tls_unique if stream.extended_master_secret else None
+        asker = Asker(stream.peer_address, stream.peer_certificate, tls_unique)
 
         async def answer(request: Request) -> Response:
             return await self._est.answer(request, asker)

@@ -1,4 +1,4 @@
-"""One-time tokens: how one is made, recognised and judged, and how guessing is slowed down.
+"""Tokens: how one is made, recognised and judged, and how guessing is slowed down.
 
 A token is an id, which may be seen, and a secret of 32 random bytes, of which the ledger keeps only
 the SHA-256: with that much entropy a slow hash would add nothing. Both are the user and password of
@@ -19,15 +19,16 @@ from asynctls.mac import Secret, sha256
 from asynctls.ttp.policy import Refusal, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from asynctls.ttp.records import StoredCertificate, StoredToken
 
-__all__ = ["UNKNOWN", "FailureLimit", "is_secret_of", "judge", "new_token"]
+__all__ = ["UNKNOWN", "FailureLimit", "RecordLimit", "is_secret_of", "judge", "new_token"]
 
 _SECRET_BYTES = 32
 _ID_BYTES = 6
+_SHOWN = 3
 _NOBODY = sha256(secrets.token_bytes(_SECRET_BYTES))
 
 UNKNOWN = Refusal(
@@ -54,27 +55,26 @@ def judge(
     issued: Sequence[StoredCertificate],
     spki_sha256: bytes,
     now: datetime,
+    *,
+    waiting: Collection[bytes] = (),
 ) -> StoredCertificate | Refusal | None:
-    """What somebody who knows a token's secret gets for a key.
+    """What somebody who knows a token's secret gets for a key: each key gets one certificate.
 
     Args:
         token: the token.
         issued: what was issued for it.
         spki_sha256: the key that a certificate is asked for.
         now: the time.
+        waiting: the keys that a request was let wait with, which uses the token up as well.
 
     Returns:
         None: a new certificate may be issued. A certificate: this is a retry, and that is the
         answer again. A refusal: neither.
     """
     again = next((each for each in issued if each.spki_sha256 == spki_sha256), None)
-    if issued and again is None:
-        return Refusal(
-            Rule.TOKEN_USED,
-            f"the token {token.token_id} for {token.grant.name} was used already, with another "
-            f"key, for certificate {issued[0].serial}; if that was not you, have it revoked and "
-            "ask for a new join string",
-        )
+    keys = {each.spki_sha256 for each in issued} | set(waiting)
+    if spki_sha256 not in keys and len(keys) >= token.uses:
+        return Refusal(Rule.TOKEN_USED, _used(token, issued))
     if again is not None and again.revoked_at is not None:
         return Refusal(
             Rule.CERTIFICATE_REVOKED,
@@ -100,6 +100,19 @@ def judge(
             f"on {_when(again.not_after)}; join again with a new token",
         )
     return again
+
+
+def _used(token: StoredToken, issued: Sequence[StoredCertificate]) -> str:
+    how = "already, with another key"
+    if token.uses > 1:
+        how = f"{token.uses} times already, with other keys"
+    led_to = ", for a request that waits for approval"
+    if issued:
+        led_to = f", for certificate {', '.join(each.serial for each in issued[:_SHOWN])}"
+    return (
+        f"the token {token.token_id} for {token.grant.name} was used {how}{led_to}; if that was "
+        "not you, have it revoked and ask for a new join string"
+    )
 
 
 class FailureLimit:
@@ -140,6 +153,44 @@ class FailureLimit:
         self._seen.move_to_end(block)
         if len(self._seen) > self._addresses:
             self._seen.popitem(last=False)
+
+
+class RecordLimit:
+    """How many refusals of one credential come into the ledger; those beyond are counted.
+
+    Who holds a token's secret or a certificate can be refused as often as a network allows, long
+    after either has ended, and each row is kept for good. Bounded: beyond ``credentials`` the one
+    that was refused longest ago is forgotten.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: int = 10,
+        window_s: float = 3600.0,
+        credentials: int = 4096,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rows = rows
+        self._window_s = window_s
+        self._credentials = credentials
+        self._clock = clock
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+        self._left_out: dict[str, int] = {}
+
+    def take(self, credential: str) -> int | None:
+        """How many refusals had no row since the last that had one; None: nor has this one."""
+        now = self._clock()
+        times = self._times.setdefault(credential, deque(maxlen=self._rows))
+        self._times.move_to_end(credential)
+        if len(self._times) > self._credentials:
+            forgotten, _ = self._times.popitem(last=False)
+            self._left_out.pop(forgotten, None)
+        if len(times) == self._rows and now < times[0] + self._window_s:
+            self._left_out[credential] = self._left_out.get(credential, 0) + 1
+            return None
+        times.append(now)
+        return self._left_out.pop(credential, 0)
 
 
 def _block(address: str) -> str:
