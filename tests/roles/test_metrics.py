@@ -57,6 +57,40 @@ async def test_a_server_counts_handshakes_and_sessions_and_shows_what_it_holds(
     assert (await server.stop()).code == 0
 
 
+async def test_a_renewal_is_counted_and_so_is_what_fails(asynctls: Daemons, issued: Any) -> None:
+    identity = await issued("server", lifetime=timedelta(seconds=10))
+    server, _ = await asynctls.server(identity, *METRICS, "--crl-interval", "1s")
+    metrics = str((await server.event("metrics served"))["address"])
+    first = await scrape(metrics)
+    assert first.values("asynctls_renewals_total") == {("done",): 0, ("failed",): 0}
+    assert first.value("asynctls_ttp_in_touch") == 1
+    await server.event("certificate renewed")
+    after = await scrape(metrics)
+    assert after.value("asynctls_renewal_due_in_seconds") > 0
+    await server.until(lambda: bool(server.named("certificate renewed")[1:]), "a second renewal")
+    last = await scrape(metrics)
+    assert last.value("asynctls_renewals_total", result="done") >= 1
+
+
+async def test_a_ttp_out_of_reach_shows(asynctls: Daemons, tmp_path: Path) -> None:
+    authority, _where = await asynctls.ttp(tmp_path / "ttp", *METRICS)
+    seen = str((await authority.event("metrics served"))["address"])
+    token = await asynctls.run("ttp", "token", "server", "--state", tmp_path / "ttp")
+    server = await asynctls.start(
+        *("server", "--state", tmp_path / "server", "--listen", "127.0.0.1:0", "--allow", "client"),
+        *("--join-file", "-", "--crl-interval", "1s", *METRICS),
+        given=token.out.decode(),
+    )
+    metrics = str((await server.event("metrics served"))["address"])
+    counted = await scrape(seen)
+    assert counted.value("asynctls_ttp_certificates_issued_total", how="enrolment") == 1
+    assert counted.value("asynctls_handshakes_total", result="done") >= 2
+    assert (await scrape(metrics)).value("asynctls_ttp_in_touch") == 1
+    assert (await authority.stop()).code == 0
+    await server.event("CRL not fetched")
+    assert (await scrape(metrics)).value("asynctls_ttp_in_touch") == 0
+
+
 async def test_promtool_finds_nothing_to_say(
     asynctls: Daemons, issued: Any, program: Callable[[str], Path]
 ) -> None:

@@ -135,6 +135,16 @@ class Keeper:
         """The CRLs held, each verified."""
         return self._crls
 
+    @property
+    def renewals(self) -> tuple[int, int]:
+        """How many tries to renew the certificate led to another one, and how many did not."""
+        return self._timer.renewed, self._timer.failed
+
+    @property
+    def in_touch(self) -> bool:
+        """Whether the TTP gave CAs and CRLs when it was last asked."""
+        return self._trouble is None
+
     def rules(
         self,
         allow: tuple[Pattern, ...] | Anyone,

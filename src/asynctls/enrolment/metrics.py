@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from asynctls.pki.certificates import certificates_from_pem
 from asynctls.pki.profiles import key_id_of
 
 if TYPE_CHECKING:
@@ -37,9 +36,32 @@ class IdentityMetrics(Collector):
         now = datetime.now(UTC)
         identity = self._keeper.identity
         own = x509.load_der_x509_certificate(identity.certificate)
-        root, *issuing = certificates_from_pem(identity.trust.encode())
         yield from certificate_families(
-            [("own", own), *(("issuing", each) for each in issuing), ("root", root)], now
+            [
+                ("own", own),
+                *(("issuing", each) for each in identity.issuing),
+                ("root", identity.root),
+            ],
+            now,
+        )
+        yield GaugeMetricFamily(
+            "asynctls_renewal_due_in_seconds",
+            "Until the certificate is to be renewed; negative while that is late.",
+            (identity.renews_at - now).total_seconds(),
+        )
+        renewals = CounterMetricFamily(
+            "asynctls_renewals",
+            "Tries to renew the certificate.",
+            labels=["result"],
+        )
+        done, failed = self._keeper.renewals
+        renewals.add_metric(["done"], done)
+        renewals.add_metric(["failed"], failed)
+        yield renewals
+        yield GaugeMetricFamily(
+            "asynctls_ttp_in_touch",
+            "1 when the TTP gave CAs and CRLs as it was last asked, else 0.",
+            float(self._keeper.in_touch),
         )
         yield from crl_families(
             [

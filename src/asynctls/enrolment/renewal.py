@@ -76,7 +76,12 @@ async def renew(identity: Identity, key: PrivateKey) -> Joined:
 
 
 class RenewalTimer:
-    """Has each certificate renewed in its time; ``run`` is a task of whoever keeps the identity."""
+    """Has each certificate renewed in its time; ``run`` is a task of whoever keeps the identity.
+
+    Attributes:
+        renewed: how many tries led to another certificate.
+        failed: how many did not.
+    """
 
     def __init__(
         self,
@@ -96,6 +101,8 @@ class RenewalTimer:
         self._renew = renew
         self._clock = clock
         self._wake = asyncio.Event()
+        self.renewed = 0
+        self.failed = 0
 
     def look_again(self) -> None:
         """The identity is another one, or the TTP answers again after it did not."""
@@ -122,9 +129,11 @@ class RenewalTimer:
             )
             failure = await self._try()
             if failure is None:
+                self.renewed += 1
                 # Certificates that end with their CA are due again at once: not without a pause.
                 await asyncio.sleep(least_s)
                 continue
+            self.failed += 1
             retry_in_s = jittered(delay_s)
             self._report(identity, failure, tries=tries, retry_in_s=retry_in_s)
             await self._pause(retry_in_s)
