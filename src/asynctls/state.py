@@ -29,6 +29,7 @@ __all__ = [
     "hold_state_folder",
     "make_private_folder",
     "read_private",
+    "remove",
     "to_its_end",
     "write_atomically",
 ]
@@ -101,6 +102,19 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         # Gone already when all went well; whatever happened else, nothing stays behind.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, lastingly; one that is not there is gone already.
+
+    Raises:
+        StateError: when it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        _refuse(error, f"cannot remove {path}")
 
 
 def read_private(path: Path) -> bytes:

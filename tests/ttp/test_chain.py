@@ -174,13 +174,15 @@ def test_a_ledger_put_back_and_continued_shows_against_a_head() -> None:
     assert verify(went_on, KEY, head=Head(3, linked[2]["mac"]))  # type: ignore[arg-type]
 
 
-@given(st.integers(0, 2**40), st.binary(min_size=32, max_size=32))
+@given(st.integers(1, 2**40), st.binary(min_size=32, max_size=32))
 def test_a_head_is_read_as_it_is_written(sequence: int, tag: bytes) -> None:
     head = Head(sequence, tag)
     assert Head.parse(str(head)) == head
 
 
-@pytest.mark.parametrize("text", ["", "5", "5:", "5:ab", ":" + 64 * "a", "-1:" + 64 * "a", "x:y"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "5:", "5:ab", ":" + 64 * "a", "-1:" + 64 * "a", "0:" + 64 * "a", "x:y"]
+)
 def test_what_is_no_head_is_refused_with_words(text: str) -> None:
     with pytest.raises(ValueError, match="head"):
         Head.parse(text)
@@ -190,3 +192,9 @@ def test_what_is_no_head_is_refused_with_words(text: str) -> None:
 def test_no_row_makes_the_check_raise(row: dict[str, Value]) -> None:
     complete: dict[str, Value] = {"sequence": None, "previous": None, "mac": None, **row}
     assert not holds(KEY, complete)
+
+
+def test_a_head_before_the_first_row_does_not_pass_for_any_mac() -> None:
+    with pytest.raises(LedgerBrokenError, match="before its first row"):
+        verify([], KEY, head=Head(0, bytes(range(32))))
+    assert verify([], KEY, head=EMPTY) == EMPTY

@@ -13,6 +13,7 @@ from asynctls.cli.options import DURATION, config_of, role_options
 from asynctls.cli.output import time_text, write_facts, write_json, write_table
 from asynctls.cli.ttp_approvals import approve as approve_request
 from asynctls.cli.ttp_approvals import pending
+from asynctls.cli.ttp_backup import backup, restore
 from asynctls.config import KeyTypeName, TTPConfig
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def command(context: click.Context, /, **_given: object) -> None:
     from asynctls.ttp.service import run as serve
 
     run(serve(config_of(TTPConfig)))
+
+
+command.add_command(backup)
+command.add_command(restore)
 
 
 @command.command

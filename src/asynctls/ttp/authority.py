@@ -27,7 +27,7 @@ from asynctls.errors import (
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.pki.profiles import key_id_text
-from asynctls.ttp import approvals, ca, issuance, own_tls, records, revocation, status
+from asynctls.ttp import approvals, backup, ca, issuance, own_tls, records, revocation, status
 from asynctls.ttp.details import CertificateDetails, details_of
 from asynctls.ttp.health import Upkeep, crl_troubles
 from asynctls.ttp.issuance import Asked, Granted, Refused, Waiting
@@ -113,6 +113,7 @@ class Authority:
         """
         names = own_names(config)
         await asyncio.to_thread(state.make_private_folder, config.state)
+        await asyncio.to_thread(backup.check_whole, config.state)
         existed = await asyncio.to_thread(ca.exists, config.state)
         ledger = await Ledger.open(config.state, database=config.ledger, must_exist=existed)
         try:
@@ -136,6 +137,7 @@ class Authority:
         Raises:
             StateError: there is no CA in the state folder yet, or it cannot be used.
         """
+        await asyncio.to_thread(backup.check_whole, config.state)
         await asyncio.to_thread(ca.check_there, config.state)
         ledger = await Ledger.open(config.state, database=config.ledger, must_exist=True)
         try:

@@ -27,7 +27,17 @@ from asynctls.errors import LedgerBrokenError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["EMPTY", "FIRST_PREVIOUS", "Head", "Value", "canonical", "holds", "link", "verify"]
+__all__ = [
+    "EMPTY",
+    "FIRST_PREVIOUS",
+    "Head",
+    "Value",
+    "canonical",
+    "follow",
+    "holds",
+    "link",
+    "verify",
+]
 
 Value = int | str | bytes | None
 """What a column of the ledger may hold."""
@@ -54,7 +64,7 @@ class Head:
             ValueError: the text is not of that form.
         """
         sequence, colon, digits = text.strip().partition(":")
-        if not (colon and sequence.isdecimal() and sequence.isascii()):
+        if not (colon and sequence.isdecimal() and sequence.isascii() and int(sequence)):
             raise ValueError("a head is SEQUENCE:MAC, as the event 'audit' shows it")
         try:
             tag = bytes.fromhex(digits)
@@ -118,6 +128,41 @@ def holds(key: bytes, row: Mapping[str, Value]) -> bool:
         return False
 
 
+def follow(key: bytes, last: Head, row: Mapping[str, Value]) -> Head:
+    """The chain's head after ``row``, which must be the one that follows ``last``.
+
+    Raises:
+        LedgerBrokenError: it is another one, or was altered.
+    """
+    expected = last.sequence + 1
+    sequence = row["sequence"]
+    if not isinstance(sequence, int) or sequence < expected:
+        raise LedgerBrokenError(
+            f"ledger row {sequence!r} stands where row {expected} should: {_CUT}",
+            sequence=expected,
+        )
+    if sequence > expected:
+        gone = (
+            f"row {expected} is"
+            if sequence == expected + 1
+            else (f"rows {expected} to {sequence - 1} are")
+        )
+        raise LedgerBrokenError(
+            f"ledger {gone} missing (row {sequence} is there): {_CUT}", sequence=expected
+        )
+    if not holds(key, row):
+        raise LedgerBrokenError(f"ledger row {sequence} was altered: {_CUT}", sequence=sequence)
+    if row["previous"] != last.mac:
+        raise LedgerBrokenError(
+            f"ledger row {sequence} does not follow row {last.sequence}, though this ledger's "
+            f"key made both: rows of two histories were mixed: {_CUT}",
+            sequence=sequence,
+        )
+    tag = row["mac"]
+    assert isinstance(tag, bytes)  # noqa: S101 - holds() has seen that it is
+    return Head(sequence, tag)
+
+
 def verify(rows: Iterable[Mapping[str, Value]], key: bytes, *, head: Head | None = None) -> Head:
     """Follows the chain from its first row to its last, one row in memory at a time.
 
@@ -132,41 +177,21 @@ def verify(rows: Iterable[Mapping[str, Value]], key: bytes, *, head: Head | None
     Raises:
         LedgerBrokenError: naming the first row that is altered, missing, or out of its place.
     """
+    if head is not None and head.sequence < 1 and head != EMPTY:
+        raise LedgerBrokenError(
+            f"no ledger can have the head given: before its first row it is {EMPTY}", sequence=1
+        )
     last = EMPTY
     remaining = iter(rows)
     for row in remaining:
-        expected = last.sequence + 1
-        sequence = row["sequence"]
-        if not isinstance(sequence, int) or sequence < expected:
+        if last is EMPTY and row["sequence"] == 1 and not holds(key, row):
+            raise LedgerBrokenError(_why_not_the_first(key, next(remaining, None)), sequence=1)
+        last = follow(key, last, row)
+        if head is not None and head.sequence == last.sequence and head != last:
             raise LedgerBrokenError(
-                f"ledger row {sequence!r} stands where row {expected} should: {_CUT}",
-                sequence=expected,
-            )
-        if sequence > expected:
-            gone = (
-                f"row {expected} is"
-                if sequence == expected + 1
-                else (f"rows {expected} to {sequence - 1} are")
-            )
-            raise LedgerBrokenError(
-                f"ledger {gone} missing (row {sequence} is there): {_CUT}", sequence=expected
-            )
-        if not holds(key, row):
-            raise LedgerBrokenError(_why(sequence, key, next(remaining, None)), sequence=sequence)
-        if row["previous"] != last.mac:
-            raise LedgerBrokenError(
-                f"ledger row {sequence} does not follow row {last.sequence}, though this ledger's "
-                f"key made both: rows of two histories were mixed: {_CUT}",
-                sequence=sequence,
-            )
-        tag = row["mac"]
-        assert isinstance(tag, bytes)  # noqa: S101 - holds() has seen that it is
-        last = Head(sequence, tag)
-        if head is not None and head.sequence == sequence and head.mac != tag:
-            raise LedgerBrokenError(
-                f"ledger row {sequence} is not the one of the head given: the ledger was put back "
-                f"to before row {sequence} and went on from there: {_CUT}",
-                sequence=sequence,
+                f"ledger row {last.sequence} is not the one of the head given: the ledger was put "
+                f"back to before row {last.sequence} and went on from there: {_CUT}",
+                sequence=last.sequence,
             )
     if head is not None and head.sequence > last.sequence:
         raise LedgerBrokenError(
@@ -177,11 +202,11 @@ def verify(rows: Iterable[Mapping[str, Value]], key: bytes, *, head: Head | None
     return last
 
 
-def _why(sequence: int, key: bytes, following: Mapping[str, Value] | None) -> str:
+def _why_not_the_first(key: bytes, following: Mapping[str, Value] | None) -> str:
     """A key that fits no row at all is another ledger's; one that fits others shows a change."""
-    if sequence == 1 and (following is None or not holds(key, following)):
+    if following is None or not holds(key, following):
         return (
             "ledger row 1 does not hold under ledger.key: either this is not the ledger's key (put "
             f"the right file back), or the row was altered ({_CUT})"
         )
-    return f"ledger row {sequence} was altered: {_CUT}"
+    return f"ledger row 1 was altered: {_CUT}"

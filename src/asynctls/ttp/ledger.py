@@ -37,7 +37,7 @@ from asynctls.ttp.observing import TTPObserver
 from asynctls.ttp.schema import entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -91,6 +91,23 @@ class Transaction:
         self.head = Head(sequence, tag)
         self.appended.append((row, self.head))
         return self.head
+
+    def adopt(self, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Inserts rows that this ledger's key linked before, as they stand: a backup's.
+
+        They tell of decisions that were made before, so there is no audit event for them.
+
+        Raises:
+            LedgerBrokenError: one of them does not follow the row before it.
+        """
+        for row in rows:
+            self.head = chain.follow(self._key.reveal(), self.head, row)
+        if rows:
+            self.connection.execute(_insert, list(rows))
+
+    def has_link(self, head: Head) -> bool:
+        """Whether that row is in the ledger, with that MAC."""
+        return _has_link(self.connection, head)
 
 
 @dataclass(slots=True)
@@ -173,6 +190,11 @@ class Ledger:
         store, key = await asyncio.to_thread(prepare)
         return cls(store, key)
 
+    @property
+    def name(self) -> str:
+        """The database, as a message names it; without a secret."""
+        return self._store.name
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -209,9 +231,7 @@ class Ledger:
                 added to a chain that does not hold.
         """
         if self._closed:
-            raise LedgerError(
-                f"{self._store.name} was closed while something still wanted to write to it"
-            )
+            raise LedgerError(f"{self.name} was closed while something still wanted to write to it")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         started = time.monotonic()
@@ -245,10 +265,38 @@ class Ledger:
         """
 
         def follow(connection: sa.Connection) -> Head:
-            with closing(storage.stream(connection, self._store.name)) as rows:
+            with closing(storage.stream(connection, self.name)) as rows:
                 return chain.verify(rows, self._key.reveal(), head=head)
 
         return await self.read(follow)
+
+    async def copy(self, take: Callable[[Iterator[Mapping[str, Value]]], T], *, head: Head) -> T:
+        """Hands every row up to ``head`` to ``take``, each checked, in a thread of its own.
+
+        Raises:
+            LedgerBrokenError: the chain does not hold, or has no such head.
+            LedgerError: the ledger cannot be read.
+        """
+
+        def checked(connection: sa.Connection) -> Generator[Mapping[str, Value]]:
+            last = EMPTY
+            with closing(storage.stream(connection, self.name)) as rows:
+                for row in rows:
+                    last = chain.follow(self._key.reveal(), last, row)
+                    yield row
+                    if last == head:
+                        return
+            raise LedgerBrokenError(
+                f"{self.name} ends at row {last.sequence} and does not hold row {head.sequence} as "
+                "it was a moment ago; 'asynctls ttp verify' checks it",
+                sequence=last.sequence + 1,
+            )
+
+        def read(connection: sa.Connection) -> T:
+            with closing(checked(connection)) as rows:
+                return take(rows)
+
+        return await self.read(read)
 
     def _read_now(self, query: Callable[[sa.Connection], T]) -> T:
         try:
@@ -343,10 +391,11 @@ class Ledger:
                 if _has_link(connection, doubt.head):
                     begun.rollback()
                     return self._kept(doubt)
-            transaction = Transaction(connection, self._key, self._trusted_head(connection))
+            head = self._trusted_head(connection)
+            transaction = Transaction(connection, self._key, head)
             outcomes = [self._run(transaction, request) for request in group]
             done = _Doubt(transaction.head, transaction.appended, outcomes)
-            if done.appended:
+            if done.head is not head:
                 self._doubt = done
             begun.commit()
             self._doubt = None
@@ -376,17 +425,17 @@ class Ledger:
         head = _head_of(connection)
         if head.sequence < self._trusted.sequence:
             raise LedgerBrokenError(
-                f"{self._store.name} ends at row {head.sequence}, though row "
+                f"{self.name} ends at row {head.sequence}, though row "
                 f"{self._trusted.sequence} was there before: rows were cut off, or an older copy "
                 "was put in its place while this was running; stop the TTP and restore the ledger "
                 "from a backup",
                 sequence=head.sequence + 1,
             )
         if head != self._trusted and head.sequence:
-            (row,) = storage.stream(connection, self._store.name, sequence=head.sequence)
+            (row,) = storage.stream(connection, self.name, sequence=head.sequence)
             if not chain.holds(self._key.reveal(), row):
                 raise LedgerBrokenError(
-                    f"row {head.sequence}, the last of {self._store.name}, was altered, or "
+                    f"row {head.sequence}, the last of {self.name}, was altered, or "
                     "ledger.key is not this ledger's key; nothing is added to it. 'asynctls ttp "
                     "verify' shows where it breaks; put the right key back or restore from a "
                     "backup",
