@@ -26,6 +26,8 @@ WITHOUT_DEFAULT = {
     "ledger",
     "max_lifetime",
     "metrics_listen",
+    "status_listen",
+    "status_url",
 }
 # Set in the files, since with the default nobody could connect.
 SET = {("server", "allow"), ("client", "server_name")}

@@ -205,6 +205,30 @@ def test_values_are_held_against_one_another(write: Write) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ca.example.org",
+        "http://ca.example.org/",
+        "http://ca.example.org/crl?of=us",
+        "http://",
+        "http://user@ca.example.org",
+        "ca.example.org",
+        "http://ca.example.org\n",
+    ],
+)
+def test_a_url_for_every_certificate_is_looked_at_twice(write: Write, url: str) -> None:
+    found = problems(check_file(write(f"[ttp]\nstatus_url = {url!a}\n".replace("'", '"'))))
+    assert "http://ca.example.org:8441/pki" in found["ttp.status_url"]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ca.example.org", "http://10.0.0.1:8441/pki/2", "http://[fe80::1]:80"]
+)
+def test_a_public_url_is_plain_http(write: Write, url: str) -> None:
+    assert check_file(write(f'[ttp]\nstatus_url = "{url}"\n')) == ()
+
+
 def test_a_value_of_the_command_line_can_disagree_with_a_default() -> None:
     with pytest.raises(ConfigError, match=r"ttp\.issuing_lifetime \(default\): must not be longer"):
         load(TTPConfig, path=None, overrides={"root_lifetime": "5s"}, environ={})

@@ -13,7 +13,7 @@ pkilint's PKIX linters find no error, with two exemptions:
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -80,7 +80,6 @@ class House:
     root: Issuer
     issuing: Issuer
     responder: Responder
-    pointers: Pointers | None
     now: datetime
 
     def leaf(self, profile: Profile, *sans: str) -> x509.Certificate:
@@ -91,7 +90,6 @@ class House:
             sans=sans,
             lifetime=DAY,
             now=self.now,
-            pointers=self.pointers,
         )
 
 
@@ -104,19 +102,22 @@ def pki(request: pytest.FixtureRequest) -> House:
     key_type, public = request.param
     now = datetime.now(UTC).replace(microsecond=0)
     root_key, issuing_key, key = (generate_now(key_type) for _ in range(3))
-    root = Issuer(make_root(root_key, lifetime=3652 * DAY, now=now), root_key)
+    root = Issuer(
+        make_root(root_key, lifetime=3652 * DAY, now=now),
+        root_key,
+        Pointers(crl=f"{BASE}/crl/root") if public else None,
+    )
     certificate = make_issuing(
         issuing_key.public_key(),
         issuer=root,
         lifetime=730 * DAY,
         now=now,
-        pointers=Pointers(crl=f"{BASE}/crl/root") if public else None,
     )
-    issuing = Issuer(certificate, issuing_key)
-    made = make_responder(key.public_key(), issuer=issuing, lifetime=7 * DAY, now=now)
     everything = Pointers(crl=f"{BASE}/crl/a1", ocsp=f"{BASE}/ocsp", issuer=f"{BASE}/ca/a1")
+    issuing = Issuer(certificate, issuing_key, everything if public else None)
+    made = make_responder(key.public_key(), issuer=issuing, lifetime=7 * DAY, now=now)
     responder = Responder(certificate, made, key)
-    return House(root, issuing, responder, everything if public else None, now)
+    return House(root, issuing, responder, now)
 
 
 class Lint(Protocol):
@@ -153,12 +154,11 @@ def errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lint:
 def test_the_linter_does_find_errors(pki: House, errors: Lint) -> None:
     wrong = issue(
         Profile.CLIENT,
-        issuer=pki.issuing,
+        issuer=replace(pki.issuing, pointers=Pointers(crl="no URL")),
         public_key=pki.responder.certificate.public_key(),  # type: ignore[arg-type]
         sans=["client"],
         lifetime=DAY,
         now=pki.now,
-        pointers=Pointers(crl="no URL"),
     )
     found = errors(lint_pkix_cert.main, to_der(wrong))
     assert [code for code, _ in found] == [

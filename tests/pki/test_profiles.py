@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ssl
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -102,12 +103,11 @@ def test_where_to_ask_for_its_status_stands_in_a_certificate(ca: CA, key_of: Key
     key = key_of(which="leaf").public_key()
     leaf = issue(
         Profile.SERVER,
-        issuer=ca.issuing,
+        issuer=replace(ca.issuing, pointers=everything),
         public_key=key,
         sans=["server"],
         lifetime=DAY,
         now=ca.now,
-        pointers=everything,
     )
     points = leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints)
     assert not points.critical
@@ -118,7 +118,8 @@ def test_where_to_ask_for_its_status_stands_in_a_certificate(ca: CA, key_of: Key
         (AuthorityInformationAccessOID.CA_ISSUERS, f"{base}/ca/7"),
     ]
     crl_alone = Pointers(crl=f"{base}/crl/root")
-    issuing = make_issuing(key, issuer=ca.root, lifetime=DAY, now=ca.now, pointers=crl_alone)
+    root = replace(ca.root, pointers=crl_alone)
+    issuing = make_issuing(key, issuer=root, lifetime=DAY, now=ca.now)
     points = issuing.extensions.get_extension_for_class(x509.CRLDistributionPoints)
     assert urls_of(points.value) == [f"{base}/crl/root"]
     assert ExtensionOID.AUTHORITY_INFORMATION_ACCESS not in critical(issuing)

@@ -3,6 +3,7 @@
 A field is a TOML key of its table; ``settings()`` derives the option and the variable from it.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -54,6 +55,15 @@ _SECOND = timedelta(seconds=1)
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _CENTURY = timedelta(days=36525)
+
+# RFC 3986: host or bracketed IPv6 address, port, path segments.
+_STATUS_URL = re.compile(
+    r"http://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*", re.ASCII
+)
+_STATUS_URL_WORDS = (
+    "must be like http://ca.example.org or http://ca.example.org:8441/pki: plain http (a program "
+    "that looks a certificate up cannot verify another one for it), no query, no slash at its end"
+)
 
 _State: TypeAlias = Annotated[
     Path, About("the role's state folder: keys, certificates, its lock (made with mode 0700)")
@@ -149,6 +159,16 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
         SecretText | None,
         About("postgresql:// URL of a ledger that several TTPs share, if not the state folder's"),
     ] = None
+    status_listen: Annotated[
+        Address | None,
+        About(
+            "address that CRLs, CA certificates and OCSP are served on by plain HTTP; port 0: any"
+        ),
+    ] = None
+    status_url: Annotated[
+        str | None,
+        About("public http: URL of what status_listen serves, to stand in every certificate"),
+    ] = None
     allow_names: Annotated[
         tuple[str, ...],
         About(
@@ -175,9 +195,14 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
     metrics_listen: _MetricsListen = None
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
-        """A certificate that outlives its issuer's, a CRL that ends before the next is signed."""
+        """A certificate that outlives its issuer's, a CRL that ends before the next is signed.
+
+        And a URL that would stand in every certificate and lead nowhere.
+        """
         if self.ledger is not None and not self.ledger.reveal().startswith(_POSTGRES):
             yield "ledger", "must be postgresql://USER:PASSWORD@HOST/DATABASE"
+        if self.status_url is not None and not _STATUS_URL.fullmatch(self.status_url):
+            yield "status_url", _STATUS_URL_WORDS
         if self.issuing_lifetime > self.root_lifetime:
             limit = format_duration(self.root_lifetime)
             yield "issuing_lifetime", f"must not be longer than root_lifetime ({limit})"

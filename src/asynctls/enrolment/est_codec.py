@@ -28,10 +28,12 @@ __all__ = [
     "CRL_TYPE",
     "CSRATTRS",
     "HEALTH",
+    "OCSP",
     "REQUEST_TYPE",
     "ROOT_CRL",
     "SIMPLE_ENROLL",
     "SIMPLE_REENROLL",
+    "ca_path",
     "crl_path",
     "decode_certificates",
     "decode_request",
@@ -47,6 +49,7 @@ SIMPLE_ENROLL = f"{_PREFIX}/simpleenroll"
 SIMPLE_REENROLL = f"{_PREFIX}/simplereenroll"
 CRL = "/crl"
 ROOT_CRL = "/crl/root"
+OCSP = "/ocsp"
 HEALTH = "/healthz"
 
 REQUEST_TYPE = "application/pkcs10"
@@ -55,6 +58,11 @@ CRL_TYPE = "application/pkix-crl"
 """RFC 2585, section 4.2: the body is DER as it stands."""
 
 _WHITE_SPACE = b" \t\r\n"
+
+
+def ca_path(key_id: str) -> str:
+    """Where the certificate of the CA with that key identifier is, in DER."""
+    return f"/ca/{key_id}"
 
 
 def crl_path(key_id: str) -> str:

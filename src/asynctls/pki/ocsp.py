@@ -114,10 +114,14 @@ class StatusRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A signed answer, and what a cache has to know of it (RFC 5019, section 6)."""
+    """A signed answer, and what a cache has to know of it (RFC 5019, section 6).
+
+    ``is_for_one`` is true of an answer with a nonce, which means nothing to anybody else.
+    """
 
     this_update: datetime
     next_update: datetime
+    is_for_one: bool
     der: bytes = field(repr=False)
 
 
@@ -186,7 +190,8 @@ class Responder:
         if request.nonce is not None:
             builder = builder.add_extension(x509.OCSPNonce(request.nonce), critical=False)
         response = builder.sign(self.key, hashes.SHA256())
-        return Answer(now, next_update, response.public_bytes(serialization.Encoding.DER))
+        der = response.public_bytes(serialization.Encoding.DER)
+        return Answer(now, next_update, request.nonce is not None, der)
 
 
 def issuer_ids(issuer: x509.Certificate) -> tuple[IssuerID, ...]:

@@ -88,9 +88,29 @@ _ISSUED = _LEAF_USES.keys() - {Profile.OCSP}
 _LEAF_KEY_USAGES = frozenset({"digital_signature"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointers:
+    """Where a certificate's status and its issuer are to be had, as plain ``http:`` URLs.
+
+    Attributes:
+        crl: its issuer's CRL (RFC 5280, section 4.2.1.13).
+        ocsp: who answers for it by OCSP (section 4.2.2.1).
+        issuer: its issuer's certificate in DER (section 4.2.2.1).
+    """
+
+    crl: str
+    ocsp: str | None = None
+    issuer: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Issuer:
     """A CA certificate with its private key.
+
+    Attributes:
+        certificate: the CA's.
+        key: its private key.
+        pointers: what each certificate that it issues says of where its status is to be had.
 
     Raises:
         CertificateError: the key is not the certificate's, or the certificate is not a CA's.
@@ -98,6 +118,7 @@ class Issuer:
 
     certificate: x509.Certificate
     key: PrivateKey
+    pointers: Pointers | None = None
 
     def __post_init__(self) -> None:
         if self.certificate.public_key() != self.key.public_key():
@@ -112,21 +133,6 @@ class Issuer:
 
     def __repr__(self) -> str:
         return f"Issuer({self.certificate.subject.rfc4514_string()})"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pointers:
-    """Where a certificate's status and its issuer are to be had, as plain ``http:`` URLs.
-
-    Attributes:
-        crl: its issuer's CRL (RFC 5280, section 4.2.1.13).
-        ocsp: who answers for it by OCSP (section 4.2.2.1).
-        issuer: its issuer's certificate in DER (section 4.2.2.1).
-    """
-
-    crl: str
-    ocsp: str | None = None
-    issuer: str | None = None
 
 
 def make_root(key: PrivateKey, *, lifetime: timedelta, now: datetime) -> x509.Certificate:
@@ -150,7 +156,6 @@ def make_issuing(
     issuer: Issuer,
     lifetime: timedelta,
     now: datetime,
-    pointers: Pointers | None = None,
 ) -> x509.Certificate:
     """Make an issuing CA's certificate (path length 0, SHA-384), signed by the root.
 
@@ -164,7 +169,7 @@ def make_issuing(
     builder = _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
     key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
     builder = _as_ca(builder, key_id, issuer_key_id=key_id_of(issuer.certificate), path_length=0)
-    return _pointing(builder, pointers).sign(issuer.key, hashes.SHA384())
+    return _pointing(builder, issuer.pointers).sign(issuer.key, hashes.SHA384())
 
 
 def make_responder(
@@ -194,7 +199,6 @@ def issue(
     lifetime: timedelta,
     now: datetime,
     serial_number: int | None = None,
-    pointers: Pointers | None = None,
 ) -> x509.Certificate:
     """Issue a leaf certificate; with an RSA-3072 issuer that takes a millisecond of processor.
 
@@ -207,7 +211,6 @@ def issue(
         now: the time of issuance.
         serial_number: from `x509.random_serial_number` (159 random bits) when it was drawn, and
             recorded, beforehand.
-        pointers: where its status can be asked for, if anywhere in public.
 
     Raises:
         CertificateError: no name or one that is none, a key of another kind, a lifetime of less
@@ -233,7 +236,7 @@ def issue(
         x509.SubjectAlternativeName(names.values()), critical=not common_name
     )
     builder = _as_leaf(builder, profile, public_key, issuer)
-    return _pointing(builder, pointers).sign(issuer.key, hashes.SHA384())
+    return _pointing(builder, issuer.pointers).sign(issuer.key, hashes.SHA384())
 
 
 def usages_beyond(profile: Profile, request: Request) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from asynctls.ttp.health import Upkeep, crl_troubles
 from asynctls.ttp.issuance import Asked, Granted, Refused, Waiting
 from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.ledger import Ledger
+from asynctls.ttp.ocsp import OCSP
 from asynctls.ttp.passphrase import key_passphrase
 from asynctls.ttp.policy import Policy, Rule, checked_grant
 from asynctls.ttp.public_address import own_names
@@ -77,6 +78,7 @@ class Authority:
         folder: the state folder.
         tls_certificate: what the TTP shows in TLS (files ``tls_chain``, ``tls_key``); another
             object once :meth:`maintain` has renewed it. None beside a daemon.
+        ocsp: who answers for single certificates.
         policy: what may be certified at all.
     """
 
@@ -99,6 +101,7 @@ class Authority:
         self._recorded = RecordLimit()
         self._seen = 0
         self._upkeep = Upkeep()
+        self.ocsp = OCSP(ledger, keys, lifetime=config.crl_interval)
 
     @classmethod
     async def open(cls, config: TTPConfig) -> Self:
@@ -142,7 +145,11 @@ class Authority:
         ledger = await Ledger.open(config.state, database=config.ledger, must_exist=True)
         try:
             keys = await _keys(config)
-            authority = await ledger.read(lambda connection: ca.load(connection, keys, now=_now()))
+            authority = await ledger.read(
+                lambda connection: ca.load(
+                    connection, keys, now=_now(), status_url=config.status_url
+                )
+            )
         except BaseException:
             await ledger.close()
             raise
@@ -516,6 +523,7 @@ class Authority:
         self._ca = self._ca.at(now)
         for issuer in self._ca.issuers:
             await self._sign_if_due(issuer, now)
+        await self.ocsp.look_after(self._ca, now=now)
         if self.tls_certificate is not None and own_tls.is_due(self.tls_certificate, self._ca, now):
             await self._renew_tls(own_names(self._config))
 
@@ -584,6 +592,8 @@ class Authority:
         if held is not None and held.number >= crl.number:
             return
         self._crls[key_id] = crl
+        # It may say what was revoked; who asks from here on finds that in the ledger.
+        self.ocsp.forget()
         log.info(
             "CRL current", number=crl.number, ca=key_id, next_update=crl.next_update.isoformat()
         )

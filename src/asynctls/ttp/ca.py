@@ -13,7 +13,7 @@ ledger's database cannot bring in a CA; the ledger's rows say in which order the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -32,6 +32,7 @@ from asynctls.pki.keys import KeyType, PrivateKey, generate_now
 from asynctls.pki.profiles import Issuer, Profile, key_id_text, make_issuing, make_root
 from asynctls.ttp import own, records
 from asynctls.ttp.keyfiles import RESTORE
+from asynctls.ttp.pointers import pointers_by, pointers_by_root
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -75,6 +76,7 @@ class CertificateAuthority:
             can still be valid, so each signs a CRL of its own. The only one even if it has ended.
         issuing: the one of them that issues now.
         taken_up: every issuing CA that there was, and since when, oldest first.
+        status_url: where the public finds what they sign, if anywhere.
     """
 
     root: x509.Certificate
@@ -82,6 +84,7 @@ class CertificateAuthority:
     taken_up: tuple[tuple[datetime, Issuer], ...]
     issuers: tuple[Issuer, ...]
     issuing: Issuer
+    status_url: str | None = None
 
     @classmethod
     def of(
@@ -91,17 +94,19 @@ class CertificateAuthority:
         taken_up: tuple[tuple[datetime, Issuer], ...],
         *,
         now: datetime,
+        status_url: str | None = None,
     ) -> Self:
         """The CAs as they stand at ``now``."""
         issuing = _who_issues(taken_up, now)
         current = tuple(
             issuer for _, issuer in taken_up if issuer.certificate.not_valid_after_utc > now
         )
-        return cls(root, root_key, taken_up, current or (issuing,), issuing)
+        return cls(root, root_key, taken_up, current or (issuing,), issuing, status_url)
 
     def at(self, now: datetime) -> CertificateAuthority:
         """The same CAs as they stand at another time: one may issue that did not, or have ended."""
-        then = self.of(self.root, self.root_key, self.taken_up, now=now)
+        url = self.status_url
+        then = self.of(self.root, self.root_key, self.taken_up, now=now, status_url=url)
         return self if then == self else then
 
     @cached_property
@@ -112,7 +117,9 @@ class CertificateAuthority:
     @cached_property
     def root_issuer(self) -> Issuer | None:
         """The root with its key, where that is at hand."""
-        return None if self.root_key is None else Issuer(self.root, self.root_key)
+        if self.root_key is None:
+            return None
+        return Issuer(self.root, self.root_key, pointers_by_root(self.status_url))
 
     @cached_property
     def certificates(self) -> tuple[x509.Certificate, ...]:
@@ -146,7 +153,9 @@ def check_there(folder: Path) -> None:
             raise StateError(_missing(folder / name))
 
 
-def load(connection: sa.Connection, keys: KeyFiles, *, now: datetime) -> CertificateAuthority:
+def load(
+    connection: sa.Connection, keys: KeyFiles, *, now: datetime, status_url: str | None
+) -> CertificateAuthority:
     """Reads the CAs that were made before; a query of the ledger that also reads files.
 
     Raises:
@@ -171,8 +180,13 @@ def load(connection: sa.Connection, keys: KeyFiles, *, now: datetime) -> Certifi
     found.sort(key=lambda each: each[0])
     if not found:
         raise StateError(_missing(keys.folder / "issuing.pem"))
-    taken_up_in_order = tuple((at, issuer) for _, at, issuer in found)
-    return CertificateAuthority.of(root, root_key, taken_up_in_order, now=now)
+    taken_up_in_order = tuple(
+        (at, replace(issuer, pointers=pointers_by(issuer.certificate, status_url)))
+        for _, at, issuer in found
+    )
+    return CertificateAuthority.of(
+        root, root_key, taken_up_in_order, now=now, status_url=status_url
+    )
 
 
 def make(
@@ -193,7 +207,7 @@ def make(
     root_id = key_id_text(root)
     own.record(transaction, root, ROOT, Profile.ROOT, issuer=root_id, now=now)
     own.record(transaction, issuing.certificate, ISSUING, Profile.ISSUING, issuer=root_id, now=now)
-    return load(transaction.connection, keys, now=now)
+    return load(transaction.connection, keys, now=now, status_url=config.status_url)
 
 
 def _make_first(config: TTPConfig, keys: KeyFiles, now: datetime) -> None:
@@ -203,6 +217,7 @@ def _make_first(config: TTPConfig, keys: KeyFiles, now: datetime) -> None:
         certificate = make_root(root_key, lifetime=config.root_lifetime, now=now)
         state.write_atomically(folder / "root.pem", to_pem(certificate).encode())
     root = _matched(_certificate(folder / "root.pem"), root_key, keys, ROOT)
+    root = replace(root, pointers=pointers_by_root(config.status_url))
     issuing_key = _made_key(keys, ISSUING, KeyType(config.issuing_key_type))
     certificate = make_issuing(
         issuing_key.public_key(), issuer=root, lifetime=config.issuing_lifetime, now=now

@@ -7,24 +7,21 @@ form, and which status a refusal has. A refusal's body is one line, ``rule: reas
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from email.utils import format_datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment import est_codec
 from asynctls.errors import EnrolmentPendingError, EnrolmentRefusedError, RequestError
 from asynctls.http import Request, Response
 from asynctls.logger import get_logger
+from asynctls.ttp.public import PublicPages
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from asynctls.http.messages import Headers
     from asynctls.ttp.authority import Authority
-    from asynctls.ttp.records import SignedCRL
 
 __all__ = ["EST", "Asker"]
 
@@ -38,7 +35,6 @@ _ISSUED = (
 _CHALLENGE = (("WWW-Authenticate", 'Basic realm="asynctls", charset="UTF-8"'),)
 _PENDING = "approval-pending"
 _FRESH = (("Cache-Control", "no-store"),)
-_ROOT_CRL_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +53,28 @@ _Answer = Callable[[Request, Asker], Awaitable[Response]]
 
 
 class EST:
-    """Answers the requests of all connections, out of one authority."""
+    """Answers the requests of all connections, out of one authority.
+
+    Attributes:
+        public: what it answers without TLS as well.
+    """
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
-        self._root_crl: tuple[float, bytes] | None = None
+        self.public = PublicPages(authority)
         self._paths: dict[str, tuple[str, _Answer]] = {
             est_codec.CACERTS: ("GET", self._cacerts),
             est_codec.CSRATTRS: ("GET", self._csrattrs),
             est_codec.SIMPLE_ENROLL: ("POST", self._simple_enroll),
             est_codec.SIMPLE_REENROLL: ("POST", self._simple_reenroll),
-            est_codec.CRL: ("GET", self._crl),
-            est_codec.ROOT_CRL: ("GET", self._crl_of_root),
             est_codec.HEALTH: ("GET", self._health),
         }
 
     async def answer(self, request: Request, asker: Asker) -> Response:
         """The answer to one request; only what nobody foresaw is raised."""
         method, answer = self._paths.get(request.path, ("", None))
-        if answer is None and (key_id := _key_id(request.path)) is not None:
-            method, answer = "GET", partial(self._crl_of, key_id)
         if answer is None:
-            return Response.text(404, "there is nothing at this path")
+            return await self.public.answer(request)
         if request.method != method:
             allowed = "GET, HEAD" if method == "GET" else method
             return Response.text(405, f"use {allowed} here", headers=(("Allow", allowed),))
@@ -140,35 +136,9 @@ class EST:
         )
         return _issued(certificate)
 
-    async def _crl(self, _request: Request, _asker: Asker) -> Response:
-        return _crl_response(self._authority.crl)
-
-    async def _crl_of(self, key_id: str, _request: Request, _asker: Asker) -> Response:
-        return _crl_response(self._authority.crl_of(key_id))
-
-    async def _crl_of_root(self, _request: Request, _asker: Asker) -> Response:
-        now = time.monotonic()
-        if self._root_crl is None or now > self._root_crl[0] + _ROOT_CRL_S:
-            # Asking takes the ledger's write lock, which not everybody shall do at will.
-            self._root_crl = (now, await self._authority.root_crl_der())
-        return Response(200, (("Content-Type", est_codec.CRL_TYPE),), self._root_crl[1])
-
     async def _health(self, _request: Request, _asker: Asker) -> Response:
         troubles = self._authority.troubles()
         return Response.text(503 if troubles else 200, "; ".join(troubles) or "ok", headers=_FRESH)
-
-
-def _key_id(path: str) -> str | None:
-    """Of which issuing CA the CRL is asked for, if that is what is asked for."""
-    key_id = path.removeprefix(est_codec.crl_path(""))
-    return key_id if key_id != path else None
-
-
-def _crl_response(crl: SignedCRL | None) -> Response:
-    if crl is None:
-        return Response.text(404, "there is no CRL of such a CA")
-    since = format_datetime(crl.this_update, usegmt=True)
-    return Response(200, (("Content-Type", est_codec.CRL_TYPE), ("Last-Modified", since)), crl.der)
 
 
 class _RefusedError(Exception):

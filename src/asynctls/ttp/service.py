@@ -19,6 +19,7 @@ from asynctls.errors import Alert, CertificateError, HandshakeError
 from asynctls.http import Limits, Request, Response, serve
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificates_from_pem, to_der, to_pem
+from asynctls.pki.ocsp import MAX_REQUEST_BYTES
 from asynctls.runtime import (
     Connections,
     Listener,
@@ -26,6 +27,7 @@ from asynctls.runtime import (
     listen,
     serve_until_stopped,
 )
+from asynctls.runtime.plain_http import serve_plain_http
 from asynctls.runtime.refusals import log_refusal
 from asynctls.state import hold_state_folder
 from asynctls.tls import Gate, Stream, address_of, server_context, try_out
@@ -44,6 +46,9 @@ log = get_logger()
 
 _ALPN = ("http/1.1",)
 _LIMITS = Limits()
+# Anybody may come, without so much as a TLS handshake, and asks in one packet.
+_STATUS_LIMITS = Limits(body_bytes=MAX_REQUEST_BYTES, header_timeout_s=5.0, idle_timeout_s=10.0)
+_STATUS_CONNECTIONS = 256
 _AFTER_FAILURE_S = 5.0
 
 
@@ -94,6 +99,7 @@ class Service:
         try:
             async with (
                 self._measured(),
+                self._serving_status(),
                 Connections(handle) as connections,
                 listen(
                     self._config.listen,
@@ -118,6 +124,24 @@ class Service:
         metrics = TTPMetrics(self._authority)
         self._authority.observe(metrics)
         async with metrics.serving(self._config.metrics_listen):
+            yield
+
+    @asynccontextmanager
+    async def _serving_status(self) -> AsyncIterator[None]:
+        """The listener for plain HTTP, if there is to be one."""
+        address = self._config.status_listen
+        if address is None:
+            yield
+            return
+        async with serve_plain_http(
+            address,
+            self._est.public.answer,
+            role="ttp",
+            setting="status_listen",
+            event="status served",
+            limits=_STATUS_LIMITS,
+            most=_STATUS_CONNECTIONS,
+        ):
             yield
 
     async def reload(self) -> None:
