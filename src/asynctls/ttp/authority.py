@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -27,16 +26,26 @@ from asynctls.errors import (
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.pki.profiles import key_id_text
-from asynctls.ttp import approvals, backup, ca, issuance, own_tls, records, revocation, status
+from asynctls.ttp import (
+    approvals,
+    backup,
+    ca,
+    issuance,
+    own_tls,
+    records,
+    revocation,
+    status,
+    succession,
+)
 from asynctls.ttp.details import CertificateDetails, details_of
 from asynctls.ttp.health import Upkeep, crl_troubles
 from asynctls.ttp.issuance import Asked, Granted, Refused, Waiting
 from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.ledger import Ledger
 from asynctls.ttp.ocsp import OCSP
-from asynctls.ttp.passphrase import key_passphrase
 from asynctls.ttp.policy import Policy, Rule, checked_grant
 from asynctls.ttp.public_address import own_names
+from asynctls.ttp.reminders import Reminder
 from asynctls.ttp.schema import Kind, TokenBody, row_of
 from asynctls.ttp.tokens import FailureLimit, RecordLimit, new_token
 
@@ -100,6 +109,8 @@ class Authority:
         self._failures = FailureLimit()
         self._recorded = RecordLimit()
         self._seen = 0
+        self._seen_issuing = len(authority.taken_up)
+        self._renew_by_hand = Reminder()
         self._upkeep = Upkeep()
         self.ocsp = OCSP(ledger, keys, lifetime=config.crl_interval)
 
@@ -120,12 +131,15 @@ class Authority:
         existed = await asyncio.to_thread(ca.exists, config.state)
         ledger = await Ledger.open(config.state, database=config.ledger, must_exist=existed)
         try:
-            keys = await _keys(config)
+            keys = await asyncio.to_thread(KeyFiles.of, config)
             authority = await ledger.write(lambda tx: ca.make(tx, config, keys, now=_now()))
             opened = cls(config, ledger, keys, authority)
             _log_ca(authority, config.state, "CA certificate found" if existed else "CA made")
+            await opened._look_at_cas()
             if authority.root_key is not None:
                 await opened.root_crl_der()
+            else:
+                log.info("the root's key is not here", path=str(keys.path(ca.ROOT)))
             await opened._renew_tls(names)
             await opened.look_after()
         except BaseException:
@@ -144,7 +158,7 @@ class Authority:
         await asyncio.to_thread(ca.check_there, config.state)
         ledger = await Ledger.open(config.state, database=config.ledger, must_exist=True)
         try:
-            keys = await _keys(config)
+            keys = await asyncio.to_thread(KeyFiles.of, config)
             authority = await ledger.read(
                 lambda connection: ca.load(
                     connection, keys, now=_now(), status_url=config.status_url
@@ -486,9 +500,14 @@ class Authority:
         return await self._root_crl(only_if_due=True)
 
     async def _root_crl(self, *, only_if_due: bool) -> bytes:
-        root = self._ca.root_issuer
+        root, key_id = self._ca.root_issuer, key_id_text(self._ca.root)
+        held = await self._ledger.read(partial(records.latest_crl, issuer=key_id))
         if root is None:
-            raise StateError("the root's key is not here")
+            if held is None or not only_if_due:
+                raise StateError(_no_root_crl(held))
+            return held.der
+        if held is not None and only_if_due and not status.is_root_due(held, _now()):
+            return held.der
         crl = await self._ledger.write(
             lambda tx: status.sign_root(tx, root, now=_now(), only_if_due=only_if_due)
         )
@@ -516,18 +535,61 @@ class Authority:
             StateError: the ledger or a file cannot be read or written.
         """
         head = await self._ledger.head()
-        if head.sequence != self._seen:
+        moved = head.sequence != self._seen
+        if moved:
             await self._fetch_crls()
             self._seen = head.sequence
         now = _now()
         self._ca = self._ca.at(now)
-        for issuer in self._ca.issuers:
-            await self._sign_if_due(issuer, now)
+        await self._sign_what_is_due(self._ca, now)
         await self.ocsp.look_after(self._ca, now=now)
         if self.tls_certificate is not None and own_tls.is_due(self.tls_certificate, self._ca, now):
             await self._renew_tls(own_names(self._config))
+        # Last: a successor that cannot be had must not keep the CRLs from being signed.
+        if moved or succession.is_due(self._ca, self._config, now):
+            await self._look_at_cas()
 
-    async def _sign_if_due(self, issuer: Issuer, now: datetime) -> None:
+    async def _look_at_cas(self) -> None:
+        """Takes up what another process brought in or took away, makes the successor when due."""
+        count = await self._ledger.read(partial(records.count_own_certificates, name=ca.ISSUING))
+        has_root = await asyncio.to_thread(self._keys.path(ca.ROOT).exists)
+        now = _now()
+        due = succession.is_due(self._ca, self._config, now)
+        changed = count != self._seen_issuing or has_root != (self._ca.root_key is not None)
+        if changed or (due and has_root):
+            known = self._ca.taken_up
+            renewed = await self._ledger.write(
+                lambda tx: succession.renew(tx, self._config, self._keys, now=now)
+            )
+            # Nobody shall hear of a CA whose CRL cannot be had yet.
+            await self._sign_what_is_due(renewed, now)
+            self._ca = renewed
+            self._seen_issuing = count
+            await asyncio.to_thread(succession.forget_next, self._keys, renewed)
+            if len(renewed.taken_up) > len(known) > 0:
+                _log_successor(renewed)
+        if not due:
+            self._renew_by_hand.reset()
+        elif not has_root:
+            self._ask_for_successor(now)
+
+    def _ask_for_successor(self, now: datetime) -> None:
+        end = self._ca.taken_up[-1][1].certificate.not_valid_after_utc
+        if self._renew_by_hand.is_due(end - now):
+            log.warning(
+                "the issuing CA must be renewed by hand",
+                ends=end.isoformat(),
+                reason="the root's key is not here: have the root sign what 'asynctls ttp issuing "
+                "--csr' prints, and bring it by 'asynctls ttp issuing --import'",
+            )
+
+    async def _sign_what_is_due(self, authority: ca.CertificateAuthority, now: datetime) -> None:
+        for issuer in authority.issuers:
+            await self._sign_if_due(authority, issuer, now)
+
+    async def _sign_if_due(
+        self, authority: ca.CertificateAuthority, issuer: Issuer, now: datetime
+    ) -> None:
         config, key_id = self._config, key_id_text(issuer.certificate)
         if status.is_due(
             self.crl_of(key_id),
@@ -538,7 +600,7 @@ class Authority:
             crl = await self._ledger.write(
                 lambda tx: status.sign_if_due(
                     tx,
-                    self._ca,
+                    authority,
                     issuer,
                     now=_now(),
                     lifetime=config.crl_lifetime,
@@ -604,13 +666,26 @@ class Authority:
         )
 
 
-async def _keys(config: TTPConfig) -> KeyFiles:
-    passphrase = await asyncio.to_thread(key_passphrase, config.key_passphrase_file, os.environ)
-    return KeyFiles(config.state, passphrase)
-
-
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
+
+
+def _no_root_crl(held: SignedCRL | None) -> str:
+    number = "there is none yet" if held is None else f"the last one has number {held.number}"
+    return (
+        f"the root's key is not here, so its CRL is signed elsewhere ({number}) and brought by "
+        "'asynctls ttp root --import-crl FILE'"
+    )
+
+
+def _log_successor(authority: ca.CertificateAuthority) -> None:
+    _, newest = authority.taken_up[-1]
+    log.info(
+        "new issuing CA published",
+        ca=key_id_text(newest.certificate),
+        ends=newest.certificate.not_valid_after_utc.isoformat(),
+        issues_from=authority.issues_from(newest).isoformat(),
+    )
 
 
 def _log_ca(authority: ca.CertificateAuthority, folder: Path, event: str) -> None:

@@ -54,6 +54,8 @@ __all__ = [
     "exists",
     "load",
     "make",
+    "root_key_id",
+    "root_of",
 ]
 
 log = get_logger()
@@ -109,6 +111,12 @@ class CertificateAuthority:
         then = self.of(self.root, self.root_key, self.taken_up, now=now, status_url=url)
         return self if then == self else then
 
+    def issues_from(self, issuer: Issuer) -> datetime:
+        """When one of the CAs issues, or began to."""
+        place = [each for _, each in self.taken_up].index(issuer)
+        at = self.taken_up[place][0]
+        return _issues_from(at, self.taken_up[place - 1][1]) if place else at
+
     @cached_property
     def first_key_id(self) -> str:
         """Of the CA that signed what names no issuer (before schema 0002)."""
@@ -151,6 +159,24 @@ def check_there(folder: Path) -> None:
     for name in ("root.pem", "issuing.pem"):
         if not (folder / name).exists():
             raise StateError(_missing(folder / name))
+
+
+def root_of(folder: Path) -> x509.Certificate:
+    """The root's certificate; blocking.
+
+    Raises:
+        StateError: it is missing, or cannot be used.
+    """
+    return _certificate(folder / "root.pem")
+
+
+def root_key_id(folder: Path) -> str:
+    """The root's key identifier; blocking.
+
+    Raises:
+        StateError: as for :func:`root_of`.
+    """
+    return key_id_text(root_of(folder))
 
 
 def load(
@@ -229,10 +255,14 @@ def _who_issues(taken_up: tuple[tuple[datetime, Issuer], ...], now: datetime) ->
     """The newest CA that has been published for long enough, as far as it has not ended."""
     issuing = taken_up[0][1]
     for at, issuer in taken_up[1:]:
-        end = issuing.certificate.not_valid_after_utc
-        if now >= at + min(PUBLISHED_FIRST, (end - at) / 2):
+        if now >= _issues_from(at, issuing):
             issuing = issuer
     return issuing
+
+
+def _issues_from(at: datetime, before: Issuer) -> datetime:
+    """When a CA that was taken up ``at`` issues in place of the one before."""
+    return at + min(PUBLISHED_FIRST, (before.certificate.not_valid_after_utc - at) / 2)
 
 
 def _made_key(keys: KeyFiles, name: str, key_type: KeyType) -> PrivateKey:

@@ -7,15 +7,19 @@ before there was a passphrase.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from asynctls import state
 from asynctls.errors import CertificateError, StateError
 from asynctls.pki.keys import PrivateKey, is_encrypted, key_from_pem, key_to_pem
+from asynctls.ttp.passphrase import key_passphrase
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
+    from asynctls.config import TTPConfig
     from asynctls.mac import Secret
 
 __all__ = ["RESTORE", "KeyFiles"]
@@ -38,6 +42,15 @@ class KeyFiles:
         """
         self.folder = folder
         self.passphrase = passphrase
+
+    @classmethod
+    def of(cls, config: TTPConfig) -> Self:
+        """Those of a TTP, by its settings and the environment.
+
+        Raises:
+            ConfigError: the passphrase cannot be had.
+        """
+        return cls(config.state, key_passphrase(config.key_passphrase_file, os.environ))
 
     def path(self, name: str) -> Path:
         """The file of that key."""
@@ -64,6 +77,14 @@ class KeyFiles:
             StateError: the file cannot be written.
         """
         state.write_atomically(self.path(name), key_to_pem(key, passphrase=self.passphrase))
+
+    def remove(self, name: str) -> None:
+        """Removes a key, for good, if it is there.
+
+        Raises:
+            StateError: the folder cannot be written.
+        """
+        state.remove(self.path(name))
 
     def encrypt(self) -> tuple[str, ...]:
         """Encrypts the keys that lie here unencrypted, when there is a passphrase.

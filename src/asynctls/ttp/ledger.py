@@ -31,6 +31,7 @@ import sqlalchemy as sa
 
 from asynctls.errors import LedgerBrokenError, LedgerError
 from asynctls.logger import get_logger
+from asynctls.mac import TAG_BYTES, Secret, expand
 from asynctls.ttp import audit, chain, storage
 from asynctls.ttp.chain import EMPTY, Head, Value
 from asynctls.ttp.observing import TTPObserver
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asynctls.config import SecretText
-    from asynctls.mac import Secret
     from asynctls.ttp.storage import Store
 
 __all__ = ["Ledger", "Transaction"]
@@ -80,6 +80,10 @@ class Transaction:
     def next_sequence(self) -> int:
         """The sequence of the row that the next :meth:`append` makes; a CRL's number."""
         return self.head.sequence + 1
+
+    def derived_key(self, purpose: bytes) -> Secret:
+        """A key for something else, from the one that all TTPs of this ledger have (RFC 5869)."""
+        return Secret(expand(self._key.reveal(), purpose, TAG_BYTES))
 
     def append(self, row: dict[str, Value]) -> Head:
         """Links ``row`` (from :func:`asynctls.ttp.schema.row_of`) to the chain and inserts it."""

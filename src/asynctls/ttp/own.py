@@ -12,7 +12,7 @@ from asynctls.pki.certificates import to_der
 from asynctls.pki.keys import judge_public_key, spki_sha256
 from asynctls.pki.names import format_serial, sans_of
 from asynctls.ttp import records
-from asynctls.ttp.schema import CertificateBody, Kind, row_of
+from asynctls.ttp.schema import Kind, OwnCertificateBody, row_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,6 +33,7 @@ def record(
     *,
     issuer: str,
     now: datetime,
+    sealed_key: str = "",
 ) -> None:
     """Records one of the TTP's own certificates, unless it is recorded already.
 
@@ -43,6 +44,7 @@ def record(
         profile: what it is for.
         issuer: the key identifier of the CA that signed it.
         now: when it is taken up.
+        sealed_key: its private key for the other TTPs of this ledger (``ttp.sealing``).
     """
     serial = format_serial(certificate.serial_number)
     if records.has_own_certificate(transaction.connection, serial):
@@ -51,11 +53,12 @@ def record(
     transaction.append(
         row_of(
             Kind.OWN_CERTIFICATE_ISSUED,
-            CertificateBody(
+            OwnCertificateBody(
                 sans=sans_of(certificate),
                 profile=profile,
                 lifetime_s=int((end - start).total_seconds()),
                 not_before=start,
+                sealed_key=sealed_key,
             ),
             at=int(now.timestamp()),
             serial=serial,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
 
 from asynctls.enrolment import est_codec
+from asynctls.errors import LedgerError, StateError
 from asynctls.http import Request, Response
 from asynctls.pki.certificates import to_der
 from asynctls.pki.ocsp import Answer, Unanswered
@@ -39,7 +40,7 @@ _CERTIFICATE_TYPE = (("Content-Type", "application/pkix-cert"),)
 _CRL_TYPE = (("Content-Type", est_codec.CRL_TYPE),)
 _FOR_A_MINUTE = (("Cache-Control", "max-age=60"),)
 _NO_STORE = (("Cache-Control", "no-store"),)
-_ROOT_CRL_S = 600.0
+_ROOT_CRL_S = 2.0
 
 _Page: TypeAlias = "Callable[[], Awaitable[Response]]"
 
@@ -92,8 +93,14 @@ class PublicPages:
     async def _crl_of_root(self) -> Response:
         now = time.monotonic()
         if self._root_crl is None or now > self._root_crl[0] + _ROOT_CRL_S:
-            # Asking takes the ledger's write lock, which not everybody shall do at will.
-            self._root_crl = (now, await self._authority.root_crl_der())
+            # Asking reads the ledger, which not everybody shall do at will.
+            try:
+                self._root_crl = (now, await self._authority.root_crl_der())
+            except LedgerError:
+                raise
+            except StateError as error:
+                # One that an operator has yet to bring.
+                return Response.text(404, str(error))
         return Response(200, (*_CRL_TYPE, *_FOR_A_MINUTE), self._root_crl[1])
 
     async def _ca(self, key_id: str) -> Response:

@@ -8,7 +8,7 @@ later row says so.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +26,7 @@ from asynctls.ttp.schema import (
     CertificateBody,
     CRLBody,
     Kind,
+    OwnCertificateBody,
     RevocationBody,
     TokenBody,
     entries,
@@ -46,6 +47,7 @@ __all__ = [
     "all_certificates",
     "certificate_by_serial",
     "certificates_by_token",
+    "count_own_certificates",
     "count_rows",
     "has_own_certificate",
     "latest_crl",
@@ -123,11 +125,12 @@ class OwnCertificate:
     sequence: int
     at: datetime
     der: bytes
+    sealed_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SignedCRL:
-    """A CRL's row: its number is the row's sequence."""
+    """A CRL's row: its number is the row's sequence, unless it was signed elsewhere."""
 
     number: int
     this_update: datetime
@@ -269,11 +272,28 @@ def has_own_certificate(connection: sa.Connection, serial: str) -> bool:
 def own_certificates(connection: sa.Connection, name: str) -> list[OwnCertificate]:
     """The TTP's own certificates of that name (``root``, ``issuing``, …), oldest first."""
     rows = connection.execute(
-        sa.select(entries.c.sequence, entries.c.at, entries.c.der)
+        sa.select(entries.c.sequence, entries.c.at, entries.c.der, entries.c.body)
         .where(is_kind(Kind.OWN_CERTIFICATE_ISSUED), entries.c.name == name)
         .order_by(entries.c.sequence)
     )
-    return [OwnCertificate(row.sequence, _time(row.at), row.der) for row in rows]
+    return [
+        OwnCertificate(
+            row.sequence,
+            _time(row.at),
+            row.der,
+            msgspec.json.decode(row.body, type=OwnCertificateBody).sealed_key,
+        )
+        for row in rows
+    ]
+
+
+def count_own_certificates(connection: sa.Connection, name: str) -> int:
+    """How many there are of that name: whether another one was taken up, at little cost."""
+    return connection.execute(
+        sa.select(sa.func.count())
+        .select_from(entries)
+        .where(is_kind(Kind.OWN_CERTIFICATE_ISSUED), entries.c.name == name)
+    ).scalar_one()
 
 
 @readable()
@@ -336,7 +356,8 @@ def latest_crl(connection: sa.Connection, issuer: str) -> SignedCRL | None:
     if row is None:
         return None
     body = msgspec.json.decode(row.body, type=CRLBody)
-    return SignedCRL(row.sequence, body.this_update, _time(row.ends_at), row.der)
+    number = row.sequence if body.number is None else body.number
+    return SignedCRL(number, body.this_update, _time(row.ends_at), row.der)
 
 
 @readable()

@@ -33,6 +33,7 @@ __all__ = [
     "CRLBody",
     "CertificateBody",
     "Kind",
+    "OwnCertificateBody",
     "PendingBody",
     "RefusalBody",
     "RevocationBody",
@@ -85,6 +86,12 @@ class CertificateBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     key_types: tuple[str, ...] = ()
 
 
+class OwnCertificateBody(CertificateBody, frozen=True, kw_only=True):
+    """One of the TTP's own; with its key, sealed, where other TTPs need that."""
+
+    sealed_key: str = ""
+
+
 class RefusalBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why somebody was sent away, and from where they came.
 
@@ -119,9 +126,13 @@ class RevocationBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CRLBody(msgspec.Struct, frozen=True, kw_only=True):
-    """When a CRL was signed; its nextUpdate is the row's ``ends_at``."""
+    """When a CRL was signed; its nextUpdate is the row's ``ends_at``.
+
+    ``number`` is that of one that was signed elsewhere; else a CRL's number is its row's sequence.
+    """
 
     this_update: datetime
+    number: int | None = None
 
 
 Body = (

@@ -78,6 +78,7 @@ class Service:
         self._gate = Gate(config.handshakes)
         self._credentials = FreshCredentials(self._build)
         self._shown = authority.tls_certificate
+        self._trusted = authority.ca_certificates
 
     @asynccontextmanager
     async def serving(self, stopping: asyncio.Event) -> AsyncIterator[tuple[Listener, Connections]]:
@@ -169,8 +170,9 @@ class Service:
         writer: asyncio.StreamWriter,
         stopping: asyncio.Event,
     ) -> None:
-        if self._authority.tls_certificate is not self._shown:
-            self._shown = self._authority.tls_certificate
+        authority = self._authority
+        if (authority.tls_certificate, authority.ca_certificates) != (self._shown, self._trusted):
+            self._shown, self._trusted = authority.tls_certificate, authority.ca_certificates
             self._credentials.retire()
         credentials = await self._credentials.get()
         try:

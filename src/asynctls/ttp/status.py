@@ -33,6 +33,7 @@ __all__ = [
     "ROOT_CRL_LIFETIME",
     "UNSPECIFIED",
     "is_due",
+    "is_root_due",
     "parse_reason",
     "sign",
     "sign_if_due",
@@ -126,16 +127,17 @@ def sign_if_due(
     return sign(transaction, authority, issuer, now=now, lifetime=lifetime)
 
 
+def is_root_due(crl: SignedCRL, now: datetime) -> bool:
+    """Whether half the time of the root's CRL is over."""
+    return is_due(crl, interval=ROOT_CRL_LIFETIME / 2, lifetime=ROOT_CRL_LIFETIME, now=now)
+
+
 def sign_root(
     transaction: Transaction, root: Issuer, *, now: datetime, only_if_due: bool
 ) -> SignedCRL:
     """The root's CRL, which revokes nothing: signed anew, or only when half its time is over."""
     crl = records.latest_crl(transaction.connection, key_id_text(root.certificate))
-    if (
-        only_if_due
-        and crl is not None
-        and not is_due(crl, interval=ROOT_CRL_LIFETIME / 2, lifetime=ROOT_CRL_LIFETIME, now=now)
-    ):
+    if only_if_due and crl is not None and not is_root_due(crl, now):
         return crl
     return _sign(transaction, root, ROOT, [], now=now, lifetime=ROOT_CRL_LIFETIME)
 
