@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from asynctls.config import Address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["Scrape", "ask", "scrape"]
+__all__ = ["Scrape", "ask", "promtool", "scrape"]
 
 
 class Scrape:
@@ -63,3 +66,22 @@ async def scrape(address: Address | str) -> Scrape:
     head, body = await ask(address)
     assert head.startswith("HTTP/1.1 200 "), head
     return Scrape(body)
+
+
+async def promtool(*words: str | Path, given: str = "") -> tuple[int, str]:
+    """What ``promtool check …`` says of files, or of ``given``; the test is skipped without it.
+
+    It is no part of 'make peers': its package brings a Prometheus that starts by itself.
+    """
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed (in Debian it is in the package 'prometheus')")
+    checking = await asyncio.create_subprocess_exec(
+        *(program, "check", *words),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await checking.communicate(given.encode())
+    assert checking.returncode is not None
+    return checking.returncode, told.decode()

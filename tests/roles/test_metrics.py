@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import asynctls as library
-from tests.scraping import scrape
+from tests.scraping import promtool, scrape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.roles.processes import Daemons
@@ -91,17 +89,7 @@ async def test_a_ttp_out_of_reach_shows(asynctls: Daemons, tmp_path: Path) -> No
     assert (await scrape(metrics)).value("asynctls_ttp_in_touch") == 0
 
 
-async def test_promtool_finds_nothing_to_say(
-    asynctls: Daemons, issued: Any, program: Callable[[str], Path]
-) -> None:
-    promtool = program("promtool")
+async def test_promtool_finds_nothing_to_say(asynctls: Daemons, issued: Any) -> None:
     server, _ = await asynctls.server(await issued("server"), *METRICS)
     read = await scrape(str((await server.event("metrics served"))["address"]))
-    checking = await asyncio.create_subprocess_exec(
-        *(promtool, "check", "metrics"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    told, _ = await checking.communicate(read.text.encode())
-    assert (checking.returncode, told) == (0, b"")
+    assert await promtool("metrics", given=read.text) == (0, "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,11 +28,10 @@ from asynctls.errors import (
     SessionTruncatedError,
 )
 from asynctls.runtime.metrics import ConnectionMetrics, new_registry, serve_metrics
-from tests.scraping import ask
+from tests.scraping import ask, promtool
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from asynctls.runtime import Listener
 
@@ -146,15 +145,7 @@ def test_a_handshake_is_counted_by_how_it_failed(
     assert registry.get_sample_value("asynctls_handshakes_total", labels) == 1
 
 
-async def test_promtool_finds_nothing_to_say(program: Callable[[str], Path]) -> None:
-    promtool = program("promtool")
+async def test_promtool_finds_nothing_to_say() -> None:
     async with asyncio.timeout(20), serving() as listener:
         _, body = await ask(listener.address)
-    checking = await asyncio.create_subprocess_exec(
-        *(promtool, "check", "metrics"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    told, _ = await checking.communicate(body.encode())
-    assert (checking.returncode, told) == (0, b"")
+    assert await promtool("metrics", given=body) == (0, "")

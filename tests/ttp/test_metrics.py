@@ -17,11 +17,12 @@ from asynctls.pki.requests import build_request
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.est import EST, Asker
 from asynctls.ttp.metrics import TTPMetrics
-from tests.scraping import Scrape, scrape
+from asynctls.ttp.policy import Rule
+from tests.scraping import Scrape, promtool, scrape
 from tests.ttp.test_est import enrolment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 HERE = Asker("192.0.2.7:5555", None)
@@ -121,6 +122,7 @@ async def test_how_long_each_certificate_and_crl_lasts(authority: Authority, log
     assert set(got.values("asynctls_crl_current").values()) == {1.0}
     assert got.value("asynctls_ttp_healthy") == 1
     assert got.value("asynctls_ttp_ledger_readable") == 1
+    assert got.value("asynctls_ttp_pending") == 0
 
 
 async def test_a_ledger_that_cannot_be_read_shows_and_costs_no_answer(
@@ -160,24 +162,13 @@ async def test_guessing_makes_no_new_label(authority: Authority, logged: Any) ->
     with pytest.raises(EnrolmentRefusedError):
         await authority.enrol("guess", "wrong", request(), address=HERE.address)
     got = await read(metrics, logged)
-    assert set(got.values("asynctls_ttp_refused_total")) <= {
-        ("token-unknown",),
-        ("rate-limited",),
-        ("malformed-request",),
-    }
+    refused = got.values("asynctls_ttp_refused_total")
+    assert set(refused) == {(rule.text,) for rule in Rule}
+    assert refused[("rate-limited",)] > 0
+    assert refused[("token-used",)] == 0
     assert "guess" not in got.text
 
 
-async def test_promtool_finds_nothing_to_say(
-    authority: Authority, logged: Any, program: Callable[[str], Path]
-) -> None:
-    promtool = program("promtool")
+async def test_promtool_finds_nothing_to_say(authority: Authority, logged: Any) -> None:
     got = await read(TTPMetrics(authority), logged)
-    checking = await asyncio.create_subprocess_exec(
-        *(promtool, "check", "metrics"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    told, _ = await checking.communicate(got.text.encode())
-    assert (checking.returncode, told) == (0, b"")
+    assert await promtool("metrics", given=got.text) == (0, "")

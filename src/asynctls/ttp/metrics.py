@@ -23,6 +23,7 @@ from asynctls.logger import get_logger
 from asynctls.pki.profiles import key_id_text
 from asynctls.runtime.metrics import HandshakeMetrics, new_registry, serve_metrics
 from asynctls.ttp.observing import TTPObserver
+from asynctls.ttp.policy import Rule
 from asynctls.ttp.schema import CertificateBody, Kind
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ class TTPMetrics(HandshakeMetrics, TTPObserver):
             ["rule"],
             registry=self._registry,
         )
+        for rule in Rule:
+            # At 0 from the start: an alert sees a counter grow, but not one that appears.
+            self._refused.labels(rule=rule.text)
         self._latency = Histogram(
             "asynctls_ttp_ledger_append_seconds",
             "From asking the ledger to write until it is on disk.",
@@ -116,6 +120,7 @@ class _State(Collector):
         self._authority = authority
         self._rows: Tally[str] = Tally()
         self._until = 0
+        self._waiting = 0
         self._root_crl: tuple[datetime, datetime] | None = None
         self._readable = False
         self._looking: asyncio.Task[None] | None = None
@@ -139,12 +144,14 @@ class _State(Collector):
     async def _look(self) -> None:
         try:
             counted = await self._authority.count_rows(after=self._until)
+            waiting = await self._authority.pending()
         except LedgerError as error:
             self._readable = False
             log.warning("ledger not counted", reason=str(error))
             return
         self._rows.update(counted.rows)
         self._until = counted.until
+        self._waiting = len(waiting)
         crl = counted.root_crl
         self._root_crl = None if crl is None else (crl.this_update, crl.next_update)
         self._readable = True
@@ -160,6 +167,9 @@ class _State(Collector):
         for kind in Kind:
             rows.add_metric([kind.value.replace(" ", "_")], self._rows[kind.value])
         yield rows
+        yield GaugeMetricFamily(
+            "asynctls_ttp_pending", "Requests that wait for a person's approval.", self._waiting
+        )
         yield GaugeMetricFamily(
             "asynctls_ttp_ledger_readable",
             "1 when the ledger could be read for this answer, else 0.",

@@ -1,0 +1,47 @@
+"""docs/guide/monitoring.md: the metrics that it names exist, and Prometheus takes its files."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+
+from asynctls.enrolment.keeper import Keeper
+from asynctls.enrolment.metrics import IdentityMetrics
+from asynctls.runtime.metrics import ConnectionMetrics, new_registry
+from asynctls.ttp.metrics import TTPMetrics
+from tests.scraping import promtool
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "guide" / "monitoring.md").read_text()
+SUFFIXES = re.compile(r"_(total|bucket|count|sum)$")
+
+
+async def test_every_metric_that_the_guide_names_is_there_and_every_one_is_named(
+    ttp: Any, joined: Any
+) -> None:
+    async with Keeper(await joined("server"), crl_interval=timedelta(seconds=60)) as keeper:
+        role = new_registry("server")
+        ConnectionMetrics(role)
+        role.register(IdentityMetrics(keeper))
+        text = generate_latest(role).decode()
+        metrics = TTPMetrics(ttp.authority)
+        text += (await asyncio.to_thread(generate_latest, metrics._registry)).decode()
+    there = set(re.findall(r"^# TYPE (asynctls_\w+) ", text, re.MULTILINE))
+    named = set(re.findall(r"\basynctls_\w+", GUIDE))
+    plain = {SUFFIXES.sub("", name) for name in there}
+    assert {SUFFIXES.sub("", name) for name in named} == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("asynctls.rules.yml", "rules"), ("prometheus.yml", "config")]
+)
+async def test_promtool_takes_the_guides_files(name: str, kind: str, tmp_path: Path) -> None:
+    (content,) = re.findall(rf"```yaml\n# {re.escape(name)}\n(.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / name).write_text(content)
+    code, told = await promtool(kind, tmp_path / name)
+    assert code == 0, told
