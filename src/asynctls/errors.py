@@ -19,6 +19,7 @@
     │   ├── ClockError            this machine's clock and the TTP's disagree
     │   └── IdentityError         no identity on disk, or one that cannot be used
     ├── ServerUnreachableError    nobody answers where a server should be
+    ├── InputError                standard input cannot be read, or a line of it not be sent
     ├── DemoError                 a role of the demo did not do its part
     ├── HTTPError                 the other side does not keep to HTTP, or to our limits
     ├── HandshakeError            no TLS connection came about
@@ -65,6 +66,7 @@ __all__ = [
     "HandshakeError",
     "HandshakeTimeoutError",
     "IdentityError",
+    "InputError",
     "JoinStringError",
     "LedgerBrokenError",
     "LedgerError",
@@ -243,6 +245,10 @@ class IdentityError(EnrolmentError):
 
 class ServerUnreachableError(AsynctlsError):
     """Nobody answers where a server should be."""
+
+
+class InputError(AsynctlsError):
+    """Standard input cannot be read, or a line of it cannot be sent to anybody."""
 
 
 class DemoError(AsynctlsError):

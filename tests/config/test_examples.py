@@ -26,6 +26,7 @@ WITHOUT_DEFAULT = {
     "ledger",
     "max_lifetime",
     "metrics_listen",
+    "send",
     "status_listen",
     "status_url",
 }

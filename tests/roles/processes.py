@@ -82,6 +82,21 @@ class Process:
                 news.cancel()
                 await asyncio.gather(news, return_exceptions=True)
 
+    async def give(self, content: bytes, *, end: bool = False) -> None:
+        """More standard input, and its end."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(content)
+        if end:
+            self.process.stdin.close()
+        else:
+            await self.process.stdin.drain()
+
+    async def received(self, count: int) -> None:
+        """Waits until a client has received that many messages."""
+        await self.until(
+            lambda: self.said.count("Message received") >= count, f"{count} messages received"
+        )
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -128,11 +143,14 @@ class Daemons:
     async def start(
         self,
         *words: str | Path,
-        given: str = "",
+        given: str | None = "",
         environ: Mapping[str, str] | None = None,
         stdout: int = asyncio.subprocess.PIPE,
     ) -> Process:
-        """Starts ``asynctls`` with these words, the log as JSON; ``given`` is standard input."""
+        """Starts ``asynctls`` with these words, the log as JSON.
+
+        ``given`` is standard input; with None it stays open, for ``Process.give``.
+        """
         started = Process(
             await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -147,9 +165,8 @@ class Daemons:
         )
         self._started.append(started)
         started.read()
-        assert started.process.stdin is not None
-        started.process.stdin.write(given.encode())
-        started.process.stdin.close()
+        if given is not None:
+            await started.give(given.encode(), end=True)
         return started
 
     async def run(
@@ -176,11 +193,12 @@ class Daemons:
         identity: Identity,
         address: str,
         *words: str,
+        given: str | None = "",
         stdout: int = asyncio.subprocess.PIPE,
     ) -> Process:
         """A client of the server at ``address``, which is named 'server'."""
         connect = ("--state", identity.folder, "--connect", address, "--server-name", "server")
-        return await self.start("client", *connect, *words, stdout=stdout)
+        return await self.start("client", *connect, *words, given=given, stdout=stdout)
 
     async def end(self) -> None:
         for each in self._started:

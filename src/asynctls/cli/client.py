@@ -19,6 +19,9 @@ def command(**_given: object) -> None:
     'asynctls ttp token client' prints; later ones find the identity in the state folder.
 
     Each message goes to standard output, everything else to standard error.
+
+    With --follow it stays, and connects again whenever a session has ended. SIGTERM and SIGINT: let
+    what is under way end, and stop; twice: stop at once. SIGHUP: reload.
     """
     from asynctls.client.service import run as receive
     from asynctls.runtime import run

@@ -1,4 +1,4 @@
-"""``asynctls server``: the daemon that sends its message to each client that is let in."""
+"""``asynctls server``: the daemon that serves an app to each client that is let in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["command"]
 @click.command
 @role_options(ServerConfig)
 def command(**_given: object) -> None:
-    """Sends its message to each client, and waits for its receipt.
+    """Serves each client: sends it a message and waits for the receipt, or echoes what it sends.
 
     The first start needs a join string (--join-file, or the variable ASYNCTLS_JOIN), which
     'asynctls ttp token server' prints; later ones find the identity in the state folder. Only

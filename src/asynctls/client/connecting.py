@@ -16,7 +16,12 @@ from asynctls.config import Address, ClientConfig
 from asynctls.enrolment.identity import Identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.standing import standing_watched
-from asynctls.errors import HandshakeError, ServerUnreachableError
+from asynctls.errors import (
+    HandshakeError,
+    PeerRefusedError,
+    RefusedByPeerError,
+    ServerUnreachableError,
+)
 from asynctls.logger import get_logger
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.runtime.figures import session_figures
@@ -112,6 +117,9 @@ async def open_session(
             timeout_s=timeout_s,
         )
     except HandshakeError as error:
+        if isinstance(error, PeerRefusedError | RefusedByPeerError):
+            # One of the two may know less than the TTP by now.
+            keeper.refresh_soon()
         raise explained(error, address=address, identity=keeper.identity, name=name) from error
     if stream.peer_certificate is None:
         raise RuntimeError("a server without a certificate was admitted")

@@ -14,6 +14,7 @@ from asynctls.errors import (
     Alert,
     CertificateError,
     HandshakeError,
+    HandshakeTimeoutError,
     PeerRefusedError,
     RefusedByPeerError,
 )
@@ -73,7 +74,9 @@ def explained(
                 certificate=error.certificate,
                 told=error.told,
             )
-    return HandshakeError(f"no TLS connection with the server at {address}: {error}")
+    # Its kind stays: whoever ran out of time is told apart.
+    kind = HandshakeTimeoutError if isinstance(error, HandshakeTimeoutError) else HandshakeError
+    return kind(f"no TLS connection with the server at {address}: {error}")
 
 
 def _refused_by(alert: Alert, address: Address, identity: Identity) -> str:

@@ -1,27 +1,30 @@
-"""The client role: connect, receive, verify, print, and exit."""
+"""The client role: connect, receive, verify, print, exit; or stay, and send what it is given."""
 
 from __future__ import annotations
 
-import json
-import sys
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from asynctls.admission import StaleCRL
 from asynctls.client.connecting import open_session
+from asynctls.client.conversation import Conversation
+from asynctls.client.following import Follower
+from asynctls.client.lines import Lines
+from asynctls.client.outbox import Outbox
+from asynctls.client.printing import Printer
 from asynctls.enrolment.joining import ensure_identity_alone
 from asynctls.enrolment.keeper import Keeper
 from asynctls.logger import get_logger
 from asynctls.pki.keys import KeyType
-from asynctls.pki.names import format_serial
+from asynctls.runtime import Signals
 from asynctls.session import ALPN, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from asynctls.config import ClientConfig
+    from asynctls.enrolment.identity import Identity
     from asynctls.session import Session
 
 __all__ = ["run"]
@@ -29,23 +32,64 @@ __all__ = ["run"]
 log = get_logger()
 
 _GIVE_UP_AFTER = timedelta(seconds=30)
+_STANDARD_INPUT = 0
 
 
 async def run(config: ClientConfig) -> None:
     """The command ``asynctls client``: prints each message on standard output.
 
+    With ``send`` it sends lines of standard input; with ``follow`` it stays and connects again.
+
     Raises:
         EnrolmentError: there is no identity, and none could be had.
         ServerUnreachableError: nobody answers.
         HandshakeError: we refused the server, or it us; the message says what to do.
-        SessionError: the session ended otherwise than by the server's CLOSE.
+        SessionError: the session ended otherwise than by the server's CLOSE, or before all was
+            sent.
+        InputError: what was to be sent cannot be read or sent.
     """
+    if config.follow:
+        await _follow(config)
+        return
+    keeper = _keeper(config, await _identity(config, give_up_after=_GIVE_UP_AFTER))
+    async with keeper, _open_session(config, keeper) as session:
+        await Conversation(session, Printer(as_json=config.json), _outbox(config)).run()
+
+
+async def _follow(config: ClientConfig) -> None:
+    keeper: Keeper | None = None
+
+    async def reload() -> None:
+        if keeper is not None:
+            await keeper.reload()
+
+    async with Signals(on_reload=reload) as signals, AsyncExitStack() as stack:
+        identity = await signals.unless_stopping(_identity(config, give_up_after=None))
+        if identity is None:
+            return
+        # It waits for the TTP's first answer: not when we are told to stop meanwhile.
+        keeper = await signals.unless_stopping(stack.enter_async_context(_keeper(config, identity)))
+        if keeper is None:
+            return
+        # Now, so that what is wrong with key or certificate ends the start, not each connection.
+        await keeper.client_credentials()
+        follower = Follower(
+            lambda: _open_session(config, keeper),
+            printer=Printer(as_json=config.json),
+            outbox=_outbox(config),
+            signals=signals,
+            drain_s=config.drain.total_seconds(),
+        )
+        await follower.run()
+
+
+async def _identity(config: ClientConfig, *, give_up_after: timedelta | None) -> Identity:
     identity = await ensure_identity_alone(
         config.state,
         join_string=config.join,
         join_file=config.join_file,
         key_type=KeyType(config.key_type),
-        give_up_after=_GIVE_UP_AFTER,
+        give_up_after=give_up_after,
     )
     if identity.expired(datetime.now(UTC)):
         log.warning(
@@ -54,52 +98,27 @@ async def run(config: ClientConfig) -> None:
             expired_on=identity.not_after.isoformat(),
             advice=f"connecting all the same; join again: asynctls ttp token {identity.name}",
         )
-    show = _show_json if config.json else _show
-    keeper = Keeper(
+    return identity
+
+
+def _keeper(config: ClientConfig, identity: Identity) -> Keeper:
+    return Keeper(
         identity,
         crl_interval=config.crl_interval,
         stale_crl=StaleCRL(config.stale_crl),
         alpn=[ALPN],
     )
-    async with (
+
+
+def _open_session(config: ClientConfig, keeper: Keeper) -> AbstractAsyncContextManager[Session]:
+    return open_session(
         keeper,
-        open_session(
-            keeper,
-            config.connect,
-            server_name=config.server_name,
-            timeout_s=config.connect_timeout.total_seconds(),
-            limits=Limits(max_message_bytes=config.max_message),
-        ) as session,
-    ):
-        await _receive(session, show)
+        config.connect,
+        server_name=config.server_name,
+        timeout_s=config.connect_timeout.total_seconds(),
+        limits=Limits(max_message_bytes=config.max_message),
+    )
 
 
-async def _receive(session: Session, show: Callable[[Session, bytes], None]) -> None:
-    async for message in session:
-        log.info("message verified", peer=str(session.peer), bytes=len(message))
-        show(session, message)
-        sys.stderr.write("Message received\n")
-        sys.stderr.flush()
-
-
-def _show(session: Session, message: bytes) -> None:
-    del session
-    if sys.stdout.isatty():
-        # Whoever sent it is authenticated, but that makes no terminal escape harmless.
-        text = message.decode("utf-8", "backslashreplace")
-        shown = (c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
-        message = "".join(shown).encode()
-    sys.stdout.buffer.write(message + b"\n")
-    sys.stdout.flush()
-
-
-def _show_json(session: Session, message: bytes) -> None:
-    received = {
-        "message": message.decode("utf-8", "backslashreplace"),
-        "peer": session.peer.name,
-        "serial": format_serial(session.peer.serial_number),
-    }
-    # JSON escapes some control characters only: not those of 8 bits, which terminals obey as well.
-    text = msgspec.json.encode(received).decode()
-    sys.stdout.write("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text) + "\n")
-    sys.stdout.flush()
+def _outbox(config: ClientConfig) -> Outbox | None:
+    return None if config.send is None else Outbox(Lines(_STANDARD_INPUT))

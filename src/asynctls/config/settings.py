@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -221,6 +221,7 @@ def settings(kind: type[RoleConfig]) -> tuple[Setting, ...]:
 
 
 def _plain(hint: object) -> object:
-    if isinstance(hint, UnionType):
+    # A Literal | None is a Union of the typing module's.
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:
         (hint,) = (kind for kind in get_args(hint) if kind is not NoneType)
     return hint

@@ -225,7 +225,8 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
         About("pattern of a name (DNS or URI SAN) that may connect; 'any': whoever the TTP issued"),
     ] = ()
     app: Annotated[
-        Literal["message"], About("what the server does: message (sends one, awaits its receipt)")
+        Literal["message", "echo"],
+        About("what the server does: message (sends one, awaits its receipt), echo (sends back)"),
     ] = "message"
     message: Annotated[str, About("what the app 'message' sends to each client")] = (
         "The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
@@ -256,6 +257,11 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
     join: _Join = None
     join_file: _JoinFile = None
     json: Annotated[bool, About("print messages as JSON, one object a line")] = False
+    follow: Annotated[bool, About("stay: connect again whenever a session has ended")] = False
+    send: Annotated[
+        Literal["-"] | None,
+        About("-: send each line of standard input, with a receipt, and end when it ends"),
+    ] = None
     key_type: _KeyType = "rsa-2048"
     crl_interval: _CrlInterval = timedelta(seconds=60)
     stale_crl: _StaleCRL = "refuse"
@@ -263,6 +269,12 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
         timedelta, About("how long connecting may take, TLS handshake included", _SECOND, _HOUR)
     ] = timedelta(seconds=10)
     max_message: _MaxMessage = 16_777_216
+    drain: _Drain = timedelta(seconds=10)
+
+    def disagreements(self) -> Iterator[tuple[str, str]]:
+        """Standard input cannot be both the lines to send and the join string."""
+        if self.send is not None and str(self.join_file) == "-":
+            yield "send", "join_file takes standard input already: name a file in one of the two"
 
 
 class IdentityConfig(RoleConfig, frozen=True, kw_only=True):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from asynctls.runtime.backoff import Backoff
 from asynctls.runtime.connections import Connections
 from asynctls.runtime.daemon import serve_until_stopped
 from asynctls.runtime.listening import Listener, listen
 from asynctls.runtime.loop import run
+from asynctls.runtime.side_thread import SideThread
 from asynctls.runtime.signals import Signals
+from asynctls.runtime.unless import unless
 
 __all__ = [
+    "Backoff",
     "Connections",
     "Listener",
+    "SideThread",
     "Signals",
     "listen",
     "run",
     "serve_until_stopped",
+    "unless",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from asynctls.errors import AsynctlsError
 from asynctls.logger import get_logger
+from asynctls.runtime.unless import unless
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -73,15 +74,7 @@ class Signals:
         Returns:
             What the work returned; None when it was stopped.
         """
-        task = asyncio.create_task(work)
-        stop = asyncio.create_task(self.stopping.wait())
-        try:
-            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
-            return await task if task.done() else None
-        finally:
-            task.cancel()
-            stop.cancel()
-            await asyncio.gather(task, stop, return_exceptions=True)
+        return await unless(self.stopping, work)
 
     def _stop(self, number: signal.Signals) -> None:
         if self.stopping.is_set():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from asynctls.session import Session
 
-__all__ = ["App", "message_app"]
+__all__ = ["App", "echo_app", "message_app"]
 
 log = get_logger()
 
@@ -34,3 +34,10 @@ def message_app(text: str) -> App:
         log.info("message sent", peer=str(session.peer), bytes=len(message), receipt="verified")
 
     return send_message
+
+
+async def echo_app(session: Session) -> None:
+    """Sends each message back to whom it came from, until the client ends its direction."""
+    async for message in session:
+        await session.send(message)
+        log.info("message echoed", peer=str(session.peer), bytes=len(message))

@@ -17,6 +17,7 @@ from asynctls.errors import (
     HandshakeError,
     MessageTooLargeError,
     PeerRefusedError,
+    RefusedByPeerError,
     SessionClosedError,
     SessionError,
 )
@@ -103,6 +104,9 @@ class SessionServer:
                 self._keeper.retire_contexts()
             log_refusal(address, error)
             self._observer.handshake_failed(error)
+            if isinstance(error, PeerRefusedError | RefusedByPeerError):
+                # One of the two may know less than the TTP by now.
+                self._keeper.refresh_soon()
             return
         self._observer.handshake_done()
         if stream.peer_certificate is None:

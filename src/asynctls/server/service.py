@@ -26,7 +26,7 @@ from asynctls.runtime import (
     serve_until_stopped,
 )
 from asynctls.runtime.observing import observed
-from asynctls.server.apps import App, message_app
+from asynctls.server.apps import App, echo_app, message_app
 from asynctls.server.connections import SessionServer
 from asynctls.session import ALPN, Limits
 from asynctls.state import hold_state_folder
@@ -90,7 +90,7 @@ async def run(config: ServerConfig) -> None:
                 observed(config.metrics_listen, role="server", collect=partial(_collector, keeper))
             )
             server = SessionServer(
-                message_app(config.message),
+                echo_app if config.app == "echo" else message_app(config.message),
                 keeper=keeper,
                 allow=allow,
                 handshakes=config.handshakes,

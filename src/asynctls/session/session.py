@@ -98,7 +98,7 @@ class Session:
         self._deliveries: dict[int, asyncio.Future[None]] = {}
         self._receipts_unread = 0
         self._peer_closed = False
-        self._going_away = False
+        self._going_away = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._reading: asyncio.Timeout | None = None
         self._expiry: Expiry | None = None
@@ -152,7 +152,7 @@ class Session:
     @property
     def going_away(self) -> bool:
         """Whether the server has said that it drains: finish, and come back."""
-        return self._going_away
+        return self._going_away.is_set()
 
     @property
     def failure(self) -> SessionError | None:
@@ -265,6 +265,10 @@ class Session:
                 self._link.flush()
         if self._protocol.over:
             self._stop_reading()
+
+    async def until_going_away(self) -> None:
+        """Returns when the server has said that it drains; never, where it does not."""
+        await self._going_away.wait()
 
     async def end(self, code: ErrorCode, text: str) -> None:
         """Ends the session at once by an ERROR that says why, as when a peer is revoked.
@@ -429,7 +433,7 @@ class Session:
                 self._peer_closed = True
                 self._inbox.end()
             case GoesAway():
-                self._going_away = True
+                self._going_away.set()
             case Opened():
                 pass
 
