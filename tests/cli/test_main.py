@@ -165,7 +165,6 @@ def test_no_later_option_is_offered(asynctls: Run) -> None:
         "ttp": ("--status-listen", "backup", "restore"),
         "server": ("--workers", "--session"),
         "client": ("--follow", "--send", "--listen", "--explain"),
-        "identity": ("renew", "keep", "--on-renew"),
     }.items():
         help_text = asynctls(verb, "--help").out
         for option in options:

@@ -26,6 +26,7 @@ WITHOUT_DEFAULT = {
     "ledger",
     "max_lifetime",
     "metrics_listen",
+    "on_renew",
     "send",
     "status_listen",
     "status_url",

@@ -1,4 +1,4 @@
-"""``asynctls identity``: who am I, until when, in which files; and joining, for other programs."""
+"""``asynctls identity``: who am I, until when, in which files; join, renew, keep for others."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def command(context: click.Context, /, *, as_json: bool, **_given: object) -> No
 
 
 @command.command
-@role_options(IdentityConfig)
+@role_options(IdentityConfig, only=(*COMMON, "join", "join_file", "key_type"))
 def join(**_given: object) -> None:
     """Joins a TTP by a join string, and prints where the identity is.
 
@@ -69,6 +69,39 @@ def join(**_given: object) -> None:
         )
     )
     click.echo(f"{identity} in {identity.folder}")
+
+
+@command.command
+@role_options(IdentityConfig, only=COMMON)
+def renew(**_given: object) -> None:
+    """Renews the identity now, with a new key, and prints where it is.
+
+    Roles renew by themselves, in time; so does 'asynctls identity keep'. What has expired or was
+    revoked cannot be renewed: join again. The folder must be free of daemons.
+    """
+    from asynctls.enrolment.renewal import renew_now
+    from asynctls.runtime import run
+
+    config = config_of(IdentityConfig)
+    identity = run(renew_now(_folder(config), give_up_after=_GIVE_UP_AFTER))
+    click.echo(f"{identity} in {identity.folder}")
+
+
+@command.command
+@role_options(IdentityConfig)
+def keep(**_given: object) -> None:
+    """Stays, and renews the identity for other programs: nginx, PostgreSQL, any that loads PEM.
+
+    It joins first where there is no identity. Whenever files in the folder have changed, and once
+    at the start, it runs the command of --on-renew by the shell, again until that has worked.
+
+    SIGTERM and SIGINT: stop. SIGHUP: take what is on disk, fetch the CRLs, run the command.
+    """
+    from asynctls.keeping import run as keep_identity
+    from asynctls.runtime import run
+
+    config = config_of(IdentityConfig)
+    run(keep_identity(_folder(config), config))
 
 
 def _folder(config: IdentityConfig) -> Path:
@@ -95,6 +128,7 @@ def _facts(identity: Identity) -> dict[str, str | list[str]]:
         "status": status,
         "not_before": time_text(identity.not_before),
         "not_after": time_text(identity.not_after),
+        "renews_at": time_text(identity.renews_at),
         "key_type": identity.key_type.value,
         "fingerprint": identity.fingerprint,
         "ttp": str(identity.ttp),

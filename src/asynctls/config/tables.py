@@ -286,6 +286,11 @@ class IdentityConfig(RoleConfig, frozen=True, kw_only=True):
     join: _Join = None
     join_file: _JoinFile = None
     key_type: _KeyType = "rsa-2048"
+    crl_interval: _CrlInterval = timedelta(seconds=60)
+    on_renew: Annotated[
+        str | None,
+        About("command (for the shell) that tells a program to load the files that have changed"),
+    ] = None
 
 
 class DemoConfig(RoleConfig, frozen=True, kw_only=True):

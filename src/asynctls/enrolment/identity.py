@@ -279,6 +279,19 @@ class Identity:
         """Whether the certificate has ended."""
         return now >= self.not_after
 
+    def check_valid(self, now: datetime) -> None:
+        """Checks that the certificate has not ended.
+
+        Raises:
+            IdentityError: It has, when, and what to do.
+        """
+        if self.expired(now):
+            raise IdentityError(
+                f"the certificate of {self.name} in {self.folder} expired on "
+                f"{self.not_after:%Y-%m-%d %H:%M:%S} UTC: {_AGAIN} ('asynctls ttp token "
+                f"{self.name}')"
+            )
+
     def __str__(self) -> str:
         return f"{self.name} (serial {self.serial}, until {self.not_after:%Y-%m-%d %H:%M:%S} UTC)"
 

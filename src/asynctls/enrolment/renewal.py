@@ -15,26 +15,29 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment import crls, est_client
-from asynctls.enrolment.backoff import jittered
+from asynctls.enrolment.backoff import delays, jittered
 from asynctls.enrolment.clock import check_dates, utc_now
-from asynctls.enrolment.identity import Joined
+from asynctls.enrolment.identity import Identity, Joined, store_renewed
 from asynctls.errors import (
     AsynctlsError,
     EnrolmentRefusedError,
     StateLockedError,
     TTPNotTrustedError,
+    TTPUnreachableError,
 )
 from asynctls.logger import get_logger
+from asynctls.pki.keys import generate
 from asynctls.pki.names import identity_name
+from asynctls.state import hold_state_folder, to_its_end
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
+    from pathlib import Path
 
-    from asynctls.enrolment.identity import Identity
     from asynctls.pki.keys import PrivateKey
 
-__all__ = ["RenewalTimer", "renew"]
+__all__ = ["RenewalTimer", "renew", "renew_now"]
 
 log = get_logger()
 
@@ -42,6 +45,7 @@ log = get_logger()
 _JITTER = 0.05
 # A clock can be set and a machine can sleep, so no look at the clock is later than this.
 _LONGEST_LOOK_S = 60.0
+_FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 600.0
 _REMIND_S = 600.0
 
@@ -73,6 +77,53 @@ async def renew(identity: Identity, key: PrivateKey) -> Joined:
     return Joined.of(
         certificate, issuing=issuing, root=root, crl=crls.to_pem(lists), ttp=identity.ttp
     )
+
+
+async def renew_now(folder: Path, *, give_up_after: timedelta) -> Identity:
+    """Renews the identity in ``folder`` before its time, once.
+
+    Args:
+        folder: The state folder; it is held meanwhile.
+        give_up_after: How long a TTP out of reach is tried.
+
+    Raises:
+        IdentityError: There is no identity, or one that has expired or cannot be used.
+        StateLockedError: A daemon holds the folder.
+        TTPUnreachableError: No answer for ``give_up_after``.
+        EnrolmentError: As ``renew``.
+        StateError: The folder cannot be written; the old identity is as it was.
+    """
+    await asyncio.to_thread(Identity.load, folder)
+    try:
+        async with hold_state_folder(folder):
+            identity = await asyncio.to_thread(Identity.load, folder)
+            identity.check_valid(utc_now())
+            key = await generate(identity.key_type)
+            joined = await _until_answered(identity, key, give_up_after.total_seconds())
+            return await to_its_end(store_renewed, identity, key, joined)
+    except StateLockedError as error:
+        raise StateLockedError(f"{error}; a daemon there renews by itself, in time") from error
+
+
+async def _until_answered(identity: Identity, key: PrivateKey, limit_s: float) -> Joined:
+    last: TTPUnreachableError | None = None
+    timeout = asyncio.timeout(limit_s)
+    try:
+        async with timeout:
+            for delay_s in delays(_FIRST_DELAY_S, limit_s):
+                try:
+                    return await renew(identity, key)
+                except TTPUnreachableError as error:
+                    last = error
+                await asyncio.sleep(delay_s)
+    except TimeoutError as error:
+        if not timeout.expired():
+            raise
+        raise TTPUnreachableError(
+            f"not renewed: within {limit_s:g} seconds {last or 'there was no answer'}; the "
+            f"certificate in use is good until {identity.not_after:%Y-%m-%d %H:%M:%S} UTC"
+        ) from error
+    raise AssertionError("the delays never end")
 
 
 class RenewalTimer:

@@ -16,7 +16,7 @@ from asynctls.enrolment.identity import Identity
 from asynctls.enrolment.joining import ensure_identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.standing import standing_watched
-from asynctls.errors import CertificateError, ConfigError, Fault, IdentityError
+from asynctls.errors import CertificateError, ConfigError, Fault
 from asynctls.pki.keys import KeyType
 from asynctls.runtime import (
     Connections,
@@ -70,7 +70,7 @@ async def run(config: ServerConfig) -> None:
         )
         if identity is None:
             return
-        _check_valid(identity)
+        identity.check_valid(datetime.now(UTC))
         async with AsyncExitStack() as stack:
             # It waits for the TTP's first answer: not when we are told to stop meanwhile.
             keeper = await signals.unless_stopping(
@@ -132,7 +132,7 @@ async def serve(
     where = Address.parse(address)
     if not isinstance(identity, Identity):
         identity = await asyncio.to_thread(Identity.load, Path(identity))
-    _check_valid(identity)
+    identity.check_valid(datetime.now(UTC))
     defaults = ServerConfig()
     async with Keeper(identity, crl_interval=defaults.crl_interval, alpn=[ALPN]) as keeper:
         server = SessionServer(
@@ -189,12 +189,3 @@ def _allowed(texts: Sequence[str]) -> tuple[Pattern, ...] | Anyone:
         return allow_list(texts)
     except CertificateError as error:
         raise ConfigError(Fault("server.allow", ", ".join(texts), str(error))) from error
-
-
-def _check_valid(identity: Identity) -> None:
-    if identity.expired(datetime.now(UTC)):
-        raise IdentityError(
-            f"the certificate of {identity.name} in {identity.folder} expired on "
-            f"{identity.not_after:%Y-%m-%d %H:%M:%S} UTC: join again with a new token "
-            f"('asynctls ttp token {identity.name}')"
-        )

@@ -1,0 +1,187 @@
+"""An identity kept for other programs: joined, renewed, its CRLs fresh, and a command that says so.
+
+nginx, PostgreSQL and most others load certificates when they start or are told to reload. So this
+daemon renews what they load and then runs the command that tells them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from asynctls.enrolment.backoff import delays
+from asynctls.enrolment.joining import ensure_identity
+from asynctls.enrolment.keeper import Keeper
+from asynctls.logger import get_logger
+from asynctls.pki.keys import KeyType
+from asynctls.runtime import Signals
+from asynctls.state import hold_state_folder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from asynctls.config import IdentityConfig
+
+__all__ = ["OnRenew", "run"]
+
+log = get_logger()
+
+_LONGEST_RUN_S = 60.0
+_FIRST_DELAY_S = 1.0
+_LONGEST_DELAY_S = 300.0
+_STDERR = 2
+_ALL = ("certificate", "ca", "crl")
+# Secrets of ours, which are no business of the command's.
+_SECRETS = ("ASYNCTLS_JOIN", "ASYNCTLS_KEY_PASSPHRASE")
+
+
+async def run(folder: Path, config: IdentityConfig) -> None:
+    """The daemon ``asynctls identity keep``, until it is told to stop.
+
+    Raises:
+        EnrolmentError: there is no identity, and none could be had.
+        StateError: the state folder cannot be used, or another daemon holds it.
+    """
+    command = None if config.on_renew is None else OnRenew(config.on_renew, folder)
+    keeper: Keeper | None = None
+
+    async def reload() -> None:
+        if keeper is not None:
+            await keeper.reload()
+            if command is not None:
+                command.note(*_ALL)
+
+    async with hold_state_folder(folder), Signals(on_reload=reload) as signals:
+        identity = await signals.unless_stopping(
+            ensure_identity(
+                folder,
+                join_string=config.join,
+                join_file=config.join_file,
+                key_type=KeyType(config.key_type),
+                give_up_after=None,
+            )
+        )
+        if identity is None:
+            return
+        identity.check_valid(datetime.now(UTC))
+        async with AsyncExitStack() as stack:
+            keeper = await signals.unless_stopping(
+                stack.enter_async_context(
+                    Keeper(identity, crl_interval=config.crl_interval, holds_folder=True)
+                )
+            )
+            if keeper is None:
+                return
+            if command is not None:
+                await stack.enter_async_context(command.running(until=signals.aborting))
+                keeper.on_write(command.note)
+                # What changed while nobody kept it, or before a crash, is not known.
+                command.note(*_ALL)
+            log.info(
+                "keeping",
+                name=keeper.identity.name,
+                path=str(folder),
+                renews_at=keeper.identity.renews_at.isoformat(timespec="seconds"),
+            )
+            await signals.stopping.wait()
+    log.info("stopped")
+
+
+class OnRenew:
+    """Runs a command after each change, again and again until it has worked."""
+
+    def __init__(self, command: str, folder: Path) -> None:
+        """Nothing runs yet.
+
+        Args:
+            command: for the shell. It finds what has changed in ``ASYNCTLS_CHANGED`` (certificate,
+                ca, crl, with spaces between), and the identity's folder in ``ASYNCTLS_STATE``.
+            folder: the identity's.
+        """
+        self._command = command
+        self._folder = folder
+        self._changed: dict[str, None] = {}
+        self._noted = asyncio.Event()
+        self._at_work = asyncio.Lock()
+
+    def note(self, *changed: str) -> None:
+        """These files have changed; the command will run."""
+        self._changed |= dict.fromkeys(changed)
+        self._noted.set()
+
+    @asynccontextmanager
+    async def running(self, *, until: asyncio.Event) -> AsyncIterator[None]:
+        """While the context lasts, runs the command; at its end one that runs may end by itself.
+
+        Args:
+            until: when it is set, it may not.
+        """
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            cut = asyncio.create_task(until.wait())
+            free = asyncio.create_task(self._at_work.acquire())
+            await asyncio.wait((cut, free), return_when=asyncio.FIRST_COMPLETED)
+            for each in (task, cut, free):
+                each.cancel()
+            await asyncio.gather(task, cut, free, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._noted.wait()
+            for delay_s in delays(_FIRST_DELAY_S, _LONGEST_DELAY_S):
+                self._noted.clear()
+                changed, self._changed = self._changed, {}
+                async with self._at_work:
+                    failure = await self._once(" ".join(changed))
+                if failure is None:
+                    break
+                self._changed = changed | self._changed
+                log.error(
+                    "command failed",
+                    command=self._command,
+                    reason=failure,
+                    retry_in_s=round(delay_s, 1),
+                )
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(delay_s):
+                        await self._noted.wait()
+
+    async def _once(self, changed: str) -> str | None:
+        """Runs it to its end, and says in words how it failed, if it did."""
+        environ = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+        environ |= {"ASYNCTLS_CHANGED": changed, "ASYNCTLS_STATE": str(self._folder)}
+        try:
+            # The command is the operator's own, from the config. Its words go to our standard
+            # error: standard output is for what was asked for. In a group of its own, so that all
+            # that it starts can be ended.
+            process = await asyncio.create_subprocess_exec(
+                "/bin/sh",
+                *("-c", self._command),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=_STDERR,
+                env=environ,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return f"it cannot be started: {error.strerror or error}"
+        try:
+            async with asyncio.timeout(_LONGEST_RUN_S):
+                code = await process.wait()
+        except TimeoutError:
+            return f"it did not end within {_LONGEST_RUN_S:g} seconds, and was ended"
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        if code:
+            return f"it ended with {code}"
+        log.info("command done", command=self._command, changed=changed)
+        return None

@@ -1,0 +1,229 @@
+"""Renewal without anyone, with real processes: short certificates, and a TTP that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import asynctls as library
+from asynctls.enrolment import Identity, join
+from asynctls.enrolment.renewal import renew_now
+from asynctls.errors import SessionClosedError, SessionRefusedError, TTPUnreachableError
+from asynctls.pki.keys import KeyType
+from asynctls.pki.names import format_serial
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.roles.processes import Daemons, Process
+
+TEN_SECONDS = timedelta(seconds=10)
+SHORT = ("--crl-interval", "1s")
+
+
+async def test_new_connections_use_the_new_identity_and_live_ones_go_on_to_their_end(
+    asynctls: Daemons, issued: Any
+) -> None:
+    client = await issued("client")
+    first = await issued("server", lifetime=TEN_SECONDS)
+    server, address = await asynctls.server(first, *SHORT)
+    async with library.connect(address, server_name="server", identity=client) as session:
+        renewed = await server.event("certificate renewed")
+        assert first.renews_at <= datetime.now(UTC) < first.not_after
+        assert renewed["serial"] != first.serial
+        shown = await asynctls.client(client, address, "--json")
+        assert json.loads((await shown.ended()).out)["serial"] == renewed["serial"]
+        assert format_serial(session.peer.serial_number) == first.serial
+        words = f"the certificate of server ended at {first.not_after:%Y-%m-%dT%H:%M:%SZ}"
+
+        def has_ended() -> bool:
+            return any(words in str(event["reason"]) for event in server.named("session ended"))
+
+        assert not has_ended()
+        await server.until(has_ended, "the end of the first session")
+        assert datetime.now(UTC) >= first.not_after
+        with pytest.raises((SessionClosedError, SessionRefusedError), match=words):
+            async for _ in session:
+                pass
+    # And so on, without anyone.
+    await server.event("certificate renewed", count=2)
+    assert not server.named("certificate not renewed")
+
+
+async def test_a_ttp_that_is_away_and_comes_back_costs_nobody_anything(
+    asynctls: Daemons, running_ttp: Any, tmp_path: Path
+) -> None:
+    async with running_ttp(tmp_path / "ttp") as ttp:
+        identity, client = [
+            await join(
+                tmp_path / name,
+                await ttp.token(name, lifetime=lifetime),
+                key_type=KeyType.ECDSA_P256,
+                give_up_after=TEN_SECONDS,
+            )
+            for name, lifetime in (("server", TEN_SECONDS * 2.5), ("client", TEN_SECONDS * 60))
+        ]
+    server, address = await asynctls.server(identity, *SHORT)
+    failed = await server.event("certificate not renewed", count=2)
+    assert "cannot be reached" in str(failed["reason"])
+    assert failed["level"] == "warning"
+    ttp_process, _ = await asynctls.ttp(
+        tmp_path / "ttp", "--listen", f"127.0.0.1:{identity.ttp.port}"
+    )
+    renewed = await server.event("certificate renewed")
+    assert datetime.now(UTC) < identity.not_after
+    assert (await (await asynctls.client(client, address)).ended()).code == 0
+    assert Identity.load(identity.folder).serial == renewed["serial"]
+    assert (await server.stop()).code == 0
+    assert (await ttp_process.stop()).code == 0
+
+
+async def test_kill_9_in_the_middle_of_a_renewal_leaves_a_usable_identity(
+    asynctls: Daemons, issued: Any
+) -> None:
+    identity: Identity = await issued("server")
+    serials = {identity.serial}
+    for tenths in range(2, 12):
+        renewing = await asynctls.start("identity", "renew", "--state", identity.folder)
+        # No event tells the moment before a write, so each run is killed a little later.
+        await asyncio.sleep(tenths / 10)
+        await renewing.kill()
+        found = Identity.load(identity.folder)
+        assert found.name == "server"
+        serials.add(found.serial)
+        ended = await asynctls.run("identity", "--json", "--state", identity.folder)
+        assert json.loads(ended.out)["status"] == "valid"
+    ended = await asynctls.run("identity", "renew", "--state", identity.folder)
+    assert ended.code == 0, ended.said
+    last = Identity.load(identity.folder)
+    assert ended.out.decode() == f"{last} in {identity.folder}\n"
+    assert last.serial not in serials
+    assert not list(identity.folder.glob("joi*"))
+    assert not list(identity.folder.glob(".*.tmp"))
+
+
+async def test_who_is_in_the_way_of_a_renewal_by_hand_is_told_in_one_line(
+    asynctls: Daemons, issued: Any, tmp_path: Path
+) -> None:
+    identity = await issued("server")
+    server, _ = await asynctls.server(identity)
+    ended = await asynctls.run("identity", "renew", "--state", identity.folder)
+    assert ended.code == 1
+    assert "holds the state folder" in ended.said[0]
+    assert "renews by itself" in ended.said[0]
+    await server.stop()
+    nobody = await asynctls.run("identity", "renew", "--state", tmp_path / "nobody")
+    assert nobody.code == 1
+    assert "there is no identity" in nobody.said[0]
+    assert not (tmp_path / "nobody").exists()
+
+
+async def test_a_ttp_out_of_reach_is_given_up_and_the_certificate_stays(
+    running_ttp: Any, tmp_path: Path
+) -> None:
+    async with running_ttp(tmp_path / "ttp") as ttp:
+        identity = await join(
+            tmp_path / "role",
+            await ttp.token("server"),
+            key_type=KeyType.ECDSA_P256,
+            give_up_after=TEN_SECONDS,
+        )
+    with pytest.raises(TTPUnreachableError, match=r"within 1 seconds .* is good until"):
+        await renew_now(identity.folder, give_up_after=timedelta(seconds=1))
+    assert Identity.load(identity.folder) == identity
+
+
+async def kept(asynctls: Daemons, identity: Identity, command: str, *words: str) -> Process:
+    state = ("--state", str(identity.folder))
+    keeping = await asynctls.start("identity", "keep", *state, "--on-renew", command, *words)
+    await keeping.event("keeping")
+    return keeping
+
+
+async def test_keep_renews_for_another_program_and_runs_its_command_until_it_works(
+    asynctls: Daemons, issued: Any, tmp_path: Path
+) -> None:
+    identity = await issued("web", lifetime=TEN_SECONDS)
+    told = tmp_path / "told"
+    # It fails the first time, as a program does that is not up yet.
+    command = (
+        f'echo "$ASYNCTLS_CHANGED: $(openssl x509 -noout -serial -in $ASYNCTLS_STATE/cert.pem)" '
+        f">> {told}; test $(wc -l < {told}) -gt 1"
+    )
+    keeping = await kept(asynctls, identity, command, *SHORT)
+    failed = await keeping.event("command failed")
+    assert failed["reason"] == "it ended with 1"
+    await keeping.event("command done")
+    renewed = await keeping.event("certificate renewed")
+    done = await keeping.event("command done", count=2)
+    assert str(done["changed"]).startswith("certificate")
+    everything = f"certificate ca crl: serial={identity.serial}"
+    lines = told.read_text().splitlines()
+    assert lines[:2] == [everything, everything]
+    assert lines[2] == f"{done['changed']}: serial={renewed['serial']}"
+    keeping.signal(signal.SIGHUP)
+    assert (await keeping.event("command done", count=3))["changed"] == "certificate ca crl"
+    assert (await keeping.stop()).code == 0
+
+
+async def test_a_revocation_is_news_for_the_other_program_too(
+    asynctls: Daemons, issued: Any, ttp: Any, logged: Any
+) -> None:
+    identity = await issued("web")
+    await issued("client")
+    keeping = await kept(asynctls, identity, "true", *SHORT)
+    await keeping.event("command done")
+    await ttp.authority.revoke("client")
+    assert (await keeping.event("command done", count=2))["changed"] == "crl"
+
+
+async def test_keep_lets_a_command_end_before_it_ends_itself(
+    asynctls: Daemons, issued: Any, tmp_path: Path
+) -> None:
+    identity = await issued("web")
+    begun, go_on, ended = (tmp_path / name for name in ("begun", "go on", "ended"))
+    command = f"mkfifo '{go_on}' && touch '{begun}' && cat '{go_on}' && touch '{ended}'"
+    keeping = await kept(asynctls, identity, command)
+    async with asyncio.timeout(10):
+        while not begun.exists():  # noqa: ASYNC110 - a shell has no event for us
+            await asyncio.sleep(0.02)
+    keeping.signal(signal.SIGTERM)
+    await keeping.event("stopping")
+    await asyncio.to_thread(go_on.write_text, "")
+    assert (await keeping.ended()).code == 0
+    assert ended.exists()
+
+
+async def test_keep_ends_what_its_command_started_at_the_second_signal(
+    asynctls: Daemons, issued: Any, tmp_path: Path
+) -> None:
+    identity = await issued("web")
+    begun = tmp_path / "begun"
+    keeping = await kept(asynctls, identity, f"touch '{begun}'; sleep 50; sleep 50")
+    async with asyncio.timeout(10):
+        while not begun.exists():  # noqa: ASYNC110 - a shell has no event for us
+            await asyncio.sleep(0.02)
+    keeping.signal(signal.SIGTERM)
+    await keeping.event("stopping")
+    keeping.signal(signal.SIGTERM)
+    # Its standard error is the command's too: it ends with the last of them.
+    assert (await keeping.ended()).code == 0
+
+
+async def test_keep_joins_first(asynctls: Daemons, ttp: Any, tmp_path: Path) -> None:
+    token = await ttp.token("web")
+    keeping = await asynctls.start(
+        *("identity", "keep", "--state", tmp_path / "web", "--join-file", "-"),
+        *("--key-type", "ecdsa-p256"),
+        given=token.format(),
+    )
+    assert (await keeping.event("keeping"))["name"] == "web"
+    facts = await asynctls.run("identity", "--json", "--state", tmp_path / "web")
+    found = Identity.load(tmp_path / "web")
+    assert json.loads(facts.out)["renews_at"] == f"{found.renews_at:%Y-%m-%dT%H:%M:%SZ}"
+    assert (await keeping.stop()).code == 0
