@@ -90,7 +90,8 @@ async def test_the_ledgers_rows_are_counted_whoever_wrote_them(
     async with metrics.serving(Address("127.0.0.1", 0)):
         address = str((await logged.until("metrics served"))["address"])
         before = await scrape(address)
-        assert before.value(rows, kind="own_certificate_issued") == 3
+        # Root, issuing CA, the TTP's TLS, the OCSP responder.
+        assert before.value(rows, kind="own_certificate_issued") == 4
         assert before.value(rows, kind="token_created") == 0
         async with await Authority.beside(config_in(authority.folder)) as beside:
             for _ in range(3):
@@ -99,7 +100,7 @@ async def test_the_ledgers_rows_are_counted_whoever_wrote_them(
         after = await scrape(address)
         assert after.value(rows, kind="token_created") == 3
         assert after.value(rows, kind="token_revoked") == 3
-        assert after.value(rows, kind="own_certificate_issued") == 3
+        assert after.value(rows, kind="own_certificate_issued") == 4
     head = await authority.verify()
     assert sum(after.values(rows).values()) == head.sequence
 
@@ -108,12 +109,13 @@ async def test_how_long_each_certificate_and_crl_lasts(authority: Authority, log
     got = await read(TTPMetrics(authority), logged)
     left = {
         what: got.value("asynctls_certificate_expires_in_seconds", certificate=what)
-        for what in ("root", "issuing", "ttp")
+        for what in ("root", "issuing", "ttp", "ocsp")
     }
     day = 86400
     assert left["root"] == pytest.approx(3652 * day, abs=day)
     assert left["issuing"] == pytest.approx(730 * day, abs=day)
     assert 0 < left["ttp"] < left["issuing"]
+    assert 0 < left["ocsp"] < left["issuing"]
     # The issuing CA's and the root's.
     assert sorted(got.values("asynctls_crl_next_update_in_seconds").values()) == [
         pytest.approx(day, abs=300),
@@ -149,7 +151,7 @@ async def test_scrapers_that_come_together_count_each_row_once(
         address = str((await logged.until("metrics served"))["address"])
         read = await asyncio.gather(*(scrape(address) for _ in range(8)))
     rows = "asynctls_ttp_ledger_rows_total"
-    assert {each.value(rows, kind="own_certificate_issued") for each in read} == {3.0}
+    assert {each.value(rows, kind="own_certificate_issued") for each in read} == {4.0}
 
 
 async def test_guessing_makes_no_new_label(authority: Authority, logged: Any) -> None:

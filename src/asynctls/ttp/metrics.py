@@ -188,6 +188,8 @@ class _State(Collector):
         for each in issuing:
             yield "issuing", each
         yield "root", root
+        for each in self._authority.ocsp.certificates:
+            yield "ocsp", each
         if self._authority.tls_certificate is not None:
             yield "ttp", self._authority.tls_certificate
 

@@ -40,6 +40,8 @@ from asynctls.ttp.records import readable
 from asynctls.ttp.schema import Kind, RevocationBody, entries, is_kind
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from asynctls.pki.ocsp import Status, StatusRequest
     from asynctls.ttp.ca import CertificateAuthority
     from asynctls.ttp.keyfiles import KeyFiles
@@ -76,6 +78,11 @@ class OCSP:
         self._forgotten = 0
         self._at_once = 0
         self._sparing = Sparing()
+
+    @property
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """The responders' certificates, one for each issuing CA."""
+        return tuple(each.certificate for each in self._responders.values())
 
     async def look_after(self, authority: CertificateAuthority, *, now: datetime) -> None:
         """Makes what is missing, and renews what is due.
