@@ -178,11 +178,12 @@ class House:
         *,
         profile: Profile = Profile.PEER,
         lifetime: timedelta = timedelta(hours=1),
+        **grant: Any,
     ) -> JoinString:
         async def create() -> JoinString:
             async with await Authority.beside(self.config) as authority:
                 token_id, secret = await authority.create_token(
-                    name, profile=profile, ttl=timedelta(minutes=10), lifetime=lifetime
+                    name, profile=profile, ttl=timedelta(minutes=10), lifetime=lifetime, **grant
                 )
                 return JoinString(token_id, secret, self.ttp_address, name, authority.root_sha256)
 
@@ -195,6 +196,15 @@ class House:
         return asyncio.run(
             join(folder, token, key_type=key_type, give_up_after=timedelta(seconds=TIMEOUT_S))
         )
+
+    def approve(self, number: int) -> None:
+        """Approves a request that waits, beside the daemon."""
+
+        async def say_yes() -> None:
+            async with await Authority.beside(self.config) as authority:
+                await authority.approve(number)
+
+        asyncio.run(say_yes())
 
     def revoke(self, name: str) -> None:
         """Revokes beside the daemon; returns once the daemon has the new CRL."""

@@ -234,6 +234,40 @@ def test_what_else_a_request_asks_for_is_ignored(
     assert "TLS Feature" not in text
 
 
+def test_what_waits_for_approval_is_a_202_until_it_is_approved(
+    house: House, openssl: OpenSSL, curl: Curl, tmp_path: Path
+) -> None:
+    token = house.token("client", profile=Profile.CLIENT, approve=True)
+    request = openssl.request(tmp_path / "key")
+    waits = curl.enrol(token, request)
+    assert waits.status == 202
+    assert "\r\nRetry-After: 10\r\n" in waits.head
+    assert waits.words.startswith("approval-pending: ")
+    number = re.search(r"ttp approve (\d+)", waits.words)
+    assert number is not None
+    house.approve(int(number[1]))
+    kept(tmp_path, curl.enrol(token, request), openssl)
+
+
+def test_a_challenge_password_that_is_no_link_is_refused(
+    house: House, openssl: OpenSSL, curl: Curl, tmp_path: Path
+) -> None:
+    # 'openssl req' asks for one, by its default configuration.
+    config = tmp_path / "cnf"
+    config.write_text(
+        "[req]\nprompt = no\ndistinguished_name = d\nattributes = a\n[d]\nCN = client\n"
+        "[a]\nchallengePassword = typed\n"
+    )
+    made = openssl(
+        *("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+        *("-keyout", tmp_path / "key", "-config", config, "-outform", "DER"),
+    )
+    request = made.out
+    answer = curl.enrol(house.token("client", profile=Profile.CLIENT), request)
+    assert answer.status == 403
+    assert answer.words.startswith("linked-elsewhere: ")
+
+
 def test_a_request_whose_signature_does_not_hold_is_refused(
     house: House, openssl: OpenSSL, curl: Curl, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,3 +110,35 @@ def test_it_is_refused_with_a_status(house: House, pki: Pki, status: int, rule: 
     assert f"HTTP {status}" in refused.printed or str(status) in refused.printed
     assert refused.out == b""
     assert house.ttp.until("enrolment refused", since=since)["rule"] == rule
+
+
+def test_it_waits_for_approval_and_asks_again_when_it_is_told_to(house: House, pki: Pki) -> None:
+    token = house.token(NAME, profile=Profile.PEER, approve=True)
+    request = pki.request(pki.key("key", "--type", "ecdsa", "--size", "256"))
+    since = house.ttp.now()
+
+    def approve() -> None:
+        house.approve(house.ttp.until("enrolment waits for approval", since=since)["request"])
+
+    with ThreadPoolExecutor(1) as person:
+        approving = person.submit(approve)
+        ran = pki.est(request, "--userpass", password_of(token), "--interval", "1")
+        approving.result()
+    assert ran.code == 0, ran.printed
+    assert ran.out.startswith(b"-----BEGIN CERTIFICATE-----")
+
+
+def test_one_token_serves_several_machines_each_by_its_own_name(
+    house: House, openssl: OpenSSL, pki: Pki
+) -> None:
+    token = house.token("fleet", profile=Profile.PEER, uses=2, allow_names=["*.fleet.example"])
+    for name in ("w1.fleet.example", "w2.fleet.example"):
+        request = pki.request(pki.key(name, "--type", "ecdsa", "--size", "256"), name)
+        ran = pki.est(request, "--userpass", password_of(token))
+        assert ran.code == 0, ran.printed
+        (pki.folder / "leaf.pem").write_bytes(ran.out)
+        assert f"DNS:fleet, DNS:{name}" in openssl.text(pki.folder / "leaf.pem")
+    third = pki.request(pki.key("third", "--type", "ecdsa", "--size", "256"), "w3.fleet.example")
+    refused = pki.est(third, "--userpass", password_of(token))
+    assert refused.code != 0
+    assert "403" in refused.printed

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from asynctls.config import Address, TTPConfig
 from asynctls.enrolment import est_codec
+from asynctls.enrolment.csr_attributes import csr_attributes
 from asynctls.http import Request, Response
 from asynctls.mac import Secret
 from asynctls.pki.certificates import to_der
@@ -91,6 +92,23 @@ async def test_cacerts_are_the_issuing_ca_and_the_root_without_line_breaks(
 async def test_no_csr_attributes_are_asked_for(est: EST) -> None:
     response = await est.answer(Request("GET", est_codec.CSRATTRS), STRANGER)
     assert (response.status, response.body) == (204, b"")
+
+
+async def test_what_the_policy_wants_of_a_request_is_in_the_csr_attributes(tmp_path: Path) -> None:
+    config = TTPConfig(
+        state=tmp_path / "strict",
+        root_key_type="ecdsa-p256",
+        issuing_key_type="ecdsa-p256",
+        allow_key_types=("rsa-3072",),
+        require_linking=True,
+    )
+    async with await Authority.open(config) as strict:
+        response = await EST(strict).answer(Request("GET", est_codec.CSRATTRS), STRANGER)
+    assert response.status == 200
+    assert response.header("Content-Type") == "application/csrattrs"
+    assert base64.b64decode(response.body) == csr_attributes(
+        key_types=[KeyType.RSA_3072], link=True
+    )
 
 
 async def test_a_token_and_a_request_make_a_certificate(

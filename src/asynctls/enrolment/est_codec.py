@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 __all__ = [
+    "ATTRIBUTES_TYPE",
     "CACERTS",
     "CERTIFICATES_TYPE",
     "CRL",
@@ -54,6 +55,7 @@ HEALTH = "/healthz"
 
 REQUEST_TYPE = "application/pkcs10"
 CERTIFICATES_TYPE = "application/pkcs7-mime"
+ATTRIBUTES_TYPE = "application/csrattrs"
 CRL_TYPE = "application/pkix-crl"
 """RFC 2585, section 4.2: the body is DER as it stands."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment import est_codec
+from asynctls.enrolment.csr_attributes import csr_attributes
 from asynctls.errors import EnrolmentPendingError, EnrolmentRefusedError, RequestError
 from asynctls.http import Request, Response
 from asynctls.logger import get_logger
@@ -29,6 +30,10 @@ log = get_logger()
 
 _ISSUED = (
     ("Content-Type", f"{est_codec.CERTIFICATES_TYPE}; smime-type=certs-only"),
+    ("Content-Transfer-Encoding", "base64"),
+)
+_ATTRIBUTES = (
+    ("Content-Type", est_codec.ATTRIBUTES_TYPE),
     ("Content-Transfer-Encoding", "base64"),
 )
 # RFC 7030, section 3.2.3; RFC 7617, section 2.1.
@@ -105,9 +110,13 @@ class EST:
         )
 
     async def _csrattrs(self, _request: Request, _asker: Asker) -> Response:
-        # RFC 7030, section 4.5.2: 'none'. A grant fills in every name and a profile every
-        # extension, so there is nothing that a request should have beside its key.
-        return Response(204)
+        # A grant fills in every name and a profile every extension, so what a request should have
+        # beside its key is only what the policy wants; nothing is a 204 (RFC 7030, 4.5.2).
+        policy = self._authority.policy
+        wanted = csr_attributes(key_types=policy.key_types, link=policy.require_linking)
+        if wanted is None:
+            return Response(204)
+        return Response(200, _ATTRIBUTES, est_codec.encode(wanted))
 
     async def _simple_enroll(self, request: Request, asker: Asker) -> Response:
         token_id, secret = _credential(request)
