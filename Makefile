@@ -4,7 +4,7 @@
 bin = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test check bench fuzz attacks peers lock clean
+.PHONY: help setup demo test check bench fuzz attacks soak peers lock clean
 
 help: ## list the targets (the default)
 	@echo "make TARGET, where TARGET is one of"
@@ -35,6 +35,9 @@ fuzz: setup ## run the tests that make up their inputs with many more inputs (lo
 
 attacks: setup ## run the attacks that must fail, each with the counter-test that shows it can succeed
 	@$(bin)/python -m pytest tests/attacks --verbose $(ARGS)
+
+soak: setup ## run the long runs: thousands of enrolments while TTPs are killed (long)
+	@$(bin)/python -m pytest tests/soak --long --verbose $(ARGS)
 
 peers: ## install the other programs that some tests and benchmarks compare with (Debian, Ubuntu)
 	@sh .ci/peers.sh
