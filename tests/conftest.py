@@ -105,12 +105,13 @@ RunningTTP = Callable[..., AbstractAsyncContextManager[TTP]]
 
 
 @asynccontextmanager
-async def run_ttp(folder: Path, *, port: int = 0) -> AsyncIterator[TTP]:
+async def run_ttp(folder: Path, *, port: int = 0, **settings: Any) -> AsyncIterator[TTP]:
     config = TTPConfig(
         state=folder,
         listen=Address("127.0.0.1", port),
         root_key_type="ecdsa-p256",
         issuing_key_type="ecdsa-p256",
+        **settings,
     )
     stopping = asyncio.Event()
     async with await Authority.open(config) as authority:
@@ -125,7 +126,7 @@ async def run_ttp(folder: Path, *, port: int = 0) -> AsyncIterator[TTP]:
 
 @pytest.fixture
 def running_ttp() -> RunningTTP:
-    """``async with running_ttp(folder, port=…) as ttp``: the same folder is the same TTP again."""
+    """``async with running_ttp(folder, port=…, …) as ttp``: its config; a folder is one TTP."""
     return run_ttp
 
 

@@ -210,7 +210,8 @@ async def hold_state_folder(folder: Path) -> AsyncIterator[None]:
         await asyncio.shield(taking)
         yield
     finally:
-        await asyncio.wait({taking})
+        # Its failure has been raised above, or nobody is there any more to be told.
+        await asyncio.gather(taking, return_exceptions=True)
         await asyncio.to_thread(lock.__exit__, None, None, None)
 
 
@@ -225,7 +226,7 @@ async def to_its_end(
     try:
         return await asyncio.shield(writing)
     finally:
-        await asyncio.wait({writing})
+        await asyncio.gather(writing, return_exceptions=True)
 
 
 def _refuse(error: OSError, what: str) -> NoReturn:

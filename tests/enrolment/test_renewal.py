@@ -91,6 +91,17 @@ async def test_beside_a_daemon_what_the_daemon_renews_is_taken(
         assert len(logged.named("certificate renewed")) == 1
 
 
+async def test_what_another_process_renews_before_the_first_connection_is_shown_in_it(
+    ttp: Any, joined: Any
+) -> None:
+    loaded = await joined("client")
+    async with Keeper(loaded, crl_interval=HOUR) as keeper:
+        renewed = await joined("client")
+        credentials = await keeper.client_credentials()
+        assert credentials.certificate == renewed.certificate != loaded.certificate
+        assert keeper.identity == renewed
+
+
 async def test_two_without_a_daemon_renew_one_identity_and_both_use_it(
     ttp: Any, joined: Any, logged: Any
 ) -> None:

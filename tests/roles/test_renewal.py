@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asynctls as library
+from asynctls.admission import Peer
 from asynctls.enrolment import Identity, join
 from asynctls.enrolment.renewal import renew_now
 from asynctls.errors import SessionClosedError, SessionRefusedError, TTPUnreachableError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.roles.processes import Daemons, Process
 
+MESSAGE = b"The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
 TEN_SECONDS = timedelta(seconds=10)
 SHORT = ("--crl-interval", "1s")
 
@@ -81,6 +83,41 @@ async def test_a_ttp_that_is_away_and_comes_back_costs_nobody_anything(
     assert Identity.load(identity.folder).serial == renewed["serial"]
     assert (await server.stop()).code == 0
     assert (await ttp_process.stop()).code == 0
+
+
+async def test_while_one_issuing_ca_follows_another_nobody_is_cut_off(
+    asynctls: Daemons, running_ttp: Any, tmp_path: Path
+) -> None:
+    async with running_ttp(tmp_path / "ttp", issuing_lifetime=timedelta(seconds=30)) as ttp:
+        server_identity, client_identity = [
+            await join(
+                tmp_path / name,
+                await ttp.token(name, lifetime=TEN_SECONDS),
+                key_type=KeyType.ECDSA_P256,
+                give_up_after=TEN_SECONDS,
+            )
+            for name in ("server", "client")
+        ]
+        (first_ca,) = server_identity.issuing
+        server, address = await asynctls.server(server_identity, *SHORT)
+        keeping = await kept(asynctls, client_identity, "true", *SHORT)
+        issuers = set()
+        while datetime.now(UTC) < first_ca.not_valid_after_utc + timedelta(seconds=2):
+            async with library.connect(
+                address, server_name="server", identity=tmp_path / "client"
+            ) as session:
+                assert await session.receive() == MESSAGE
+            ours = Identity.load(tmp_path / "client")
+            issuers.add((session.peer.authority_key_id, Peer.of(ours.certificate).authority_key_id))
+            await asyncio.sleep(0.3)
+        assert len({theirs for theirs, _ in issuers}) == 2
+        assert len({ours for _, ours in issuers}) == 2
+        assert first_ca not in Identity.load(tmp_path / "client").issuing
+        assert not server.named("refused")
+        for process in (server, keeping):
+            assert not process.named("certificate not renewed")
+            assert process.named("CA certificates taken")
+            assert not process.named("CRL ended")
 
 
 async def test_kill_9_in_the_middle_of_a_renewal_leaves_a_usable_identity(

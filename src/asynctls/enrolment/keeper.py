@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from types import TracebackType
 
-    from asynctls.enrolment.credentials import Credentials
+    from asynctls.enrolment.credentials import Credentials, FreshCredentials
     from asynctls.pki.names import Pattern
     from asynctls.pki.status import RevocationList
 
@@ -184,7 +184,7 @@ class Keeper:
         Raises:
             CertificateError: None could be built from what is on disk.
         """
-        return await self._contexts.server.get()
+        return await self._current(self._contexts.server)
 
     async def client_credentials(self) -> Credentials:
         """For the next connection to a server that is known by its host name.
@@ -192,7 +192,7 @@ class Keeper:
         Raises:
             CertificateError: None could be built from what is on disk.
         """
-        return await self._contexts.client.get()
+        return await self._current(self._contexts.client)
 
     async def client_credentials_for_any_host(self) -> Credentials:
         """As ``client_credentials``, for a server whose name is judged in `admission` (a URI).
@@ -200,7 +200,17 @@ class Keeper:
         Raises:
             CertificateError: None could be built from what is on disk.
         """
-        return await self._contexts.client_for_any_host.get()
+        return await self._current(self._contexts.client_for_any_host)
+
+    async def _current(self, kind: FreshCredentials) -> Credentials:
+        try:
+            return await kind.get()
+        except CertificateError:
+            if self._holds_folder:
+                raise
+            # Another process may have renewed what was loaded a moment ago.
+            await self._take_over()
+        return await kind.get()
 
     def on_write(self, callback: Callable[[str], None]) -> Callable[[], None]:
         """Has ``callback`` called when files have changed that other programs load.
