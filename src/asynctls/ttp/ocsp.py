@@ -1,17 +1,20 @@
 """The TTP's OCSP responder (RFC 6960): what the ledger says of a certificate, signed.
 
-Each answer is the ledger's own, looked up when it is asked for and not taken from the last CRL: a
-revocation shows in the next one. An answer to a question without a nonce is handed out again for a
-minute, unless something is revoked meanwhile: then the same bytes serve a whole fleet that asks for
-one server. A certificate that was never issued is ``unknown``, and not ``good`` (section 2.2).
+What is said is looked up in the ledger and not in the last CRL. What was found counts for a minute,
+unless something is revoked meanwhile, and so does an answer to a question without a nonce: then the
+same bytes serve a whole fleet that asks for one server. A certificate that was never issued is
+``unknown``, and not ``good`` (section 2.2).
 
-Anybody may ask, and each question with a nonce costs a signature, so that there is a limit to how
-many are worked on at once; further ones are told to try later.
+Anybody may ask, and each question with a nonce costs a signature, one for what was never issued a
+look into the ledger: there is a limit to how many are worked on at once, and further ones are told
+to try later.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -54,8 +57,17 @@ log = get_logger()
 REUSED_FOR = timedelta(seconds=60)
 """For how long an answer is handed out again, and may be kept by a cache."""
 
-_MOST_AT_ONCE = 64
+_MOST_AT_ONCE = 32
 _MOST_KEPT = 10_000
+
+
+@dataclass(slots=True)
+class _Known:
+    """How a certificate stood at a time, and the answer that says so to everybody, once asked."""
+
+    status: Status
+    at: datetime
+    answer: Answer | None = None
 
 
 class OCSP:
@@ -74,7 +86,7 @@ class OCSP:
         self._lifetime = lifetime
         self._responders: dict[str, Responder] = {}
         self._by_issuer: dict[IssuerID, Responder] = {}
-        self._kept: OrderedDict[tuple[IssuerID, int], Answer] = OrderedDict()
+        self._known: OrderedDict[tuple[IssuerID, int], _Known] = OrderedDict()
         self._forgotten = 0
         self._at_once = 0
         self._sparing = Sparing()
@@ -111,8 +123,8 @@ class OCSP:
             self.forget()
 
     def forget(self) -> None:
-        """Something was revoked: no answer from before is handed out again."""
-        self._kept.clear()
+        """Something was revoked: nothing that was found before counts any more."""
+        self._known.clear()
         self._forgotten += 1
 
     async def answer(self, der: bytes) -> Answer | Unanswered:
@@ -125,14 +137,16 @@ class OCSP:
         responder = self._by_issuer.get(request.issuer)
         if responder is None:
             return Unanswered.UNAUTHORIZED
-        kept = self._kept.get((request.issuer, request.serial_number))
-        if kept is not None and request.nonce is None and _now() < kept.this_update + REUSED_FOR:
-            return kept
+        known = self._fresh(request)
+        if known is not None and known.answer is not None and request.nonce is None:
+            return known.answer
         if self._at_once >= _MOST_AT_ONCE:
             return Unanswered.TRY_LATER
         self._at_once += 1
         try:
-            return await self._look_up(request, responder)
+            if known is None:
+                known = await self._look_up(request, responder)
+            return await self._sign(request, responder, known)
         except (CertificateError, LedgerError) as error:
             # The authority's upkeep meets it as well, and says what is to be done.
             self._log_sparingly("OCSP request not answered", str(error))
@@ -140,25 +154,30 @@ class OCSP:
         finally:
             self._at_once -= 1
 
-    async def _look_up(self, request: StatusRequest, responder: Responder) -> Answer:
+    def _fresh(self, request: StatusRequest) -> _Known | None:
+        known = self._known.get((request.issuer, request.serial_number))
+        return known if known is not None and _now() < known.at + REUSED_FOR else None
+
+    async def _look_up(self, request: StatusRequest, responder: Responder) -> _Known:
         forgotten = self._forgotten
-
-        def work(connection: sa.Connection) -> tuple[Status, Answer]:
-            # The time is taken before the look: what is said was so then (RFC 6960, 4.2.2.1).
-            now = _now()
-            status = _status_of(connection, responder, request.serial_number)
-            return status, responder.sign(request, status, now=now, lifetime=self._lifetime)
-
-        status, answer = await self._ledger.read(work)
+        # The time is taken before the look: what is said was so then (RFC 6960, section 4.2.2.1).
+        at = _now()
+        status = await self._ledger.read(
+            partial(_status_of, responder=responder, serial_number=request.serial_number)
+        )
+        known = _Known(status, at)
         # 'unknown' is not kept: it may be issued the next moment, and strangers can ask for any.
-        if (
-            request.nonce is None
-            and status is not NotRevoked.UNKNOWN
-            and forgotten == self._forgotten
-        ):
-            self._kept[request.issuer, request.serial_number] = answer
-            if len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
+        if status is not NotRevoked.UNKNOWN and forgotten == self._forgotten:
+            self._known[request.issuer, request.serial_number] = known
+            if len(self._known) > _MOST_KEPT:
+                self._known.popitem(last=False)
+        return known
+
+    async def _sign(self, request: StatusRequest, responder: Responder, known: _Known) -> Answer:
+        sign = partial(responder.sign, now=known.at, lifetime=self._lifetime)
+        answer = await asyncio.to_thread(sign, request, known.status)
+        if request.nonce is None:
+            known.answer = answer
         return answer
 
     def _log_sparingly(self, event: str, reason: str) -> None:
