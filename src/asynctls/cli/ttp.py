@@ -78,7 +78,8 @@ command.add_command(restore)
 )
 @click.option(
     "--allow-name",
-    "allow_names",
+    # Not 'allow_names', which is a setting of the daemon's.
+    "further_names",
     multiple=True,
     metavar="RULE",
     help="Further names that a request may ask for: *.one.label, .suffix, 10.0.0.0/8, "
@@ -107,7 +108,7 @@ def token(
     role: str | None,
     ttl: timedelta | None,
     lifetime: timedelta,
-    allow_names: tuple[str, ...],
+    further_names: tuple[str, ...],
     key_types: tuple[str, ...],
     uses: int,
     approve: bool,
@@ -132,7 +133,7 @@ def token(
             profile=Profile(granted),
             ttl=ttl or (_TTL_WITH_APPROVAL if approve else _TTL),
             lifetime=lifetime,
-            allow_names=allow_names,
+            allow_names=further_names,
             key_types=tuple(map(KeyType, key_types)),
             uses=uses,
             approve=approve,
