@@ -149,4 +149,6 @@ def _metavar(setting: Setting) -> str:
         "on_renew": "COMMAND",
         "server_name": "NAME",
         "state": "FOLDER",
+        "status_listen": "HOST:PORT",
+        "status_url": "URL",
     }.get(setting.name, "DURATION" if setting.type is timedelta else "NUMBER")

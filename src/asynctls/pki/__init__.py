@@ -1,4 +1,4 @@
-"""The certificate layer: keys, names, requests, profiles and CRLs, as pure values (RFC 5280).
+"""The certificate layer: keys, names, requests, profiles, CRLs and OCSP, as pure values (RFC 5280).
 
 Nothing here reads a file, a socket or a clock; what is slow has a coroutine beside it.
 """
