@@ -123,6 +123,8 @@ class Daemons:
     """Starts commands; ``end`` kills what is left and looks for what none of them may show."""
 
     def __init__(self, home: Path) -> None:
+        self.inside: tuple[str, ...] = ()
+        """A program, and its words, that each command is run by: as to be in other namespaces."""
         self._home = home
         self._started: list[Process] = []
 
@@ -153,7 +155,7 @@ class Daemons:
         """
         started = Process(
             await asyncio.create_subprocess_exec(
-                sys.executable,
+                *(*self.inside, sys.executable),
                 *("-m", "asynctls", *map(str, words)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=stdout,
