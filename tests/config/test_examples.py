@@ -24,6 +24,7 @@ WITHOUT_DEFAULT = {
     "join_file",
     "key_passphrase_file",
     "ledger",
+    "public",
     "max_lifetime",
     "metrics_listen",
     "on_renew",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -645,3 +646,17 @@ def test_a_token_carries_the_running_ttps_address_else_the_one_to_be(tmp_path: P
     (tmp_path / "address").write_text("nonsense")
     with pytest.raises(StateError, match="start 'asynctls ttp'"):
         public_address.token_address(named)
+
+
+def test_a_balancers_address_stands_in_tokens_and_its_host_in_the_certificate(
+    tmp_path: Path,
+) -> None:
+    balanced = ttp_config(
+        tmp_path, public=Address("ttp.example", 443), listen=Address("0.0.0.0", 0)
+    )
+    public_address.write_address(tmp_path, Address("::1", 5))
+    for find in (public_address.token_address, partial(public_address.public_address, port=9)):
+        assert find(balanced) == Address("ttp.example", 443)
+    assert public_address.own_names(balanced)[0] == "ttp.example"
+    with pytest.raises(ConfigError, match="no_name"):
+        public_address.own_names(ttp_config(tmp_path, public=Address("no_name", 443)))

@@ -146,6 +146,7 @@ def _metavar(setting: Setting) -> str:
         "message": "TEXT",
         "metrics_listen": "HOST:PORT",
         "name": "DNS-OR-IP",
+        "public": "HOST:PORT",
         "on_renew": "COMMAND",
         "server_name": "NAME",
         "state": "FOLDER",

@@ -100,7 +100,7 @@ command.add_command(restore)
     help="For how many keys: each gets one certificate.",
 )
 @click.option("--approve", is_flag=True, help="A person must approve each request (ttp approve).")
-@role_options(TTPConfig, only=(*TTP_COMMON, "listen", "name"))
+@role_options(TTPConfig, only=(*TTP_COMMON, "listen", "name", "public"))
 def token(
     *,
     holder: str,

@@ -133,6 +133,10 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
         tuple[str, ...],
         About("DNS name or IP address of this TTP (the first one stands in join strings)"),
     ] = ()
+    public: Annotated[
+        Address | None,
+        About("address that others reach this TTP at, if not its name and port: a balancer's", 1),
+    ] = None
     root_key_type: Annotated[
         KeyTypeName, About("kind of the root's key pair, made at the first start")
     ] = "rsa-3072"

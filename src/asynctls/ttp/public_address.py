@@ -26,13 +26,15 @@ _FILE = "address"
 
 
 def public_address(config: TTPConfig, *, port: int) -> Address:
-    """The first ``name``, else the listen address, with the port that is really listened on.
+    """``public``, else the first ``name`` or the listen address with the port that is listened on.
 
     Raises:
         ConfigError: the TTP listens on every address and has no name, so nobody could be told
             where it is; or a ``name`` is no DNS name or IP address.
     """
     names = _given_names(config)
+    if config.public is not None:
+        return config.public
     if names:
         return Address(names[0], port)
     if _is_wildcard(config.listen.host):
@@ -100,9 +102,9 @@ def token_address(config: TTPConfig) -> Address:
         StateError: as for :func:`read_address`.
     """
     known = read_address(config.state)
-    if known is not None:
+    if known is not None and config.public is None:
         return known
-    if not config.name:
+    if config.public is None and not config.name:
         raise ConfigError(
             Fault(
                 "ttp.name",
@@ -111,7 +113,7 @@ def token_address(config: TTPConfig) -> Address:
                 "DNS-or-IP; or start 'asynctls ttp' first",
             )
         )
-    if config.listen.port == 0:
+    if config.public is None and config.listen.port == 0:
         raise ConfigError(
             Fault(
                 "ttp.listen",
@@ -125,7 +127,7 @@ def token_address(config: TTPConfig) -> Address:
 
 def _given_names(config: TTPConfig) -> tuple[str, ...]:
     names, faults = [], []
-    for text in config.name:
+    for text in (*(() if config.public is None else (config.public.host,)), *config.name):
         try:
             name = format_san(parse_san(text))
         except CertificateError as error:
