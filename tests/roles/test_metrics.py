@@ -93,3 +93,25 @@ async def test_promtool_finds_nothing_to_say(asynctls: Daemons, issued: Any) -> 
     server, _ = await asynctls.server(await issued("server"), *METRICS)
     read = await scrape(str((await server.event("metrics served"))["address"]))
     assert await promtool("metrics", given=read.text) == (0, "")
+
+
+async def test_a_client_that_follows_counts_too(asynctls: Daemons, issued: Any) -> None:
+    server, address = await asynctls.server(await issued("server"), "--app", "echo")
+    client = await asynctls.client(await issued("client"), address, "--follow", *METRICS)
+    metrics = str((await client.event("metrics served"))["address"])
+    await client.event("session started")
+    during = await scrape(metrics)
+    assert during.value("asynctls_build_info", role="client") == 1
+    assert during.value("asynctls_sessions") == 1
+    assert during.values("asynctls_handshakes_total") == {("", "done"): 1}
+    assert during.value("asynctls_certificate_expires_in_seconds", certificate="own") > 0
+    assert (await client.stop()).code == 0
+    await server.event("session ended")
+
+
+async def test_a_client_that_does_not_stay_has_nobody_to_read_its_metrics(
+    asynctls: Daemons,
+) -> None:
+    ended = await asynctls.run("client", *METRICS)
+    assert ended.code == 2
+    assert "set follow as well" in ended.said[0]

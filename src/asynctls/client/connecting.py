@@ -25,6 +25,7 @@ from asynctls.errors import (
 from asynctls.logger import get_logger
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.runtime.figures import session_figures
+from asynctls.runtime.observing import Observer
 from asynctls.session import ALPN, Limits, Session
 from asynctls.tls import Stream
 
@@ -76,7 +77,13 @@ async def connect(
 
 @asynccontextmanager
 async def open_session(
-    keeper: Keeper, address: Address, *, server_name: str | None, timeout_s: float, limits: Limits
+    keeper: Keeper,
+    address: Address,
+    *,
+    server_name: str | None,
+    timeout_s: float,
+    limits: Limits,
+    observer: Observer | None = None,
 ) -> AsyncIterator[Session]:
     """Opens a session by the identity that ``keeper`` holds.
 
@@ -86,12 +93,14 @@ async def open_session(
         server_name: as for `connect`.
         timeout_s: for the TCP connection, and again for the TLS handshake.
         limits: the session's.
+        observer: is told of handshake and session.
 
     Raises:
         ServerUnreachableError: nobody answers there.
         HandshakeError: we refused the server, or it us.
         SessionError: the session did not come about, or how it ended.
     """
+    observer = observer or Observer()
     name = server_name or address.host
     # OpenSSL matches DNS names and addresses; all else (urn:… too) is for `admit`.
     is_uri = kind_of(name) is NameKind.URI
@@ -117,10 +126,12 @@ async def open_session(
             timeout_s=timeout_s,
         )
     except HandshakeError as error:
+        observer.handshake_failed(error)
         if isinstance(error, PeerRefusedError | RefusedByPeerError):
             # One of the two may know less than the TTP by now.
             keeper.refresh_soon()
         raise explained(error, address=address, identity=keeper.identity, name=name) from error
+    observer.handshake_done()
     if stream.peer_certificate is None:
         raise RuntimeError("a server without a certificate was admitted")
     session = Session.connect(
@@ -137,11 +148,16 @@ async def open_session(
         version=stream.version,
         cipher=stream.cipher,
     )
+    opened = False
     try:
         async with session, standing_watched(keeper, lambda: [session], rules):
             log.info("session started", peer=peer, address=str(address))
+            opened = True
+            observer.session_started()
             yield session
     finally:
+        if opened:
+            observer.session_ended(session.failure)
         log.info(
             "session ended",
             peer=peer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.admission import StaleCRL
@@ -18,13 +19,17 @@ from asynctls.enrolment.keeper import Keeper
 from asynctls.logger import get_logger
 from asynctls.pki.keys import KeyType
 from asynctls.runtime import Signals
+from asynctls.runtime.observing import observed
 from asynctls.session import ALPN, Limits
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from prometheus_client.registry import Collector
+
     from asynctls.config import ClientConfig
     from asynctls.enrolment.identity import Identity
+    from asynctls.runtime.observing import Observer
     from asynctls.session import Session
 
 __all__ = ["run"]
@@ -73,8 +78,11 @@ async def _follow(config: ClientConfig) -> None:
             return
         # Now, so that what is wrong with key or certificate ends the start, not each connection.
         await keeper.client_credentials()
+        observer = await stack.enter_async_context(
+            observed(config.metrics_listen, role="client", collect=partial(_collector, keeper))
+        )
         follower = Follower(
-            lambda: _open_session(config, keeper),
+            lambda: _open_session(config, keeper, observer),
             printer=Printer(as_json=config.json),
             outbox=_outbox(config),
             signals=signals,
@@ -110,13 +118,23 @@ def _keeper(config: ClientConfig, identity: Identity) -> Keeper:
     )
 
 
-def _open_session(config: ClientConfig, keeper: Keeper) -> AbstractAsyncContextManager[Session]:
+def _collector(keeper: Keeper) -> Collector:
+    # Only a client with metrics pays for importing what makes them.
+    from asynctls.enrolment.metrics import IdentityMetrics  # noqa: PLC0415
+
+    return IdentityMetrics(keeper)
+
+
+def _open_session(
+    config: ClientConfig, keeper: Keeper, observer: Observer | None = None
+) -> AbstractAsyncContextManager[Session]:
     return open_session(
         keeper,
         config.connect,
         server_name=config.server_name,
         timeout_s=config.connect_timeout.total_seconds(),
         limits=Limits(max_message_bytes=config.max_message),
+        observer=observer,
     )
 
 

@@ -274,9 +274,15 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
     ] = timedelta(seconds=10)
     max_message: _MaxMessage = 16_777_216
     drain: _Drain = timedelta(seconds=10)
+    metrics_listen: _MetricsListen = None
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
-        """Standard input cannot be both the lines to send and the join string."""
+        """Standard input cannot be both the lines to send and the join string.
+
+        And a client that does not stay is gone before anybody reads its metrics.
+        """
+        if self.metrics_listen is not None and not self.follow:
+            yield "metrics_listen", "is for a client that stays: set follow as well"
         if self.send is not None and str(self.join_file) == "-":
             yield "send", "join_file takes standard input already: name a file in one of the two"
 
