@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponseStatus
 
-from asynctls.config import Address, TTPConfig
+from asynctls.config import Address, SecretText, TTPConfig
 from asynctls.http import Request, Response
 from asynctls.pki.certificates import certificate_from_der, to_der
 from asynctls.pki.keys import KeyType, generate_now
@@ -24,8 +24,11 @@ from asynctls.pki.names import format_serial
 from asynctls.pki.ocsp import Answer, Unanswered
 from asynctls.pki.profiles import Profile, key_id_text
 from asynctls.pki.requests import build_request
+from asynctls.ttp import authority as authority_module
+from asynctls.ttp import ocsp as ocsp_module
 from asynctls.ttp import own_ocsp
 from asynctls.ttp.authority import Authority
+from asynctls.ttp.ca import PUBLISHED_FIRST
 from asynctls.ttp.ocsp import REUSED_FOR
 from asynctls.ttp.public import PublicPages
 
@@ -33,8 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.postgresql import Database
+
 KEY = generate_now(KeyType.ECDSA_P256)
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -61,7 +67,7 @@ def pages(authority: Authority) -> PublicPages:
 
 async def enrolled(authority: Authority, name: str = "client") -> x509.Certificate:
     token_id, secret = await authority.create_token(
-        name, profile=Profile.CLIENT, ttl=HOUR, lifetime=HOUR
+        name, profile=Profile.CLIENT, ttl=HOUR, lifetime=10 * DAY
     )
     request = build_request(KEY)
     return await authority.enrol(
@@ -235,6 +241,57 @@ async def test_a_responders_key_that_is_gone_is_made_anew(config: TTPConfig) -> 
     async with await Authority.open(config) as authority:
         (second,) = (await asked(authority, question_of(1, issuing))).certificates
     assert second != first
+
+
+async def test_each_issuing_ca_answers_for_what_it_issued(
+    config: TTPConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = msgspec.structs.replace(config, issuing_lifetime=90 * DAY)
+    start = datetime.now(UTC).replace(microsecond=0)
+
+    def it_is(after: timedelta) -> None:
+        for module in (authority_module, ocsp_module):
+            monkeypatch.setattr(module, "_now", lambda: start + after)
+
+    async with await Authority.open(config) as authority:
+        it_is(60 * DAY + HOUR)
+        old = await enrolled(authority, "old")
+        await authority.look_after()
+        it_is(60 * DAY + HOUR + PUBLISHED_FIRST)
+        await authority.look_after()
+        new = await enrolled(authority, "new")
+        second, first, _ = authority.ca_certificates
+        assert (old.issuer, new.issuer) == (first.subject, second.subject)
+        await authority.revoke("old")
+        for certificate, issuer, status in (
+            (old, first, OCSPCertStatus.REVOKED),
+            (new, second, OCSPCertStatus.GOOD),
+        ):
+            answer = await asked(authority, question(certificate, issuer))
+            assert answer.certificate_status is status
+            (responder,) = answer.certificates
+            responder.verify_directly_issued_by(issuer)
+            other = second if issuer is first else first
+            answer = await asked(authority, question_of(certificate.serial_number, other))
+            assert answer.certificate_status is OCSPCertStatus.UNKNOWN
+
+        it_is(91 * DAY)
+        await authority.look_after()
+        assert await authority.ocsp.answer(question(old, first)) is Unanswered.UNAUTHORIZED
+        answer = await asked(authority, question(new, second))
+        assert answer.certificate_status is OCSPCertStatus.GOOD
+
+
+async def test_a_ledger_on_postgresql_says_the_same(config: TTPConfig, postgres: Database) -> None:
+    config = msgspec.structs.replace(config, ledger=SecretText(postgres.url))
+    async with await Authority.open(config) as authority:
+        issuing = authority.ca_certificates[0]
+        der = question(await enrolled(authority), issuing)
+        assert (await asked(authority, der)).certificate_status is OCSPCertStatus.GOOD
+        await authority.revoke("client", reason="superseded")
+        answer = await asked(authority, der)
+        assert answer.certificate_status is OCSPCertStatus.REVOKED
+        assert answer.revocation_reason is x509.ReasonFlags.superseded
 
 
 def post(body: bytes, media_type: str = "application/ocsp-request") -> Request:
