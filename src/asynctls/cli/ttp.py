@@ -14,6 +14,7 @@ from asynctls.cli.output import time_text, write_facts, write_json, write_table
 from asynctls.cli.ttp_approvals import approve as approve_request
 from asynctls.cli.ttp_approvals import pending
 from asynctls.cli.ttp_backup import backup, restore
+from asynctls.cli.ttp_ca import issuing, root
 from asynctls.config import KeyTypeName, TTPConfig
 
 if TYPE_CHECKING:
@@ -227,15 +228,8 @@ def verify(*, head: str | None, as_json: bool, **_given: object) -> None:
     click.echo(f"The chain of {found.sequence} rows is unbroken.", err=True)
 
 
-@command.command
-@click.option("--fingerprint", "what", flag_value="fingerprint", help="Its SHA-256 instead.")
-@click.option("--crl", "what", flag_value="crl", help="Sign and print the root's CRL instead, PEM.")
-@role_options(TTPConfig, only=TTP_COMMON)
-def root(*, what: str | None, **_given: object) -> None:
-    """Prints the root certificate, PEM."""
-    click.echo(beside(_ROOT[what]), nl=what == "fingerprint")
-
-
+command.add_command(root)
+command.add_command(issuing)
 command.add_command(pending)
 command.add_command(approve_request)
 
@@ -256,27 +250,6 @@ async def _join_string(
     async with await enter(config) as authority:
         token_id, secret = await make(authority)
         return JoinString(token_id, secret, address, holder, authority.root_sha256).format()
-
-
-async def _root_pem(authority: Authority) -> str:
-    from asynctls.pki.certificates import to_pem
-
-    return to_pem(authority.root)
-
-
-async def _root_fingerprint(authority: Authority) -> str:
-    return authority.root_sha256.hex()
-
-
-async def _root_crl(authority: Authority) -> str:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    crl = x509.load_der_x509_crl(await authority.sign_root_crl())
-    return crl.public_bytes(Encoding.PEM).decode()
-
-
-_ROOT = {None: _root_pem, "fingerprint": _root_fingerprint, "crl": _root_crl}
 
 
 def _head(text: str | None) -> Head | None:

@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from asynctls.errors import CertificateError
@@ -36,7 +36,7 @@ from asynctls.pki.names import format_san, parse_san, principal_name
 from asynctls.pki.requests import KEY_USAGES, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "CMC_RA",
@@ -48,6 +48,7 @@ __all__ = [
     "key_id_of",
     "key_id_text",
     "make_issuing",
+    "make_issuing_request",
     "make_responder",
     "make_root",
     "usages_beyond",
@@ -146,7 +147,7 @@ def make_root(key: PrivateKey, *, lifetime: timedelta, now: datetime) -> x509.Ce
     builder = _build(name, name, public_key, x509.random_serial_number())
     builder = _valid(builder, lifetime=lifetime, now=now, end=None)
     key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
-    builder = _as_ca(builder, key_id, issuer_key_id=key_id, path_length=None)
+    builder = _as_ca(builder, public_key, issuer_key_id=key_id, path_length=None)
     return builder.sign(key, hashes.SHA256())
 
 
@@ -167,9 +168,25 @@ def make_issuing(
     name = _ca_name("issuing", public_key)
     builder = _build(name, issuer.certificate.subject, public_key, x509.random_serial_number())
     builder = _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
-    key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
-    builder = _as_ca(builder, key_id, issuer_key_id=key_id_of(issuer.certificate), path_length=0)
+    issuer_key_id = key_id_of(issuer.certificate)
+    builder = _as_ca(builder, public_key, issuer_key_id=issuer_key_id, path_length=0)
     return _pointing(builder, issuer.pointers).sign(issuer.key, hashes.SHA384())
+
+
+def make_issuing_request(key: PrivateKey) -> str:
+    """A request (PKCS#10, PEM) for what `make_issuing` would make, for a root that is elsewhere.
+
+    It asks for every extension that the certificate needs, so that the root need only copy them.
+
+    Raises:
+        CertificateError: a key of another kind.
+    """
+    public_key = judge_public_key(key.public_key())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_ca_name("issuing", public_key))
+    for extension, critical in _ca_extensions(public_key, path_length=0):
+        builder = builder.add_extension(extension, critical=critical)
+    request = builder.sign(key, hashes.SHA384())
+    return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def make_responder(
@@ -320,22 +337,26 @@ def _valid(
 
 def _as_ca(
     builder: x509.CertificateBuilder,
-    key_id: x509.SubjectKeyIdentifier,
+    public_key: PublicKey,
     *,
     issuer_key_id: x509.SubjectKeyIdentifier,
     path_length: int | None,
 ) -> x509.CertificateBuilder:
-    return (
-        builder.add_extension(
-            x509.BasicConstraints(ca=True, path_length=path_length), critical=True
-        )
-        .add_extension(_key_usage({"key_cert_sign", "crl_sign"}), critical=True)
-        .add_extension(key_id, critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key_id),
-            critical=False,
-        )
+    for extension, critical in _ca_extensions(public_key, path_length=path_length):
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key_id),
+        critical=False,
     )
+
+
+def _ca_extensions(
+    public_key: PublicKey, *, path_length: int | None
+) -> Iterator[tuple[x509.ExtensionType, bool]]:
+    """What a CA's certificate says of itself, and whether it is critical."""
+    yield x509.BasicConstraints(ca=True, path_length=path_length), True
+    yield _key_usage({"key_cert_sign", "crl_sign"}), True
+    yield x509.SubjectKeyIdentifier.from_public_key(public_key), False
 
 
 def _as_leaf(

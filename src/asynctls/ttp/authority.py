@@ -31,6 +31,7 @@ from asynctls.ttp import (
     backup,
     ca,
     issuance,
+    offline_root,
     own_tls,
     records,
     revocation,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from asynctls.mac import Secret
     from asynctls.pki.keys import KeyType
     from asynctls.pki.profiles import Issuer, Profile
+    from asynctls.pki.status import RevocationList
     from asynctls.ttp.approvals import WaitingRequest
     from asynctls.ttp.chain import Head
     from asynctls.ttp.observing import TTPObserver
@@ -135,7 +137,7 @@ class Authority:
             authority = await ledger.write(lambda tx: ca.make(tx, config, keys, now=_now()))
             opened = cls(config, ledger, keys, authority)
             _log_ca(authority, config.state, "CA certificate found" if existed else "CA made")
-            await opened._look_at_cas()
+            await opened._look_at_cas(has_root=authority.root_key is not None)
             if authority.root_key is not None:
                 await opened.root_crl_der()
             else:
@@ -513,6 +515,33 @@ class Authority:
         )
         return crl.der
 
+    async def export_root_key(self, file: Path) -> None:
+        """Moves the root's private key into a file: to be taken off this host.
+
+        Raises:
+            StateError: the key is not here, or ``file`` cannot be written; then it stays here.
+        """
+        await self._ledger.write(
+            lambda tx: offline_root.export_key(tx, self._ca, self._keys, file, now=_now())
+        )
+        await asyncio.to_thread(self._keys.remove, ca.ROOT)
+        log.info("root key moved away", path=str(file))
+
+    async def import_root_crl(self, content: bytes) -> RevocationList:
+        """Takes up a CRL (PEM or DER) that the root signed elsewhere.
+
+        Raises:
+            CertificateError: it cannot be used; says why.
+            LedgerError: it could not be recorded.
+        """
+        crl = await self._ledger.write(
+            lambda tx: offline_root.import_crl(tx, self._ca, content, now=_now())
+        )
+        ours = {each.certificate.serial_number for each in self._ca.issuers}
+        if crl.serials & ours:
+            log.error("the root has revoked an issuing CA that is in use", lists=str(crl))
+        return crl
+
     async def maintain(self) -> None:
         """The daemon's task: CRL and TLS certificate stay current, whoever else writes; endless.
 
@@ -546,13 +575,14 @@ class Authority:
         if self.tls_certificate is not None and own_tls.is_due(self.tls_certificate, self._ca, now):
             await self._renew_tls(own_names(self._config))
         # Last: a successor that cannot be had must not keep the CRLs from being signed.
-        if moved or succession.is_due(self._ca, self._config, now):
-            await self._look_at_cas()
+        has_root = await asyncio.to_thread(self._keys.path(ca.ROOT).exists)
+        had_root = self._ca.root_key is not None
+        if moved or has_root != had_root or succession.is_due(self._ca, self._config, now):
+            await self._look_at_cas(has_root=has_root)
 
-    async def _look_at_cas(self) -> None:
+    async def _look_at_cas(self, *, has_root: bool) -> None:
         """Takes up what another process brought in or took away, makes the successor when due."""
         count = await self._ledger.read(partial(records.count_own_certificates, name=ca.ISSUING))
-        has_root = await asyncio.to_thread(self._keys.path(ca.ROOT).exists)
         now = _now()
         due = succession.is_due(self._ca, self._config, now)
         changed = count != self._seen_issuing or has_root != (self._ca.root_key is not None)

@@ -1,0 +1,109 @@
+"""The root's key away from the TTP's host, and the CRL that the root signs there.
+
+A root signs twice a year or less. Where its key is not on the host, whoever takes the host over can
+issue until the issuing CA is revoked, but cannot make another one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from asynctls import state
+from asynctls.errors import CertificateError, StateError
+from asynctls.pki.keys import key_from_pem, key_to_pem
+from asynctls.pki.profiles import key_id_text
+from asynctls.pki.status import RevocationList, read_crl
+from asynctls.ttp import ca, records, status
+from asynctls.ttp.schema import CRLBody, Kind, row_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from asynctls.ttp.ca import CertificateAuthority
+    from asynctls.ttp.keyfiles import KeyFiles
+    from asynctls.ttp.ledger import Transaction
+
+__all__ = ["export_key", "import_crl"]
+
+
+def export_key(
+    transaction: Transaction,
+    authority: CertificateAuthority,
+    keys: KeyFiles,
+    file: Path,
+    *,
+    now: datetime,
+) -> None:
+    """Writes the root's key to a file, encrypted as it was here; it is still here as well.
+
+    The root's CRL is signed once more, so that the next one is needed as late as can be. That row
+    also has a daemon look at its CAs, which lets go of the key once it is removed.
+
+    Raises:
+        StateError: the key is not here, the file is there already, or cannot be written.
+    """
+    root = authority.root_issuer
+    if root is None:
+        raise StateError(f"{keys.path(ca.ROOT)} is not here: the root's key was moved away before")
+    if file.exists():
+        raise StateError(f"{file} is there already; choose another name")
+    state.write_atomically(file, key_to_pem(root.key, passphrase=keys.passphrase))
+    # Read back before anybody removes the other copy.
+    written = key_from_pem(state.read_private(file), passphrase=keys.passphrase)
+    if written.public_key() != authority.root.public_key():
+        raise StateError(f"{file} does not hold what was written to it; nothing was removed")
+    status.sign_root(transaction, root, now=now, only_if_due=False)
+
+
+def import_crl(
+    transaction: Transaction, authority: CertificateAuthority, content: bytes, *, now: datetime
+) -> RevocationList:
+    """Takes up a CRL that the root signed elsewhere.
+
+    Args:
+        transaction: the writer's.
+        authority: whose root it is.
+        content: the CRL, PEM or DER.
+        now: the time.
+
+    Raises:
+        CertificateError: it is none of this root's, has ended, or its number is not above that of
+            the last one.
+    """
+    crl = read_crl(_der(content), authority.root)
+    if crl.next_update <= now:
+        raise CertificateError(
+            f"the CRL ended on {crl.next_update:%Y-%m-%d %H:%M:%S} UTC; sign a new one"
+        )
+    key_id = key_id_text(authority.root)
+    held = records.latest_crl(transaction.connection, key_id)
+    if held is not None and crl.number <= held.number:
+        raise CertificateError(
+            f"the CRL has number {crl.number}, and the last one of this root has {held.number}: "
+            "programs that hold that one would not take it; sign one with a higher number"
+        )
+    transaction.append(
+        row_of(
+            Kind.CRL_SIGNED,
+            CRLBody(this_update=crl.this_update, number=crl.number),
+            at=int(now.timestamp()),
+            name=ca.ROOT,
+            ends_at=int(crl.next_update.timestamp()),
+            der=crl.der,
+            issuer=key_id,
+        )
+    )
+    return crl
+
+
+def _der(content: bytes) -> bytes:
+    if b"-----BEGIN" not in content:
+        return content
+    try:
+        return x509.load_pem_x509_crl(content).public_bytes(Encoding.DER)
+    except ValueError as error:
+        raise CertificateError("this is no CRL in PEM or DER that can be read") from error
