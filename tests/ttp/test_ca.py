@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
+import pytest
+
+from asynctls.config import TTPConfig
+from asynctls.errors import ConfigError, StateError
 from asynctls.pki.keys import KeyType, generate_now
-from asynctls.pki.profiles import Issuer, make_issuing, make_root
+from asynctls.pki.names import sans_of
+from asynctls.pki.profiles import Issuer, Profile, make_issuing, make_root
+from asynctls.ttp.authority import Authority
 from asynctls.ttp.ca import PUBLISHED_FIRST, CertificateAuthority
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -63,3 +73,36 @@ def test_when_all_have_ended_the_last_is_still_there_to_say_so() -> None:
 def test_nothing_changes_while_nothing_changes() -> None:
     ca = authority(730 * DAY, 400 * DAY, at=400 * DAY)
     assert ca.at(NOW + 401 * DAY) is ca
+
+
+async def test_a_constrained_ttp_keeps_to_its_names(tmp_path: Path) -> None:
+    config = TTPConfig(
+        state=tmp_path / "ttp",
+        root_key_type="ecdsa-p256",
+        issuing_key_type="ecdsa-p256",
+        name=("ttp.example.org",),
+        name_constraints=("example.org",),
+    )
+    async with await Authority.open(config) as authority:
+        assert authority.tls_certificate is not None
+        assert sans_of(authority.tls_certificate) == ("ttp.example.org",)
+        for name, fits in (("web.example.org", True), ("web.example.com", False)):
+            making = authority.create_token(name, profile=Profile.PEER, ttl=DAY, lifetime=DAY)
+            if fits:
+                await making
+            else:
+                with pytest.raises(ConfigError, match="outside the name constraints"):
+                    await making
+
+
+async def test_a_ttp_whose_own_name_is_outside_says_so(tmp_path: Path) -> None:
+    config = TTPConfig(
+        state=tmp_path / "ttp",
+        root_key_type="ecdsa-p256",
+        issuing_key_type="ecdsa-p256",
+        name_constraints=("example.org",),
+    )
+    with pytest.raises(StateError, match="--name"):
+        await Authority.open(config)
+    with pytest.raises(ConfigError, match=r"ttp\.name_constraints"):
+        await Authority.open(TTPConfig(state=tmp_path / "other", name_constraints=("a b",)))

@@ -51,6 +51,7 @@ def _names_and_secrets(file: Path) -> Iterator[Fault]:
     from asynctls.admission import allow_list
     from asynctls.enrolment import JoinString
     from asynctls.errors import CertificateError, ConfigError, Fault, JoinStringError
+    from asynctls.ttp.ca import constraints_of
     from asynctls.ttp.policy import Policy
     from asynctls.ttp.public_address import own_names
 
@@ -58,7 +59,7 @@ def _names_and_secrets(file: Path) -> Iterator[Fault]:
     server = load(ServerConfig, path=file, overrides={}, environ={})
     client = load(ClientConfig, path=file, overrides={}, environ={})
     identity = load(IdentityConfig, path=file, overrides={}, environ={})
-    for judge in (own_names if ttp.name else None, Policy.of):
+    for judge in (own_names if ttp.name else None, Policy.of, constraints_of):
         try:
             if judge is not None:
                 judge(ttp)

@@ -147,6 +147,7 @@ def _metavar(setting: Setting) -> str:
         "metrics_listen": "HOST:PORT",
         "name": "DNS-OR-IP",
         "public": "HOST:PORT",
+        "name_constraints": "DOMAIN",
         "on_renew": "COMMAND",
         "server_name": "NAME",
         "state": "FOLDER",

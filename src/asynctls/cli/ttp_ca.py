@@ -71,7 +71,7 @@ def root(
     metavar="FILE",
     help="With --import: its private key, PEM, if it is not the request's.",
 )
-@role_options(TTPConfig, only=(*TTP_COMMON, "issuing_key_type"))
+@role_options(TTPConfig, only=(*TTP_COMMON, "issuing_key_type", "name_constraints"))
 def issuing(
     *,
     is_request: bool,

@@ -149,6 +149,10 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
     issuing_lifetime: Annotated[
         timedelta, About("lifetime of the issuing CA's certificate", _SECOND, _CENTURY)
     ] = timedelta(days=730)
+    name_constraints: Annotated[
+        tuple[str, ...],
+        About("DNS domain, IP range or uri:HOST: the issuing CA can certify no name outside them"),
+    ] = ()
     key_passphrase_file: Annotated[
         Path | None,
         About("file with the passphrase that the private keys are encrypted with, in one line"),

@@ -32,7 +32,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from asynctls.errors import CertificateError
 from asynctls.pki.keys import PrivateKey, PublicKey, judge_public_key, spki_sha256
-from asynctls.pki.names import format_san, parse_san, principal_name
+from asynctls.pki.names import NameKind, format_san, kind_of, parse_san, principal_name
 from asynctls.pki.requests import KEY_USAGES, Request
 
 if TYPE_CHECKING:
@@ -157,8 +157,11 @@ def make_issuing(
     issuer: Issuer,
     lifetime: timedelta,
     now: datetime,
+    constraints: x509.NameConstraints | None = None,
 ) -> x509.Certificate:
     """Make an issuing CA's certificate (path length 0, SHA-384), signed by the root.
+
+    With `constraints` (`constraints.name_constraints`) it can certify no name outside them.
 
     Raises:
         CertificateError: a key of another kind, a lifetime of less than a second, or an issuer
@@ -170,10 +173,14 @@ def make_issuing(
     builder = _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
     issuer_key_id = key_id_of(issuer.certificate)
     builder = _as_ca(builder, public_key, issuer_key_id=issuer_key_id, path_length=0)
+    if constraints is not None:
+        builder = builder.add_extension(constraints, critical=True)
     return _pointing(builder, issuer.pointers).sign(issuer.key, hashes.SHA384())
 
 
-def make_issuing_request(key: PrivateKey) -> str:
+def make_issuing_request(
+    key: PrivateKey, *, constraints: x509.NameConstraints | None = None
+) -> str:
     """A request (PKCS#10, PEM) for what `make_issuing` would make, for a root that is elsewhere.
 
     It asks for every extension that the certificate needs, so that the root need only copy them.
@@ -185,6 +192,8 @@ def make_issuing_request(key: PrivateKey) -> str:
     builder = x509.CertificateSigningRequestBuilder().subject_name(_ca_name("issuing", public_key))
     for extension, critical in _ca_extensions(public_key, path_length=0):
         builder = builder.add_extension(extension, critical=critical)
+    if constraints is not None:
+        builder = builder.add_extension(constraints, critical=True)
     request = builder.sign(key, hashes.SHA384())
     return request.public_bytes(serialization.Encoding.PEM).decode()
 
@@ -242,6 +251,9 @@ def issue(
     if name is None:
         raise CertificateError("a certificate needs one subject alternative name at least")
     common_name = name if len(name) <= _UB_COMMON_NAME else None
+    if common_name and _is_constrained(issuer.certificate) and kind_of(name) is not NameKind.DNS:
+        # Without a DNS name beside it, OpenSSL holds a common name against the DNS constraints.
+        common_name = None
     builder = _build(
         _name(common_name) if common_name else x509.Name([]),
         issuer.certificate.subject,
@@ -291,6 +303,14 @@ def key_id_of(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
 def key_id_text(certificate: x509.Certificate) -> str:
     """A CA's key identifier in lower-case hex: what the TTP calls each of its CAs by."""
     return key_id_of(certificate).digest.hex()
+
+
+def _is_constrained(certificate: x509.Certificate) -> bool:
+    try:
+        certificate.extensions.get_extension_for_class(x509.NameConstraints)
+    except x509.ExtensionNotFound:
+        return False
+    return True
 
 
 def _name(common_name: str) -> x509.Name:

@@ -20,11 +20,14 @@ from asynctls import state
 from asynctls.errors import (
     AsynctlsError,
     CertificateError,
+    ConfigError,
     EnrolmentRefusedError,
+    Fault,
     StateError,
 )
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificate_from_der
+from asynctls.pki.constraints import outside
 from asynctls.pki.profiles import key_id_text
 from asynctls.ttp import (
     approvals,
@@ -127,7 +130,8 @@ class Authority:
             ConfigError: it would listen on every address without a name.
             StateError: the state folder cannot be used; says why and what to do.
         """
-        names = own_names(config)
+        own_names(config)
+        ca.constraints_of(config)
         await asyncio.to_thread(state.make_private_folder, config.state)
         await asyncio.to_thread(backup.check_whole, config.state)
         existed = await asyncio.to_thread(ca.exists, config.state)
@@ -142,7 +146,7 @@ class Authority:
                 await opened.root_crl_der()
             else:
                 log.info("the root's key is not here", path=str(keys.path(ca.ROOT)))
-            await opened._renew_tls(names)
+            await opened._renew_tls()
             await opened.look_after()
         except BaseException:
             await ledger.close()
@@ -275,6 +279,9 @@ class Authority:
             key_types=key_types,
             policy=self.policy,
         )
+        if names := outside(self._ca.issuing.certificate, grant.sans):
+            problem = f"{', '.join(names)}: outside the name constraints of the issuing CA"
+            raise ConfigError(Fault("name", "ttp token", problem))
         token_id, secret, digest = new_token()
         now = _now()
         row = row_of(
@@ -573,7 +580,7 @@ class Authority:
         await self._sign_what_is_due(self._ca, now)
         await self.ocsp.look_after(self._ca, now=now)
         if self.tls_certificate is not None and own_tls.is_due(self.tls_certificate, self._ca, now):
-            await self._renew_tls(own_names(self._config))
+            await self._renew_tls()
         # Last: a successor that cannot be had must not keep the CRLs from being signed.
         has_root = await asyncio.to_thread(self._keys.path(ca.ROOT).exists)
         had_root = self._ca.root_key is not None
@@ -690,7 +697,15 @@ class Authority:
             "CRL current", number=crl.number, ca=key_id, next_update=crl.next_update.isoformat()
         )
 
-    async def _renew_tls(self, names: tuple[str, ...]) -> None:
+    async def _renew_tls(self) -> None:
+        names = own_names(self._config)
+        if left_out := outside(self._ca.issuing.certificate, names):
+            if names[0] in left_out:
+                raise StateError(
+                    f"the TTP's own name {names[0]} is outside the name constraints of its issuing "
+                    "CA, so nobody would connect to it: give it another by --name"
+                )
+            names = tuple(name for name in names if name not in left_out)
         self.tls_certificate = await self._ledger.write(
             lambda tx: own_tls.make(tx, self._ca, self._keys, names=names, now=_now())
         )

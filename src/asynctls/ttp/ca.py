@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from asynctls import state
-from asynctls.errors import CertificateError, StateError
+from asynctls.errors import CertificateError, ConfigError, Fault, StateError
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import (
     certificates_from_pem,
@@ -28,6 +28,7 @@ from asynctls.pki.certificates import (
     to_der,
     to_pem,
 )
+from asynctls.pki.constraints import name_constraints
 from asynctls.pki.keys import KeyType, PrivateKey, generate_now
 from asynctls.pki.profiles import Issuer, Profile, key_id_text, make_issuing, make_root
 from asynctls.ttp import own, records
@@ -51,6 +52,7 @@ __all__ = [
     "ROOT",
     "CertificateAuthority",
     "check_there",
+    "constraints_of",
     "exists",
     "load",
     "make",
@@ -150,6 +152,21 @@ def exists(folder: Path) -> bool:
     return (folder / "issuing.pem").exists()
 
 
+def constraints_of(config: TTPConfig) -> x509.NameConstraints | None:
+    """The name constraints for issuing CAs that are made from now on.
+
+    Raises:
+        ConfigError: one of them is none; with all that are.
+    """
+    try:
+        return name_constraints(config.name_constraints)
+    except CertificateError as error:
+        faults = str(error).splitlines()
+        raise ConfigError(
+            *(Fault("ttp.name_constraints", "setting", fault) for fault in faults)
+        ) from error
+
+
 def check_there(folder: Path) -> None:
     """For a folder in which there must be a CA already; blocking.
 
@@ -246,7 +263,11 @@ def _make_first(config: TTPConfig, keys: KeyFiles, now: datetime) -> None:
     root = replace(root, pointers=pointers_by_root(config.status_url))
     issuing_key = _made_key(keys, ISSUING, KeyType(config.issuing_key_type))
     certificate = make_issuing(
-        issuing_key.public_key(), issuer=root, lifetime=config.issuing_lifetime, now=now
+        issuing_key.public_key(),
+        issuer=root,
+        lifetime=config.issuing_lifetime,
+        now=now,
+        constraints=constraints_of(config),
     )
     state.write_atomically(folder / "issuing.pem", to_pem(certificate).encode())
 

@@ -64,7 +64,7 @@ async def request(config: TTPConfig) -> str:
         state.make_private_folder(config.state)
         keys = KeyFiles.of(config)
         key = succession.next_key(keys, None, KeyType(config.issuing_key_type))
-        return make_issuing_request(key)
+        return make_issuing_request(key, constraints=ca.constraints_of(config))
 
     if await asyncio.to_thread(ca.exists, config.state):
         # A key that has its certificate already waits for nothing.
@@ -88,7 +88,10 @@ async def bring(config: TTPConfig, file: Path, key_file: Path | None) -> x509.Ce
         CertificateError: it is not one that can be used; says why.
     """
     await asyncio.to_thread(state.make_private_folder, config.state)
-    return await _in_ledger(config, lambda tx: _take_up(tx, config, file, key_file))
+    issuing = await _in_ledger(config, lambda tx: _take_up(tx, config, file, key_file))
+    # In a transaction of its own: only now does nothing wait for that key any more.
+    await _in_ledger(config, lambda tx: _load(tx, config))
+    return issuing
 
 
 async def _in_ledger(config: TTPConfig, operation: Callable[[Transaction], T]) -> T:
@@ -115,16 +118,17 @@ def _take_up(
     if issuing is None:
         whose = str(key_file or keys.path(succession.NEXT))
         raise CertificateError(f"{file} has no certificate for the key in {whose}")
+    issuer = Issuer(issuing, key)
     if ca.exists(config.state):
         authority = _load(transaction, config)
         _judge(issuing, authority.root, authority.taken_up, now)
-        _try_out(Issuer(issuing, key), authority.root, keys, now)
+        _try_out(issuer, authority.root, keys, now)
         shared = config.ledger is not None
         succession.take_up(transaction, issuing, key, keys, is_shared=shared, now=now)
     else:
         root = _root_in(brought, issuing, file)
         _judge(issuing, root, (), now)
-        _try_out(Issuer(issuing, key), root, keys, now)
+        _try_out(issuer, root, keys, now)
         keys.write(ca.ISSUING, key)
         state.write_atomically(config.state / "root.pem", to_pem(root).encode())
         state.write_atomically(config.state / "issuing.pem", to_pem(issuing).encode())

@@ -26,6 +26,7 @@ from asynctls.errors import (
 )
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import to_der
+from asynctls.pki.constraints import outside
 from asynctls.pki.keys import spki_sha256
 from asynctls.pki.names import format_serial
 from asynctls.pki.profiles import Issuer, issue, key_id_text
@@ -210,7 +211,7 @@ def _by_token(
         grant = again.grant
     elif waits is not None:
         grant = replace(grant, sans=waits.sans, allow_names=())
-    allowed = _allowed(asked, request, grant, policy)
+    allowed = _allowed(asked, request, grant, policy, issuer)
     if isinstance(allowed, Refusal):
         return allowed
     if again is not None:
@@ -269,7 +270,7 @@ def _by_certificate(
     )
     if again is not None and again.revoked_at is not None:
         return _revoked(again, again.revoked_at)
-    allowed = _allowed(asked, request, held.grant, policy)
+    allowed = _allowed(asked, request, held.grant, policy, issuer)
     if isinstance(allowed, Refusal):
         return allowed
     if again is not None:
@@ -277,13 +278,20 @@ def _by_certificate(
     return _issue(transaction, asked, request, allowed, issuer, policy=policy, renews=held.serial)
 
 
-def _allowed(asked: Asked, request: Request, grant: Grant, policy: Policy) -> Grant | Refusal:
+def _allowed(
+    asked: Asked, request: Request, grant: Grant, policy: Policy, issuer: Issuer
+) -> Grant | Refusal:
     """The grant with the names that the certificate will have, or every reason against it."""
     link = judge_link(request, asked.tls_unique, policy)
     if link is not None:
         return link
     decision = decide(request, grant, policy)
-    return decision.refusal or replace(grant, sans=decision.sans)
+    if decision.refusal is not None:
+        return decision.refusal
+    if names := outside(issuer.certificate, decision.sans):
+        reason = f"the issuing CA can certify no {', '.join(names)}: its name constraints say so"
+        return Refusal(Rule.OUTSIDE_CONSTRAINTS, reason)
+    return replace(grant, sans=decision.sans)
 
 
 def _again(stored: StoredCertificate, request: Request) -> Granted:

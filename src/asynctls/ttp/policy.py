@@ -67,6 +67,7 @@ class Rule(Enum):
     NAME_NOT_ALLOWED = ("name-not-allowed", 403)
     KEY_TYPE_NOT_ALLOWED = ("key-type-not-allowed", 403)
     PROFILE_NOT_ALLOWED = ("profile-not-allowed", 403)
+    OUTSIDE_CONSTRAINTS = ("outside-name-constraints", 403)
     NOT_LINKED = ("not-linked", 403)
     LINKED_ELSEWHERE = ("linked-elsewhere", 403)
     WEAK_KEY = ("weak-key", 400)

@@ -67,7 +67,11 @@ def renew(
         return authority
     key = next_key(keys, authority, KeyType(config.issuing_key_type))
     certificate = make_issuing(
-        key.public_key(), issuer=root, lifetime=config.issuing_lifetime, now=now
+        key.public_key(),
+        issuer=root,
+        lifetime=config.issuing_lifetime,
+        now=now,
+        constraints=ca.constraints_of(config),
     )
     take_up(transaction, certificate, key, keys, is_shared=config.ledger is not None, now=now)
     return ca.load(transaction.connection, keys, now=now, status_url=config.status_url)
