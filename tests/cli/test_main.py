@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -198,9 +199,11 @@ def test_ctrl_c_ends_the_wait_for_a_join_string(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     )
     with process:
-        while not (tmp_path / "role" / "lock").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
+        assert process.stdin is not None
+        # There is room in the full pipe again when it has been read.
+        size = fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, 4096)
+        assert os.write(process.stdin.fileno(), b" " * size) == size
+        assert select.select([], [process.stdin], [], 30)[1], "it does not read"
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
         assert process.stderr is not None

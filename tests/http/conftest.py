@@ -17,6 +17,7 @@ class Plain:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.ended = asyncio.Event()
 
     async def read(self, n: int, /) -> bytes:
         return await self.reader.read(n)
@@ -26,6 +27,9 @@ class Plain:
 
     async def drain(self) -> None:
         await self.writer.drain()
+
+    def abort(self) -> None:
+        self.writer.transport.abort()
 
     async def close(self) -> None:
         self.writer.close()
@@ -53,17 +57,18 @@ async def connection_to(answer: Answer) -> AsyncIterator[Plain]:
             await answer(plain)
         finally:
             plain.writer.close()
+            here.ended.set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.append(asyncio.ensure_future(serve_one(Plain(reader, writer))))
 
     listener = await asyncio.start_server(accept, "127.0.0.1", 0)
     host, port = listener.sockets[0].getsockname()[:2]
-    plain = Plain(*await asyncio.open_connection(host, port))
+    here = Plain(*await asyncio.open_connection(host, port))
     try:
-        yield plain
+        yield here
     finally:
-        plain.writer.close()
+        here.writer.close()
         await asyncio.gather(*tasks)
         listener.close()
         await listener.wait_closed()

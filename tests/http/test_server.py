@@ -218,14 +218,50 @@ async def test_a_handler_that_hangs_is_503(served: Served) -> None:
         assert statuses(await connection.ask(LAST)) == [503]
 
 
-async def test_a_client_that_does_not_read_is_left(served: Served) -> None:
+async def test_a_client_that_does_not_read_is_cut_off(served: Served) -> None:
+    length = 32 * 1024 * 1024
+
     async def much(request: Request) -> Response:
-        return Response(200, (), bytes(32 * 1024 * 1024))
+        return Response(200, (), bytes(length))
 
     async with served(much, limits=Limits(write_timeout_s=0.1)) as connection:
         connection.write(GET)
         await connection.drain()
-    # Leaving the block waits for the server's end: it has given up, or this would hang.
+        await connection.ended.wait()
+        assert len(await connection.reader.read()) < length
+
+
+@pytest.mark.parametrize(
+    "size", [b"10001", b"ffffffffffffffffffff", b"8000\r\n" + b"x" * 32768 + b"\r\n8001"]
+)
+async def test_a_chunk_that_announces_too_much_is_refused_before_it_comes(
+    served: Served, size: bytes
+) -> None:
+    async with served(echo) as connection:
+        connection.write(
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n"
+        )
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_chunks_and_what_is_pipelined_behind_them_are_told_apart(served: Served) -> None:
+    post = (
+        b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3;name=value\r\na\r\n\r\n2\r\nde\r\n0\r\nTrailer: fffff\r\n\r\n"
+    )
+    for pieces in ((post + post + LAST,), tuple(bytes([each]) for each in post + post + LAST)):
+        async with served(echo) as connection:
+            answer = await connection.ask(*pieces)
+        assert statuses(answer) == [200, 200, 200]
+        assert answer.count(b"POST /c 5") == 2
+
+
+async def test_a_slow_body_in_chunks_is_told_408(served: Served) -> None:
+    async with served(echo, limits=Limits(body_timeout_s=0.05)) as connection:
+        connection.write(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na")
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
 
 
 async def test_a_client_that_goes_away_in_the_middle_is_no_error(served: Served) -> None:

@@ -22,6 +22,9 @@ class Stream(Protocol):
     async def drain(self) -> None:
         """Returns when the queue is short enough to go on writing."""
 
+    def abort(self) -> None:
+        """Closes at once; what is queued is dropped."""
+
 
 def _find(headers: Headers, name: str) -> str | None:
     lowered = name.lower()

@@ -17,6 +17,7 @@ from typing import TypeVar
 import h11
 
 from asynctls.errors import HTTPError, TruncatedError
+from asynctls.http.chunks import ChunkSizes
 from asynctls.http.messages import Request, Response, Stream
 from asynctls.logger import get_logger
 
@@ -176,7 +177,14 @@ class _Exchanges:
         if declared > largest:
             raise too_large
         body = bytearray()
+        chunks = ChunkSizes() if b"transfer-encoding" in dict(head.headers) else None
+        received, _ = self._machine.trailing_data
         while True:
+            if chunks is not None:
+                chunks.feed(received)
+                received = b""
+                if chunks.declared > largest:
+                    raise too_large
             event = self._machine.next_event()
             if isinstance(event, h11.Data):
                 body += event.data
@@ -187,7 +195,8 @@ class _Exchanges:
             elif event is h11.NEED_DATA:
                 if self._machine.they_are_waiting_for_100_continue:
                     await self._write(self._machine.send(_CONTINUE))
-                self._machine.receive_data(await self._stream.read(_READ_BYTES))
+                received = await self._stream.read(_READ_BYTES)
+                self._machine.receive_data(received)
             else:
                 raise HTTPError("the request ended before its body", status=400)
 
@@ -238,8 +247,13 @@ class _Exchanges:
     async def _write(self, content: bytes) -> None:
         if content:
             self._stream.write(content)
-            async with asyncio.timeout(self._limits.write_timeout_s):
-                await self._stream.drain()
+            try:
+                async with asyncio.timeout(self._limits.write_timeout_s):
+                    await self._stream.drain()
+            except TimeoutError:
+                # What it does not read it must not cost us memory for any longer either.
+                self._stream.abort()
+                raise
 
     @staticmethod
     async def _within(work: Coroutine[object, object, _T], timeout_s: float, words: str) -> _T:

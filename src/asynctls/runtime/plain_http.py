@@ -34,6 +34,9 @@ class _Plain:
     async def drain(self) -> None:
         await self._writer.drain()
 
+    def abort(self) -> None:
+        self._writer.transport.abort()
+
 
 @asynccontextmanager
 async def serve_plain_http(
