@@ -118,7 +118,7 @@ def test_an_answer_has_what_the_rfcs_ask_for(
     assert response.certificates == [responder.certificate]
     key_id = x509.SubjectKeyIdentifier.from_public_key(responder.key.public_key())
     assert response.responder_key_hash == key_id.digest
-    assert (response.this_update_utc, response.produced_at_utc) == (ca.now, ca.now)
+    assert response.this_update_utc == ca.now <= response.produced_at_utc
     assert response.next_update_utc == ca.now + HOUR
     assert list(response.extensions) == []
     key = responder.certificate.public_key()

@@ -156,7 +156,7 @@ class Responder:
         Args:
             request: what was asked; its CertID and its nonce are repeated.
             status: how the certificate stands.
-            now: thisUpdate and producedAt.
+            now: thisUpdate: when the status was known to be so. producedAt is the machine's clock.
             lifetime: until nextUpdate, a second or more; never past the responder's own end.
 
         Raises:
