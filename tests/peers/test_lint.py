@@ -1,11 +1,13 @@
 """Every certificate, CRL and OCSP answer of every profile, before linters that nobody here wrote.
 
-pkilint's PKIX linters find no error, with two exemptions:
+pkilint's PKIX linters find no error, with these exemptions:
 
 - the syntax of DNS names of a single label (`server`): RFC 5280 allows them, and on a private
   network they are what hosts are called;
 - the syntax of URIs of other schemes than the web's (`spiffe:`, `urn:`): pkilint hands them to a
-  check for web addresses, RFC 5280, section 4.2.1.6, asks for RFC 3986's syntax only.
+  check for web addresses, RFC 5280, section 4.2.1.6, asks for RFC 3986's syntax only;
+- the syntax of URIs in name constraints: pkilint takes them for URIs, and they are the hosts of
+  URIs (RFC 5280, section 4.2.1.10).
 
 `openssl verify -x509_strict` and `certtool --verify` say the same of the chains.
 """
@@ -30,6 +32,7 @@ from pkilint.bin import (  # type: ignore[import-untyped]
 
 from asynctls.config import TTPConfig
 from asynctls.pki.certificates import to_der, to_pem
+from asynctls.pki.constraints import name_constraints
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.ocsp import NotRevoked, Responder, StatusRequest, issuer_ids
 from asynctls.pki.profiles import (
@@ -74,8 +77,9 @@ SANS = (
 )
 
 EXEMPT = (
-    ("pkix.invalid_domain_name_syntax", r'.*syntax: "[a-z0-9-]+"'),
+    ("pkix.invalid_domain_name_syntax", r'.*syntax: "[a-z0-9-]+"( in nameConstraints)?'),
     ("pkix.invalid_uri_syntax", r'.*syntax: "(spiffe|urn):.*'),
+    ("pkix.invalid_uri_syntax", r".* in nameConstraints"),
 )
 
 ROLES = (Profile.SERVER, Profile.CLIENT, Profile.PEER)
@@ -143,7 +147,7 @@ def errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lint:
         path.write_bytes(der)
         code = linter(["lint", *options, "-s", "ERROR", "-f", "JSON", str(path)])
         found = [
-            (finding["code"], finding["message"] or result["node_path"])
+            (finding["code"], f"{finding['message']}{where_of(result['node_path'])}")
             for result in json.loads(capsys.readouterr().out)["results"]
             for finding in result["finding_descriptions"]
         ]
@@ -155,6 +159,10 @@ def errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lint:
         ]
 
     return lint
+
+
+def where_of(path: str) -> str:
+    return " in nameConstraints" if ".nameConstraints." in path else ""
 
 
 def test_the_linter_does_find_errors(pki: House, errors: Lint) -> None:
@@ -173,6 +181,20 @@ def test_the_linter_does_find_errors(pki: House, errors: Lint) -> None:
 def test_the_cas_and_the_responder_are_without_an_error(pki: House, errors: Lint) -> None:
     for certificate in (pki.root.certificate, pki.issuing.certificate, pki.responder.certificate):
         assert errors(lint_pkix_cert.main, to_der(certificate)) == []
+
+
+@pytest.mark.parametrize("names", [["example.org", "10.0.0.0/8"], ["server", "uri:example.org"]])
+def test_a_constrained_issuing_ca_is_without_an_error(
+    pki: House, errors: Lint, names: list[str]
+) -> None:
+    constrained = make_issuing(
+        pki.responder.certificate.public_key(),  # type: ignore[arg-type]
+        issuer=pki.root,
+        lifetime=DAY,
+        now=pki.now,
+        constraints=name_constraints(names),
+    )
+    assert errors(lint_pkix_cert.main, to_der(constrained)) == []
 
 
 @pytest.mark.parametrize("profile", [Profile.TTP, *ROLES])
