@@ -74,9 +74,14 @@ def explained(
                 certificate=error.certificate,
                 told=error.told,
             )
-    # Its kind stays: whoever ran out of time is told apart.
-    kind = HandshakeTimeoutError if isinstance(error, HandshakeTimeoutError) else HandshakeError
-    return kind(f"no TLS connection with the server at {address}: {error}")
+    text = f"no TLS connection with the server at {address}: {error}"
+    # Its kind stays, so that whoever catches it can tell them apart.
+    match error:
+        case RefusedByPeerError():
+            return RefusedByPeerError(text, alert=error.alert, certificate=error.certificate)
+        case HandshakeTimeoutError():
+            return HandshakeTimeoutError(text)
+    return HandshakeError(text)
 
 
 def _refused_by(alert: Alert, address: Address, identity: Identity) -> str:
