@@ -163,9 +163,8 @@ def test_an_output_that_is_full_is_told_in_one_line(unbuffered: str) -> None:
 
 def test_no_later_option_is_offered(asynctls: Run) -> None:
     for verb, options in {
-        "ttp": ("--status-listen", "backup", "restore"),
         "server": ("--workers", "--session"),
-        "client": ("--follow", "--send", "--listen", "--explain"),
+        "client": ("--listen", "--explain"),
     }.items():
         help_text = asynctls(verb, "--help").out
         for option in options:
