@@ -51,7 +51,8 @@ async def balancing(*backends: Address) -> AsyncIterator[int]:
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One direction to its end; a backend that was killed ends it as well."""
-    with suppress(OSError):
+    # RuntimeError: uvloop's word for a transport that was closed by the other direction.
+    with suppress(OSError, RuntimeError):
         while some := await reader.read(1 << 16):
             writer.write(some)
             await writer.drain()

@@ -149,10 +149,11 @@ async def test_each_client_has_one_certificate_though_the_ttp_is_killed(
 
 
 async def test_each_client_has_one_certificate_though_replicas_are_killed(
+    # The database first, so that it outlives the TTPs, which end with their fixture.
+    postgres: Database,
     asynctls: Daemons,
     size: Size,
     tmp_path: Path,
-    postgres: Database,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     database = ("--ledger", postgres.url)
