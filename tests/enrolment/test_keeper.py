@@ -15,6 +15,7 @@ from asynctls.enrolment.crls import from_pem
 from asynctls.errors import Alert, CertificateError, IdentityError, StateError
 from asynctls.pki.certificates import certificates_from_pem
 from asynctls.pki.keys import KeyType
+from asynctls.pki.profiles import Profile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -255,6 +256,20 @@ async def test_a_reload_with_a_damaged_crl_leaves_all_as_it_was(ttp: Any, joined
         with pytest.raises(CertificateError, match=r"crl\.pem cannot be read"):
             await keeper.reload()
         assert (keeper.identity, keeper.crls) == (first, held)
+        assert await keeper.server_credentials() is credentials
+
+
+async def test_a_reload_that_no_client_would_believe_leaves_all_as_it_was(
+    ttp: Any, joined: Any
+) -> None:
+    first = await joined("server")
+    async with Keeper(first, crl_interval=HOUR) as keeper:
+        credentials = await keeper.server_credentials()
+        # All is in order with it, but that it is not for servers.
+        await joined("server", profile=Profile.CLIENT)
+        with pytest.raises(CertificateError, match="no client would take"):
+            await keeper.reload()
+        assert keeper.identity == first
         assert await keeper.server_credentials() is credentials
 
 
