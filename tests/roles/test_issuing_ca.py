@@ -15,6 +15,9 @@ from asynctls.pki.certificates import certificate_from_der, certificates_from_pe
 from asynctls.pki.keys import KeyType
 from tests.openssl_root import sign_crl
 
+# A dozen processes one after the other, and an issuing CA's whole life.
+pytestmark = pytest.mark.timeout(180)
+
 if TYPE_CHECKING:
     from pathlib import Path
 
