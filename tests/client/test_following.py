@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asynctls.errors import ErrorCode
+
 if TYPE_CHECKING:
     from asynctls import Session
     from tests.roles.processes import Daemons
@@ -32,6 +34,20 @@ async def test_it_comes_again_after_each_session_with_a_pause_that_grows(
     pauses = [event["retry_in_s"] for event in client.named("connecting again")]
     assert pauses[0] < pauses[1]
     await server.event("session ended", count=3)
+
+
+async def test_a_session_that_ends_with_its_certificate_makes_no_pause_longer(
+    asynctls: Daemons, issued: Any, serving: Any
+) -> None:
+    async def end_of_its_certificate(session: Session) -> None:
+        await session.end(ErrorCode.CERTIFICATE_EXPIRED, "the certificate of client ended")
+
+    async with serving(end_of_its_certificate) as address:
+        client = await asynctls.client(await issued("client"), address, "--follow")
+        await client.event("connecting again", count=4)
+        assert (await client.stop()).code == 0
+    pauses = [event["retry_in_s"] for event in client.named("connecting again")]
+    assert max(pauses) < 0.7
 
 
 async def test_it_waits_for_a_server_that_is_not_there_yet_or_goes_away(

@@ -7,7 +7,13 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from asynctls.client.conversation import Conversation
-from asynctls.errors import AsynctlsError, InputError
+from asynctls.errors import (
+    AsynctlsError,
+    ErrorCode,
+    InputError,
+    SessionClosedError,
+    SessionRefusedError,
+)
 from asynctls.logger import get_logger
 from asynctls.runtime import Backoff
 
@@ -73,6 +79,9 @@ class Follower:
                     # Nothing is left that another session could be for.
                     raise
                 reason = str(error)
+                if _ended_by_date(error):
+                    # Which is no trouble: with short certificates it is how every session ends.
+                    backoff.start_anew()
             if self._stopping or self._all_sent:
                 break
             delay_s = backoff.delay_s(held_s=loop.time() - opened)
@@ -101,3 +110,12 @@ class Follower:
                 return
             conversation = Conversation(session, self._printer, self._outbox)
             await conversation.run_until_stopped(self._signals, drain_s=self._drain_s)
+
+
+def _ended_by_date(error: AsynctlsError) -> bool:
+    """Whether a session ended because one of its two certificates did, whoever of us said so."""
+    if isinstance(error, SessionClosedError):
+        return error.told is ErrorCode.CERTIFICATE_EXPIRED
+    if isinstance(error, SessionRefusedError):
+        return error.error_code == ErrorCode.CERTIFICATE_EXPIRED
+    return False

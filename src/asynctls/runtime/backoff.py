@@ -19,6 +19,10 @@ class Backoff:
         self._longest_s = longest_s
         self._next_s = first_s
 
+    def start_anew(self) -> None:
+        """What was tried last came to the end that it has when all is well."""
+        self._next_s = self._first_s
+
     def delay_s(self, *, held_s: float = 0.0) -> float:
         """Seconds to wait now.
 
@@ -26,7 +30,7 @@ class Backoff:
             held_s: for how long what was tried last has worked; 0: not at all.
         """
         if held_s > self._longest_s:
-            self._next_s = self._first_s
+            self.start_anew()
         delay_s = self._next_s * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
         self._next_s = min(self._next_s * 2, self._longest_s)
         return delay_s
