@@ -32,6 +32,8 @@ __all__ = ["OnRenew", "run"]
 log = get_logger()
 
 _LONGEST_RUN_S = 60.0
+# As the other daemons drain: whoever stops services waits no minute for one.
+_DRAIN_S = 10.0
 _FIRST_DELAY_S = 1.0
 _LONGEST_DELAY_S = 300.0
 _STDERR = 2
@@ -78,7 +80,9 @@ async def run(folder: Path, config: IdentityConfig) -> None:
             if keeper is None:
                 return
             if command is not None:
-                await stack.enter_async_context(command.running(until=signals.aborting))
+                await stack.enter_async_context(
+                    command.running(until=signals.aborting, drain_s=_DRAIN_S)
+                )
                 keeper.on_write(command.note)
                 # What changed while nobody kept it, or before a crash, is not known.
                 command.note(*_ALL)
@@ -115,11 +119,12 @@ class OnRenew:
         self._noted.set()
 
     @asynccontextmanager
-    async def running(self, *, until: asyncio.Event) -> AsyncIterator[None]:
+    async def running(self, *, until: asyncio.Event, drain_s: float) -> AsyncIterator[None]:
         """While the context lasts, runs the command; at its end one that runs may end by itself.
 
         Args:
             until: when it is set, it may not.
+            drain_s: nor after so many seconds. What was cut off runs again at the next start.
         """
         task = asyncio.create_task(self._run())
         try:
@@ -127,7 +132,11 @@ class OnRenew:
         finally:
             cut = asyncio.create_task(until.wait())
             free = asyncio.create_task(self._at_work.acquire())
-            await asyncio.wait((cut, free), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                (cut, free), timeout=drain_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if free not in done:
+                log.warning("command cut off", command=self._command)
             for each in (task, cut, free):
                 each.cancel()
             await asyncio.gather(task, cut, free, return_exceptions=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from asynctls.admission import Peer
 from asynctls.enrolment import Identity, join
 from asynctls.enrolment.renewal import renew_now
 from asynctls.errors import SessionClosedError, SessionRefusedError, TTPUnreachableError
+from asynctls.keeping import OnRenew
 from asynctls.pki.keys import KeyType
 from asynctls.pki.names import format_serial
 
@@ -250,6 +252,20 @@ async def test_keep_ends_what_its_command_started_at_the_second_signal(
     keeping.signal(signal.SIGTERM)
     # Its standard error is the command's too: it ends with the last of them.
     assert (await keeping.ended()).code == 0
+
+
+@pytest.mark.parametrize("cut_by", ["the end of the drain", "the second signal"])
+async def test_a_command_that_hangs_keeps_nobody(cut_by: str, tmp_path: Path, logged: Any) -> None:
+    begun, now = tmp_path / "begun", asyncio.Event()
+    os.mkfifo(begun)
+    command = OnRenew(f"echo begun > '{begun}'; sleep 50; sleep 50", tmp_path)
+    drain_s = 0.1 if cut_by == "the end of the drain" else 50
+    async with asyncio.timeout(30), command.running(until=now, drain_s=drain_s):
+        command.note("certificate")
+        assert await asyncio.to_thread(begun.read_text) == "begun\n"
+        if cut_by == "the second signal":
+            now.set()
+    await logged.until("command cut off")
 
 
 async def test_keep_joins_first(asynctls: Daemons, ttp: Any, tmp_path: Path) -> None:
