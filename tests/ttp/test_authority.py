@@ -35,8 +35,7 @@ from asynctls.pki.keys import KeyType, PrivateKey, generate_now
 from asynctls.pki.names import format_serial, sans_of
 from asynctls.pki.profiles import CMC_RA, Profile
 from asynctls.pki.requests import build_request
-from asynctls.ttp import authority as authority_module
-from asynctls.ttp import ca, public_address
+from asynctls.ttp import ca, clock, public_address
 from asynctls.ttp.authority import Authority
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
 
     def set_forward(by: timedelta) -> None:
         now = datetime.now(UTC).replace(microsecond=0) + by
-        monkeypatch.setattr(authority_module, "_now", lambda: now)
+        monkeypatch.setattr(clock, "now", lambda: now)
 
     return set_forward
 
@@ -523,7 +522,7 @@ async def test_upkeep_goes_on_after_a_failure(
         failed.set()
         raise StateError("the disk is full")
 
-    monkeypatch.setattr(authority, "look_after", fail)
+    monkeypatch.setattr(authority._care, "look_after", fail)
     with capture_logs() as events:
         task = asyncio.create_task(authority.maintain())
         await failed.wait()

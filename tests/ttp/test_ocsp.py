@@ -24,9 +24,7 @@ from asynctls.pki.names import format_serial
 from asynctls.pki.ocsp import Answer, Unanswered
 from asynctls.pki.profiles import Profile, key_id_text
 from asynctls.pki.requests import build_request
-from asynctls.ttp import authority as authority_module
-from asynctls.ttp import ocsp as ocsp_module
-from asynctls.ttp import own_ocsp
+from asynctls.ttp import clock, own_ocsp
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.ca import PUBLISHED_FIRST
 from asynctls.ttp.ocsp import REUSED_FOR
@@ -224,7 +222,7 @@ async def test_the_responder_is_found_again_and_renewed_when_due(
     async with await Authority.open(config) as again:
         assert (await asked(again, der)).certificates == [first]
     later = datetime.now(UTC) + own_ocsp.LIFETIME * 3 / 4
-    await authority.ocsp.look_after(authority._ca, now=later)
+    await authority.ocsp.look_after(authority._care.cas, now=later)
     (second,) = (await asked(authority, der)).certificates
     assert second.serial_number != first.serial_number
     assert second.public_key() != first.public_key()
@@ -250,8 +248,7 @@ async def test_each_issuing_ca_answers_for_what_it_issued(
     start = datetime.now(UTC).replace(microsecond=0)
 
     def it_is(after: timedelta) -> None:
-        for module in (authority_module, ocsp_module):
-            monkeypatch.setattr(module, "_now", lambda: start + after)
+        monkeypatch.setattr(clock, "now", lambda: start + after)
 
     async with await Authority.open(config) as authority:
         it_is(60 * DAY + HOUR)

@@ -15,13 +15,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from asynctls import state
 from asynctls.errors import LedgerBrokenError, StateError
 from asynctls.pki.certificates import certificates_from_pem, fingerprint
-from asynctls.ttp import archive, ca
+from asynctls.ttp import archive, ca, clock
 from asynctls.ttp.archive import Archive, Manifest
 from asynctls.ttp.chain import Head
 from asynctls.ttp.ledger import Ledger
@@ -93,7 +92,7 @@ async def back_up(config: TTPConfig, path: Path, *, passphrase: SecretText | Non
     async with await Ledger.open(folder, database=config.ledger, must_exist=True) as ledger:
         head, files = await ledger.write(lambda tx: (tx.head, _files_in(folder)))
         manifest = Manifest(
-            made_at=datetime.now(UTC).replace(microsecond=0),
+            made_at=clock.now(),
             head=str(head),
             root_sha256=fingerprint(certificates_from_pem(files["root.pem"])[0]).hex(),
         )

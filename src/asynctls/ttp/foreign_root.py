@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,7 +27,7 @@ from asynctls.pki.profiles import (
     make_issuing_request,
 )
 from asynctls.tls import server_context, try_out
-from asynctls.ttp import ca, own, succession
+from asynctls.ttp import ca, clock, own, succession
 from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.ledger import Ledger
 
@@ -103,7 +103,7 @@ async def _in_ledger(config: TTPConfig, operation: Callable[[Transaction], T]) -
 
 def _load(transaction: Transaction, config: TTPConfig) -> CertificateAuthority:
     keys = KeyFiles.of(config)
-    authority = ca.load(transaction.connection, keys, now=_now(), status_url=config.status_url)
+    authority = ca.load(transaction.connection, keys, now=clock.now(), status_url=config.status_url)
     succession.forget_next(keys, authority)
     return authority
 
@@ -111,7 +111,7 @@ def _load(transaction: Transaction, config: TTPConfig) -> CertificateAuthority:
 def _take_up(
     transaction: Transaction, config: TTPConfig, file: Path, key_file: Path | None
 ) -> x509.Certificate:
-    keys, now = KeyFiles.of(config), _now()
+    keys, now = KeyFiles.of(config), clock.now()
     brought = _certificates(file)
     key = _key(keys, key_file)
     issuing = next((each for each in brought if each.public_key() == key.public_key()), None)
@@ -235,7 +235,3 @@ def _try_out(issuer: Issuer, root: x509.Certificate, keys: KeyFiles, now: dateti
             raise CertificateError(
                 f"the issuing CA cannot be used: roles would refuse what it issues ({error})"
             ) from error
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

@@ -38,7 +38,7 @@ from asynctls.pki.ocsp import (
 from asynctls.pki.profiles import key_id_text
 from asynctls.pki.status import Revoked
 from asynctls.runtime.sparing import Sparing
-from asynctls.ttp import own_ocsp
+from asynctls.ttp import clock, own_ocsp
 from asynctls.ttp.records import readable
 from asynctls.ttp.schema import Kind, RevocationBody, entries, is_kind
 
@@ -156,12 +156,12 @@ class OCSP:
 
     def _fresh(self, request: StatusRequest) -> _Known | None:
         known = self._known.get((request.issuer, request.serial_number))
-        return known if known is not None and _now() < known.at + REUSED_FOR else None
+        return known if known is not None and clock.now() < known.at + REUSED_FOR else None
 
     async def _look_up(self, request: StatusRequest, responder: Responder) -> _Known:
         forgotten = self._forgotten
         # The time is taken before the look: what is said was so then (RFC 6960, section 4.2.2.1).
-        at = _now()
+        at = clock.now()
         status = await self._ledger.read(
             partial(_status_of, responder=responder, serial_number=request.serial_number)
         )
@@ -224,7 +224,3 @@ def _status_of(connection: sa.Connection, responder: Responder, serial_number: i
 def _is_issued_by(responder: Responder, der: bytes) -> bool:
     # Two CAs never share a name (`pki.profiles`), and rows from before schema 0002 say no more.
     return certificate_from_der(der).issuer == responder.issuer.subject
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,77 @@
+"""Where a request for a certificate comes in and its answer goes out: the limits on both ways.
+
+What is let in is counted against guessing, and of what is sent away only so much is recorded: a row
+is kept for good, and anybody can be refused as often as the network allows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from asynctls.errors import EnrolmentRefusedError
+from asynctls.logger import get_logger
+from asynctls.ttp import issuance
+from asynctls.ttp.issuance import Refused
+from asynctls.ttp.policy import Rule
+from asynctls.ttp.tokens import FailureLimit, RecordLimit
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from asynctls.ttp.issuance import Asked, Granted, Waiting
+    from asynctls.ttp.ledger import Ledger
+
+__all__ = ["Desk"]
+
+log = get_logger()
+
+
+class Desk:
+    """The two limits of one authority, and the ledger that refusals go to."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._failures = FailureLimit()
+        self._recorded = RecordLimit()
+
+    def let_in(self, address: str) -> None:
+        """Has an address wait from which too many wrong tokens came.
+
+        Raises:
+            EnrolmentRefusedError: it must wait; with the seconds.
+        """
+        wait_s = math.ceil(self._failures.retry_after_s(address))
+        if wait_s > 0:
+            log.warning("enrolment refused", rule=Rule.RATE_LIMITED.text, address=address)
+            raise EnrolmentRefusedError(
+                f"too many wrong tokens came from {address}; wait {wait_s} s",
+                status=Rule.RATE_LIMITED.status,
+                rule=Rule.RATE_LIMITED.text,
+                retry_after_s=wait_s,
+            )
+
+    async def answer(self, outcome: Granted | Refused | Waiting, asked: Asked) -> x509.Certificate:
+        """Records a refusal as far as there is room for it, and answers.
+
+        Raises:
+            EnrolmentPendingError: a person must approve it first.
+            EnrolmentRefusedError: it is a refusal.
+            LedgerError: the refusal could not be recorded.
+        """
+        if isinstance(outcome, Refused):
+            left_out: int | None = 0
+            credential = outcome.token_id or outcome.serial
+            if credential is None:
+                # Looked at again and counted without an await in between: of guesses that came at
+                # once, all were let in before the first of them had failed.
+                self.let_in(asked.address)
+                self._failures.failed(asked.address)
+            else:
+                left_out = self._recorded.take(credential)
+            if left_out is not None:
+                refused, before = outcome, left_out
+                await self._ledger.write(
+                    lambda tx: issuance.record(tx, asked, refused, left_out=before)
+                )
+        return issuance.answer(outcome, asked.address)
