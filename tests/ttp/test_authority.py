@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ from asynctls.pki.keys import KeyType, PrivateKey, generate_now
 from asynctls.pki.names import format_serial, sans_of
 from asynctls.pki.profiles import CMC_RA, Profile
 from asynctls.pki.requests import build_request
-from asynctls.ttp import ca, clock, public_address
+from asynctls.ttp import ca, public_address
 from asynctls.ttp.authority import Authority
 
 if TYPE_CHECKING:
@@ -98,17 +98,6 @@ def config(tmp_path: Path) -> TTPConfig:
 async def authority(config: TTPConfig) -> AsyncIterator[Authority]:
     async with await Authority.open(config) as opened:
         yield opened
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Sets the authority's clock forward."""
-
-    def set_forward(by: timedelta) -> None:
-        now = datetime.now(UTC).replace(microsecond=0) + by
-        monkeypatch.setattr(clock, "now", lambda: now)
-
-    return set_forward
 
 
 async def token(

@@ -14,7 +14,6 @@ from asynctls.pki.names import format_serial
 from asynctls.pki.profiles import Profile
 from asynctls.pki.requests import build_request
 from asynctls.pki.status import RevocationList, read_crl
-from asynctls.ttp import clock
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.records import SignedCRL
 from asynctls.ttp.status import is_due, parse_reason
@@ -35,15 +34,6 @@ async def authority(tmp_path: Path) -> AsyncIterator[Authority]:
     )
     async with await Authority.open(config) as opened:
         yield opened
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    def set_forward(by: timedelta) -> None:
-        now = datetime.now(UTC).replace(microsecond=0) + by
-        monkeypatch.setattr(clock, "now", lambda: now)
-
-    return set_forward
 
 
 def crl_of(authority: Authority) -> RevocationList:

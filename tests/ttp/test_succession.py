@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +17,7 @@ from asynctls.pki.names import format_serial
 from asynctls.pki.profiles import Profile, key_id_text
 from asynctls.pki.requests import build_request
 from asynctls.pki.status import read_crl
-from asynctls.ttp import clock, sealing, succession
+from asynctls.ttp import sealing, succession
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.ca import PUBLISHED_FIRST
 from asynctls.ttp.keyfiles import KeyFiles
@@ -53,16 +53,6 @@ def config(tmp_path: Path) -> TTPConfig:
 async def authority(config: TTPConfig) -> AsyncIterator[Authority]:
     async with await Authority.open(config) as opened:
         yield opened
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    start = datetime.now(UTC).replace(microsecond=0)
-
-    def set_forward(by: timedelta) -> None:
-        monkeypatch.setattr(clock, "now", lambda: start + by)
-
-    return set_forward
 
 
 async def issued(authority: Authority, lifetime: timedelta = 10 * DAY) -> x509.Certificate:

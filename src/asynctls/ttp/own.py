@@ -1,4 +1,4 @@
-"""The TTP's own certificates as rows of the ledger: CAs, and what it shows or signs with.
+"""The TTP's own certificates: their rows in the ledger, and when what it shows is renewed.
 
 They are rows so that their serial numbers, and when each was taken up, come from the same chain as
 everything that they vouch for.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynctls.pki.certificates import to_der
-from asynctls.pki.keys import judge_public_key, spki_sha256
+from asynctls.pki.keys import KeyType, judge_public_key, key_type_of, spki_sha256
 from asynctls.pki.names import format_serial, sans_of
 from asynctls.ttp import records
 from asynctls.ttp.schema import Kind, OwnCertificateBody, row_of
@@ -22,7 +22,23 @@ if TYPE_CHECKING:
     from asynctls.pki.profiles import Profile
     from asynctls.ttp.ledger import Transaction
 
-__all__ = ["record"]
+__all__ = ["is_two_thirds_over", "key_type_under", "record"]
+
+
+def key_type_under(issuing: x509.Certificate) -> KeyType:
+    """As small as a leaf's of the issuer's kind: each handshake or OCSP answer pays for it."""
+    kind = key_type_of(judge_public_key(issuing.public_key()))
+    return KeyType.RSA_2048 if kind.startswith("rsa") else KeyType.ECDSA_P256
+
+
+def is_two_thirds_over(
+    certificate: x509.Certificate, issuing: x509.Certificate, now: datetime
+) -> bool:
+    """Whether two thirds of its lifetime are over, and a new one could last longer."""
+    end = certificate.not_valid_after_utc
+    if end >= issuing.not_valid_after_utc:
+        return False
+    return now >= end - (end - certificate.not_valid_before_utc) / 3
 
 
 def record(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from asynctls import state
 from asynctls.errors import CertificateError, StateError
 from asynctls.pki.certificates import certificates_from_pem, to_pem
-from asynctls.pki.keys import KeyType, generate_now, judge_public_key, key_type_of
+from asynctls.pki.keys import generate_now
 from asynctls.pki.ocsp import Responder
 from asynctls.pki.profiles import Profile, key_id_text, make_responder
 from asynctls.ttp import own
@@ -44,7 +44,7 @@ def make(transaction: Transaction, issuer: Issuer, keys: KeyFiles, *, now: datet
     name = f"ocsp-{key_id}"
     found = _found(keys, name, issuer.certificate)
     if found is None or is_due(found, issuer.certificate, now):
-        key = generate_now(_key_type(issuer.certificate))
+        key = generate_now(own.key_type_under(issuer.certificate))
         certificate = make_responder(key.public_key(), issuer=issuer, lifetime=LIFETIME, now=now)
         keys.write(name, key)
         state.write_atomically(keys.folder / f"{name}.pem", to_pem(certificate).encode())
@@ -59,17 +59,7 @@ def is_due(responder: Responder, issuer: x509.Certificate, now: datetime) -> boo
     """
     if responder.issuer != issuer:
         return True
-    certificate = responder.certificate
-    end = certificate.not_valid_after_utc
-    if end >= issuer.not_valid_after_utc:
-        return False
-    return now >= end - (end - certificate.not_valid_before_utc) / 3
-
-
-def _key_type(issuing: x509.Certificate) -> KeyType:
-    """As small as a leaf's of the issuer's kind: each answer pays for it."""
-    kind = key_type_of(judge_public_key(issuing.public_key()))
-    return KeyType.RSA_2048 if kind.startswith("rsa") else KeyType.ECDSA_P256
+    return own.is_two_thirds_over(responder.certificate, issuer, now)
 
 
 def _found(keys: KeyFiles, name: str, issuer: x509.Certificate) -> Responder | None:

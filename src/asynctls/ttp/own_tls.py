@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from asynctls import state
 from asynctls.errors import CertificateError, StateError
 from asynctls.pki.certificates import certificates_from_pem, check_issued_by, to_pem
-from asynctls.pki.keys import KeyType, generate_now, judge_public_key, key_type_of
+from asynctls.pki.keys import generate_now
 from asynctls.pki.names import sans_of
 from asynctls.pki.profiles import Profile, issue, key_id_text
 from asynctls.ttp import own
@@ -49,7 +49,7 @@ def make(
     found = _found(keys, authority, names)
     issuer = authority.issuing
     if found is None or is_due(found, authority, now):
-        key = generate_now(_key_type(issuer.certificate))
+        key = generate_now(own.key_type_under(issuer.certificate))
         found = issue(
             Profile.TTP,
             issuer=issuer,
@@ -74,16 +74,7 @@ def is_due(certificate: x509.Certificate, authority: CertificateAuthority, now: 
     issuer = authority.issuing.certificate
     if certificate.issuer != issuer.subject:
         return True
-    end = certificate.not_valid_after_utc
-    if end >= issuer.not_valid_after_utc:
-        return False
-    return now >= end - (end - certificate.not_valid_before_utc) / 3
-
-
-def _key_type(issuing: x509.Certificate) -> KeyType:
-    """As small as a leaf's of the issuer's kind: each handshake pays for it on the event loop."""
-    kind = key_type_of(judge_public_key(issuing.public_key()))
-    return KeyType.RSA_2048 if kind.startswith("rsa") else KeyType.ECDSA_P256
+    return own.is_two_thirds_over(certificate, issuer, now)
 
 
 def _found(
