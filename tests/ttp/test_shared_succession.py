@@ -18,7 +18,7 @@ from asynctls.pki.names import format_serial
 from asynctls.pki.profiles import Profile, key_id_text
 from asynctls.pki.requests import build_request
 from asynctls.pki.status import read_crl
-from asynctls.ttp import authority as authority_module
+from asynctls.ttp import clock
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.backup import back_up, restore
 from asynctls.ttp.ca import PUBLISHED_FIRST
@@ -50,7 +50,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     start = datetime.now(UTC).replace(microsecond=0)
 
     def set_forward(by: timedelta) -> None:
-        monkeypatch.setattr(authority_module, "_now", lambda: start + by)
+        monkeypatch.setattr(clock, "now", lambda: start + by)
 
     return set_forward
 

@@ -6,6 +6,8 @@ issue until the issuing CA is revoked, but cannot make another one.
 
 from __future__ import annotations
 
+import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -13,10 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from asynctls import state
 from asynctls.errors import CertificateError, StateError
+from asynctls.logger import get_logger
 from asynctls.pki.keys import key_from_pem, key_to_pem
 from asynctls.pki.profiles import key_id_text
 from asynctls.pki.status import RevocationList, read_crl
 from asynctls.ttp import ca, records, status
+from asynctls.ttp.reminders import Reminder
 from asynctls.ttp.schema import CRLBody, Kind, row_of
 
 if TYPE_CHECKING:
@@ -26,8 +30,48 @@ if TYPE_CHECKING:
     from asynctls.ttp.ca import CertificateAuthority
     from asynctls.ttp.keyfiles import KeyFiles
     from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.records import SignedCRL
 
-__all__ = ["export_key", "import_crl"]
+__all__ = ["CRLReminder", "export_key", "import_crl"]
+
+log = get_logger()
+
+_HOW = (
+    "the root's key is not here: sign its next CRL where it is, numbered above the last one, and "
+    "bring it by 'asynctls ttp root --import-crl FILE'"
+)
+
+
+class CRLReminder:
+    """Asks for the root's next CRL while the root's key is elsewhere."""
+
+    def __init__(self) -> None:
+        self._reminder = Reminder()
+
+    def look(self, crl: SignedCRL | None, now: datetime) -> None:
+        """Says it when two thirds of the CRL's time are over, again the nearer its end, and loudly
+        once it has ended: who checks the issuing CAs themselves then refuses all that they issued.
+
+        Args:
+            crl: the root's last one, if there is one.
+            now: the time.
+        """
+        if crl is None:
+            if self._reminder.is_due(timedelta()):
+                log.warning("the root has no CRL yet", reason=_HOW)
+            return
+        left = crl.next_update - now
+        if left > (crl.next_update - crl.this_update) / 3:
+            self._reminder.reset()
+        elif self._reminder.is_due(left):
+            ended = left <= timedelta()
+            log.log(
+                logging.ERROR if ended else logging.WARNING,
+                "the root's CRL has ended" if ended else "the root's CRL must be renewed by hand",
+                number=crl.number,
+                ends=crl.next_update.isoformat(),
+                reason=_HOW,
+            )
 
 
 def export_key(

@@ -16,7 +16,7 @@ from asynctls.errors import AsynctlsError, StateError
 from asynctls.logger import get_logger
 from asynctls.pki.constraints import outside
 from asynctls.pki.profiles import key_id_text
-from asynctls.ttp import ca, clock, own_tls, records, status, succession
+from asynctls.ttp import ca, clock, offline_root, own_tls, records, status, succession
 from asynctls.ttp.health import Upkeep, crl_troubles
 from asynctls.ttp.ocsp import OCSP
 from asynctls.ttp.public_address import own_names
@@ -65,6 +65,7 @@ class Caretaker:
         self._seen = 0
         self._seen_issuing = len(cas.taken_up)
         self._renew_by_hand = Reminder()
+        self._next_root_crl = offline_root.CRLReminder()
         self._upkeep = Upkeep()
 
     async def start(self) -> None:
@@ -119,6 +120,8 @@ class Caretaker:
         had_root = self.cas.root_key is not None
         if moved or has_root != had_root or succession.is_due(self.cas, self._config, now):
             await self._look_at_cas(has_root=has_root)
+        if moved:
+            await self._look_at_root_crl()
 
     def troubles(self) -> list[str]:
         """What keeps this TTP from doing its work now, in words for everybody; empty: nothing."""
@@ -165,6 +168,15 @@ class Caretaker:
             lambda tx: status.sign_root(tx, root, now=clock.now(), only_if_due=only_if_due)
         )
         return crl.der
+
+    async def _look_at_root_crl(self) -> None:
+        """Whoever asks for the root's CRL gets a current one; this is for who was given it once."""
+        if self.cas.root_key is not None:
+            await self.root_crl()
+            return
+        key_id = key_id_text(self.cas.root)
+        held = await self._ledger.read(partial(records.latest_crl, issuer=key_id))
+        self._next_root_crl.look(held, clock.now())
 
     async def _look_at_cas(self, *, has_root: bool) -> None:
         """Takes up what another process brought in or took away, makes the successor when due."""
