@@ -62,7 +62,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def asynctls(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Run:
     def run(*words: str, given: str = "", environ: Mapping[str, str] | None = None) -> Ended:
         (tmp_path / "stdin").write_text(given)
@@ -70,10 +70,10 @@ def asynctls(
             patch.setattr(sys, "stdin", stdin)
             for name, value in (environ or {}).items():
                 patch.setenv(name, value)
-            capsys.readouterr()
+            capfd.readouterr()
             with pytest.raises(SystemExit) as ended:
                 main(words)
-        printed = capsys.readouterr()
+        printed = capfd.readouterr()
         code = ended.value.code
         assert isinstance(code, int)
         return Ended(code, printed.out, printed.err)

@@ -54,8 +54,10 @@ async def test_no_input_is_an_orderly_end(asynctls: Daemons, issued: Any, servin
     assert (ended.code, ended.out, ended.said) == (0, b"", [])
 
 
-async def test_a_thousand_lines_come_in_order(asynctls: Daemons, issued: Any, serving: Any) -> None:
-    lines = "".join(f"{number}\n" for number in range(1_000))
+async def test_more_lines_than_are_under_way_at_once_come_in_order(
+    asynctls: Daemons, issued: Any, serving: Any
+) -> None:
+    lines = "".join(f"{number}\n" for number in range(300))
     async with serving(echo) as address:
         client = await asynctls.client(await issued("client"), address, "--send", "-", given=lines)
         ended = await client.ended()

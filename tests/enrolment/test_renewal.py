@@ -86,9 +86,12 @@ async def test_beside_a_daemon_what_the_daemon_renews_is_taken(
         Keeper(identity, crl_interval=timedelta(seconds=1)) as beside,
     ):
         async with asyncio.timeout(15):
-            await logged.until("identity taken from disk")
-        assert beside.identity == daemon.identity != identity
-        assert len(logged.named("certificate renewed")) == 1
+            taken = await logged.until("identity taken from disk")
+        # On a busy machine the daemon may have renewed once more by now.
+        renewed = [each["serial"] for each in logged.named("certificate renewed")]
+        assert taken["serial"] in renewed
+        assert beside.identity.serial in renewed
+        assert daemon.renewals[0] == len(renewed)
 
 
 async def test_what_another_process_renews_before_the_first_connection_is_shown_in_it(

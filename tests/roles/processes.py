@@ -56,7 +56,10 @@ class Process:
         async for line in self.process.stderr:
             text = line.decode().rstrip("\n")
             if text.startswith("{"):
-                self.events.append(json.loads(text))
+                event = json.loads(text)
+                # asyncio's remark on a slow machine, wherever it comes, is no event of ours.
+                if not str(event["event"]).startswith("Executing <"):
+                    self.events.append(event)
             else:
                 self.said.append(text)
             self._news.set()

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import asynctls as library
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ MESSAGE = b"The OTP for transferring Rs 1,00,000 to your friend's account is 256
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
+# A dozen processes one after the other.
+@pytest.mark.timeout(180)
 async def test_three_terminals_with_the_ready_files(asynctls: Daemons, tmp_path: Path) -> None:
     def ready(role: str) -> tuple[str | Path, ...]:
         return ("--config", CONFIGS / f"{role}.toml", "--state", tmp_path / role)
