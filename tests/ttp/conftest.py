@@ -1,4 +1,4 @@
-"""A clock that tests set forward."""
+"""An authority of its own for each test, and a clock that tests set forward."""
 
 from __future__ import annotations
 
@@ -7,11 +7,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asynctls.config import TTPConfig
 from asynctls.ttp import clock
+from asynctls.ttp.authority import Authority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from datetime import timedelta
+    from pathlib import Path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TTPConfig:
+    return TTPConfig(
+        state=tmp_path / "ttp", root_key_type="ecdsa-p256", issuing_key_type="ecdsa-p256"
+    )
+
+
+@pytest.fixture
+async def authority(config: TTPConfig) -> AsyncIterator[Authority]:
+    async with await Authority.open(config) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from asynctls.config import TTPConfig
 from asynctls.errors import EnrolmentRefusedError
 from asynctls.pki.certificates import to_der
 from asynctls.pki.keys import KeyType, generate_now
@@ -16,13 +15,11 @@ from asynctls.pki.names import format_serial
 from asynctls.pki.profiles import Profile
 from asynctls.pki.requests import build_request
 from asynctls.ttp.audit import event_of
-from asynctls.ttp.authority import Authority
 from asynctls.ttp.chain import Head
 from asynctls.ttp.schema import Kind, TokenBody, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from asynctls.ttp.authority import Authority
 
 HERE = "192.0.2.7:5555"
 HOUR = timedelta(hours=1)
@@ -30,15 +27,6 @@ HOUR = timedelta(hours=1)
 
 def request() -> bytes:
     return build_request(generate_now(KeyType.ECDSA_P256))
-
-
-@pytest.fixture
-async def authority(tmp_path: Path) -> AsyncIterator[Authority]:
-    config = TTPConfig(
-        state=tmp_path / "ttp", root_key_type="ecdsa-p256", issuing_key_type="ecdsa-p256"
-    )
-    async with await Authority.open(config) as opened:
-        yield opened
 
 
 async def test_every_decision_is_one_event_in_the_order_of_the_ledger(

@@ -39,7 +39,7 @@ from asynctls.ttp import ca, public_address
 from asynctls.ttp.authority import Authority
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
 HERE = "127.0.0.1:5555"
@@ -87,17 +87,6 @@ def ttp_config(folder: Path, **settings: object) -> TTPConfig:
         "issuing_key_type": "ecdsa-p256",
     }
     return TTPConfig(**(defaults | settings))  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> TTPConfig:
-    return ttp_config(tmp_path / "ttp")
-
-
-@pytest.fixture
-async def authority(config: TTPConfig) -> AsyncIterator[Authority]:
-    async with await Authority.open(config) as opened:
-        yield opened
 
 
 async def token(

@@ -19,21 +19,12 @@ from asynctls.ttp.records import SignedCRL
 from asynctls.ttp.status import is_due, parse_reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-@pytest.fixture
-async def authority(tmp_path: Path) -> AsyncIterator[Authority]:
-    config = TTPConfig(
-        state=tmp_path / "ttp", root_key_type="ecdsa-p256", issuing_key_type="ecdsa-p256"
-    )
-    async with await Authority.open(config) as opened:
-        yield opened
 
 
 def crl_of(authority: Authority) -> RevocationList:
