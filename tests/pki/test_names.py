@@ -34,6 +34,7 @@ names = dns_names | addresses | uris
         ("server", x509.DNSName("server")),
         ("Server.Example.ORG", x509.DNSName("server.example.org")),
         ("xn--bcher-kva.example", x509.DNSName("xn--bcher-kva.example")),
+        ("xn--strae-oqa.example", x509.DNSName("xn--strae-oqa.example")),
         ("3com.example", x509.DNSName("3com.example")),
         ("10.0.0.1", x509.IPAddress(ipaddress.ip_address("10.0.0.1"))),
         ("0:0::0001", x509.IPAddress(ipaddress.ip_address("::1"))),
@@ -63,6 +64,9 @@ def test_the_kind_of_a_name_is_found_out(text: str, name: x509.GeneralName) -> N
         (".".join(["a" * 60] * 5), "253"),
         ("bücher.example", "A-labels"),
         ("xn--99999", "only looks internationalised"),
+        ("xn--a.example", "only looks internationalised"),  # decodes to a control character
+        ("xn--bcher-2pa.example", "only looks internationalised"),  # an upper-case letter
+        ("xn--8i7c.example", "only looks internationalised"),  # a full-width one
         ("xn--abc-", "letters, digits"),
         ("ab--cd.example", "only looks internationalised"),
         ("*.example.org", "wildcard"),

@@ -126,7 +126,7 @@ async def test_keys_from_before_the_passphrase_are_encrypted_at_the_next_start(
         assert told == expected
     with pytest.raises(StateError, match=r"issuing\.key|root\.key"):
         await Authority.open(config_in(tmp_path))
-    with pytest.raises(StateError, match="give its passphrase"):
+    with pytest.raises(StateError, match="is encrypted: give its passphrase by"):
         await Authority.beside(config_in(tmp_path))
     other = tmp_path / "other"
     other.write_text("battery staple")

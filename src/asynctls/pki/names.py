@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -291,9 +292,14 @@ def _is_a_label(label: str) -> bool:
         return False
     try:
         decoded = label[4:].encode("ascii").decode("punycode")
-        return not decoded.isascii() and decoded.encode("punycode") == label[4:].encode("ascii")
+        again = decoded.encode("punycode").decode("ascii")
     except UnicodeError:
         return False
+    # RFC 5892, sections 2.2 and 2.8: no letter that another one stands for, nothing invisible but
+    # the two joiners that some scripts need.
+    visible = decoded.replace("\u200c", "").replace("\u200d", "")
+    stable = unicodedata.normalize("NFKC", decoded.lower()) == decoded
+    return not decoded.isascii() and again == label[4:] and stable and visible.isprintable()
 
 
 def _canonical_uri(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from asynctls import state
 from asynctls.errors import CertificateError, StateError
 from asynctls.pki.keys import PrivateKey, is_encrypted, key_from_pem, key_to_pem
-from asynctls.ttp.passphrase import key_passphrase
+from asynctls.ttp.passphrase import CREDENTIAL, VARIABLE, key_passphrase
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,9 +64,16 @@ class KeyFiles:
         """
         path = self.path(name)
         try:
-            return key_from_pem(state.read_private(path), passphrase=self.passphrase)
+            pem = state.read_private(path)
         except FileNotFoundError:
             return None
+        if self.passphrase is None and is_encrypted(pem):
+            raise StateError(
+                f"{path} is encrypted: give its passphrase by key_passphrase_file, the systemd "
+                f"credential {CREDENTIAL} or the environment's {VARIABLE}"
+            )
+        try:
+            return key_from_pem(pem, passphrase=self.passphrase)
         except CertificateError as error:
             raise StateError(f"{path} cannot be used: {error}; or {RESTORE}") from error
 
