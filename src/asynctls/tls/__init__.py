@@ -1,7 +1,8 @@
 """TLS 1.2 over asyncio, with a decision on each peer before our last flight leaves (RFC 5246).
 
 `contexts` pins what is spoken, `engine` is a connection without I/O, `stream` the same over an
-asyncio reader and writer, and `records` reads what travels in the clear.
+asyncio reader and writer, `relay` carries one stream into another, and `records` reads what travels
+in the clear.
 """
 
 from asynctls.tls.contexts import (
@@ -13,16 +14,21 @@ from asynctls.tls.contexts import (
     try_out,
 )
 from asynctls.tls.engine import Admit, Engine, Side, Verdict
+from asynctls.tls.plain import PlainStream
 from asynctls.tls.records import Meter, Part
+from asynctls.tls.relay import Duplex, Relay
 from asynctls.tls.stream import Gate, Stream, address_of
 
 __all__ = [
     "Admit",
     "ClientCertificate",
+    "Duplex",
     "Engine",
     "Gate",
     "Meter",
     "Part",
+    "PlainStream",
+    "Relay",
     "Side",
     "Stream",
     "Verdict",

@@ -4,22 +4,19 @@ Why not `asyncio.start_server(ssl=…)`: when a handshake fails there, the alert
 peer never learns why it was refused; here every alert reaches its peer. It also has no place for
 `admit`, no bound on the handshakes under way, and 256 KiB of buffer for each connection.
 
-Dead peers are found by TCP itself: by keepalive (RFC 9293, section 3.8.4) and, on Linux, the user
-time-out (RFC 5482), which also ends a connection whose peer takes nothing for that long while we
-have more to send. So a slow application is not mistaken for a dead peer, but one that stops is.
+Dead peers are found by TCP (`liveness`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from asynctls.errors import HandshakeError, HandshakeTimeoutError, PeerRefusedError, TruncatedError
 from asynctls.tls import closing
 from asynctls.tls.closing import LINGER_S, Gate, flushed, hang_up, linger
 from asynctls.tls.engine import Admit, Engine, Side
+from asynctls.tls.liveness import allow_stalls, watch_for_death
 
 if TYPE_CHECKING:
     import ssl
@@ -33,10 +30,6 @@ CLOSE_TIMEOUT_S = 10.0
 """How long `Stream.close` waits for the peer to take what was written."""
 
 _CHUNK_BYTES = 1 << 16
-_KEEPALIVE_IDLE_S = 30
-_KEEPALIVE_INTERVAL_S = 10
-_KEEPALIVE_PROBES = 3
-_USER_TIMEOUT_MS = 60_000
 
 # Past these the peer is gone, or would not understand an alert; any other failure has sent one.
 _NOTHING_TO_TELL = (HandshakeError, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
@@ -80,7 +73,7 @@ class Stream:
         self._engine = engine
         self._gate = gate
         self._address = address_of(writer)
-        _watch_for_death(writer)
+        watch_for_death(writer)
         self._reading = False
         self._read_returned: asyncio.Future[None] | None = None
         self._closing = False
@@ -237,10 +230,22 @@ class Stream:
         try:
             await self._writer.drain()
         except OSError as error:
-            raise TruncatedError(
-                f"the connection was lost ({error.strerror or error}): what was sent may not have "
-                "arrived"
-            ) from error
+            raise _not_arrived(error) from error
+
+    async def flush(self) -> None:
+        """Wait until the kernel has taken all that was written, however long; for the end.
+
+        Raises:
+            TruncatedError: the connection is gone; what was sent may not have arrived.
+        """
+        try:
+            await flushed(self._writer)
+        except OSError as error:
+            raise _not_arrived(error) from error
+
+    def allow_stalls(self) -> None:
+        """A peer that takes nothing for long is slow and not dead: as in a tunnel."""
+        allow_stalls(self._writer)
 
     # Ends
 
@@ -348,6 +353,12 @@ class Stream:
         return self._engine.received
 
 
+def _not_arrived(error: OSError) -> TruncatedError:
+    return TruncatedError(
+        f"the connection was lost ({error.strerror or error}): what was sent may not have arrived"
+    )
+
+
 async def _guarded(
     shake: Coroutine[object, object, _Established],
     reader: asyncio.StreamReader,
@@ -411,24 +422,3 @@ def _flush(engine: Engine, writer: asyncio.StreamWriter) -> bool:
         return False
     writer.write(flight)
     return True
-
-
-def _watch_for_death(writer: asyncio.StreamWriter) -> None:
-    """Have TCP end a connection whose peer is gone, or takes nothing, in about a minute."""
-    connection = writer.get_extra_info("socket")
-    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    for name, value in (
-        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_S),
-        ("TCP_KEEPALIVE", _KEEPALIVE_IDLE_S),
-        ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL_S),
-        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
-        ("TCP_USER_TIMEOUT", _USER_TIMEOUT_MS),
-    ):
-        # Each platform has some of them; macOS calls the first one by the second one's name.
-        if hasattr(socket, name):
-            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
-    with contextlib.suppress(OSError):
-        for level, option, value in options:
-            connection.setsockopt(level, option, value)
