@@ -14,18 +14,31 @@ from typing import TYPE_CHECKING
 from asynctls._version import __version__
 
 if TYPE_CHECKING:
-    from asynctls.client import connect
+    from asynctls.client import connect, open_stream
     from asynctls.enrolment import Identity
-    from asynctls.server import serve
+    from asynctls.server import serve, serve_streams
     from asynctls.session import Session
+    from asynctls.streams import PeerStream
 
-__all__ = ["Identity", "Session", "__version__", "connect", "serve"]
+__all__ = [
+    "Identity",
+    "PeerStream",
+    "Session",
+    "__version__",
+    "connect",
+    "open_stream",
+    "serve",
+    "serve_streams",
+]
 
 _ROOMS = {
     "Identity": "asynctls.enrolment",
+    "PeerStream": "asynctls.streams",
     "Session": "asynctls.session",
     "connect": "asynctls.client",
+    "open_stream": "asynctls.client",
     "serve": "asynctls.server",
+    "serve_streams": "asynctls.server",
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from asynctls.admission import Anyone, Peer
 from asynctls.enrolment import Keeper
 from asynctls.errors import ErrorCode, SessionRefusedError
+from asynctls.server.accepting import Acceptor
 from asynctls.server.connections import SessionServer
 from asynctls.session import ALPN, Limits, Session
 from asynctls.tls import Stream
@@ -76,10 +77,7 @@ async def serving(server: Identity, client: Identity) -> AsyncIterator[tuple[Ser
 
         service = SessionServer(
             app,
-            keeper=keeper,
-            allow=Anyone(),
-            handshakes=8,
-            handshake_timeout_s=10,
+            Acceptor(keeper, allow=Anyone(), alpn=ALPN, handshakes=8, handshake_timeout_s=10),
             limits=Limits(),
         )
         listener = await asyncio.start_server(service.serve, "127.0.0.1", 0)

@@ -1,6 +1,7 @@
-"""The client role: a session with one server."""
+"""The client role: a session, or a plain stream, with one server."""
 
 from asynctls.client.connecting import connect
 from asynctls.client.service import run
+from asynctls.client.streams import open_stream
 
-__all__ = ["connect", "run"]
+__all__ = ["connect", "open_stream", "run"]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,11 +31,11 @@ from asynctls.session import ALPN, Limits, Session
 from asynctls.tls import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from asynctls.admission import Rules
 
-__all__ = ["connect", "open_session"]
+__all__ = ["Connected", "connect", "connected", "open_session"]
 
 log = get_logger()
 
@@ -101,12 +102,87 @@ async def open_session(
         SessionError: the session did not come about, or how it ended.
     """
     observer = observer or Observer()
+    connection = await connected(
+        keeper,
+        address,
+        server_name=server_name,
+        timeout_s=timeout_s,
+        alpn=ALPN,
+        observer=observer,
+    )
+    stream = connection.stream
+    session = Session.connect(
+        stream,
+        own_certificate=connection.own_certificate,
+        peer=connection.peer,
+        limits=limits,
+    )
+    peer = str(session.peer)
+    log.info(
+        "connected",
+        peer=peer,
+        address=str(address),
+        version=stream.version,
+        cipher=stream.cipher,
+    )
+    opened = False
+    try:
+        async with session, standing_watched(keeper, lambda: [session], connection.rules):
+            log.info("session started", peer=peer, address=str(address))
+            opened = True
+            observer.session_started()
+            yield session
+    finally:
+        if opened:
+            observer.session_ended(session.failure)
+        log.info(
+            "session ended",
+            peer=peer,
+            address=str(address),
+            reason=session.end_reason,
+            **session_figures(stream, session),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An established connection, its server, our certificate (DER), and the rules it came by."""
+
+    stream: Stream
+    peer: Peer
+    own_certificate: bytes
+    rules: Callable[[], Rules]
+
+
+async def connected(
+    keeper: Keeper,
+    address: Address,
+    *,
+    server_name: str | None,
+    timeout_s: float,
+    alpn: str | None,
+    observer: Observer,
+) -> Connected:
+    """Connects by TCP and TLS to a server that is admitted.
+
+    Args:
+        keeper: our identity and the CRLs.
+        address: where to connect.
+        server_name: as for `connect`.
+        timeout_s: for the TCP connection, and again for the TLS handshake.
+        alpn: the protocol that must be agreed, which the keeper's contexts offer; None: none.
+        observer: is told how the handshake ended.
+
+    Raises:
+        ServerUnreachableError: nobody answers there.
+        HandshakeError: we refused the server, or it us.
+    """
     name = server_name or address.host
     # OpenSSL matches DNS names and addresses; all else (urn:… too) is for `admit`.
     is_uri = kind_of(name) is NameKind.URI
 
     def rules() -> Rules:
-        return keeper.rules(Anyone(), alpn=ALPN, server_uri=name if is_uri else None)
+        return keeper.rules(Anyone(), alpn=alpn, server_uri=name if is_uri else None)
 
     def decide(certificate: bytes | None, alpn: str | None) -> Admitted | Refused:
         return admit(certificate, alpn, now=datetime.now(UTC), rules=rules())
@@ -134,37 +210,7 @@ async def open_session(
     observer.handshake_done()
     if stream.peer_certificate is None:
         raise RuntimeError("a server without a certificate was admitted")
-    session = Session.connect(
-        stream,
-        own_certificate=credentials.certificate,
-        peer=Peer.of(stream.peer_certificate),
-        limits=limits,
-    )
-    peer = str(session.peer)
-    log.info(
-        "connected",
-        peer=peer,
-        address=str(address),
-        version=stream.version,
-        cipher=stream.cipher,
-    )
-    opened = False
-    try:
-        async with session, standing_watched(keeper, lambda: [session], rules):
-            log.info("session started", peer=peer, address=str(address))
-            opened = True
-            observer.session_started()
-            yield session
-    finally:
-        if opened:
-            observer.session_ended(session.failure)
-        log.info(
-            "session ended",
-            peer=peer,
-            address=str(address),
-            reason=session.end_reason,
-            **session_figures(stream, session),
-        )
+    return Connected(stream, Peer.of(stream.peer_certificate), credentials.certificate, rules)
 
 
 async def _open_connection(

@@ -295,8 +295,11 @@ class Keeper:
     async def refresh_crl(self) -> None:
         """Fetches CAs and CRLs from the TTP; on failure the last good ones stay, as the log says.
 
-        The same trouble is logged once, not at each try.
+        The same trouble is logged once, not at each try. An identity that names no TTP (port 0:
+        those of `asynctls.testing`) lives with what is on disk.
         """
+        if self._identity.ttp.port == 0:
+            return
         async with self._fetching:
             try:
                 await self._refresh()

@@ -1,27 +1,28 @@
-"""Live sessions are held against what is known now: who is revoked or has expired is out.
+"""Live connections are held against what is known now: who is revoked or has expired is out.
 
 `admit` let their peers in by the CRL of that moment. When a new one comes, each is judged again,
-and only those that would be refused today are ended, by an ERROR that tells them why.
+and only those that would be refused today are ended: a session by an ERROR that tells its peer why.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from asynctls.admission import Refused, Rules, admit_again
+from asynctls.admission import Peer, Refused, Rules, admit_again
 from asynctls.errors import Alert, ErrorCode
 from asynctls.logger import get_logger
+from asynctls.session.dates import Expiry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from asynctls.enrolment.keeper import Keeper
-    from asynctls.session import Session
+    from asynctls.streams import PeerStream
 
-__all__ = ["end_unwelcome", "standing_watched"]
+__all__ = ["Live", "dates_watched", "end_unwelcome", "standing_watched"]
 
 log = get_logger()
 
@@ -32,7 +33,18 @@ _CODES = {
 }
 
 
-async def end_unwelcome(sessions: Iterable[Session], rules: Rules) -> int:
+class Live(Protocol):
+    """What is judged: a `Session`, or a `PeerStream`."""
+
+    @property
+    def peer(self) -> Peer:
+        """Whom its certificate names."""
+
+    async def end(self, code: ErrorCode, reason: str, /) -> None:
+        """Ends it, and tells the peer by ``code`` where there is a way."""
+
+
+async def end_unwelcome(sessions: Iterable[Live], rules: Rules) -> int:
     """Ends each session whose peer would not be let in now, and says how many those were.
 
     Args:
@@ -52,9 +64,27 @@ async def end_unwelcome(sessions: Iterable[Session], rules: Rules) -> int:
     return len(unwelcome)
 
 
+@contextmanager
+def dates_watched(stream: PeerStream, *, own_certificate: bytes) -> Iterator[None]:
+    """While the context lasts, cuts a stream off when the first of its two certificates ends.
+
+    A session does so by itself, and tells its peer.
+
+    Args:
+        stream: a live one.
+        own_certificate: the one that we showed on it (DER).
+    """
+    expiry = Expiry(Peer.of(own_certificate), stream.peer, on_end=stream.cut_off)
+    expiry.start()
+    try:
+        yield
+    finally:
+        expiry.stop()
+
+
 @asynccontextmanager
 async def standing_watched(
-    keeper: Keeper, sessions: Callable[[], Iterable[Session]], rules: Callable[[], Rules]
+    keeper: Keeper, sessions: Callable[[], Iterable[Live]], rules: Callable[[], Rules]
 ) -> AsyncIterator[None]:
     """While the context lasts, ends each live session whose peer would no longer be let in.
 
@@ -77,7 +107,7 @@ async def standing_watched(
 
 
 async def _watch(
-    changed: asyncio.Event, sessions: Callable[[], Iterable[Session]], rules: Callable[[], Rules]
+    changed: asyncio.Event, sessions: Callable[[], Iterable[Live]], rules: Callable[[], Rules]
 ) -> None:
     while True:
         await changed.wait()

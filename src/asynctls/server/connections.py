@@ -7,34 +7,29 @@ Everything that ends a connection is told once in the log: ``refused`` where no 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from asynctls.admission import Admitted, Peer, Refused, admit
 from asynctls.enrolment.standing import end_unwelcome
 from asynctls.errors import (
     ErrorCode,
     HandshakeError,
     MessageTooLargeError,
-    PeerRefusedError,
-    RefusedByPeerError,
     SessionClosedError,
     SessionError,
 )
 from asynctls.logger import get_logger
 from asynctls.runtime.figures import session_figures
 from asynctls.runtime.observing import Observer
-from asynctls.runtime.refusals import log_refusal
-from asynctls.session import ALPN, Limits, Session
-from asynctls.tls import Gate, Stream, address_of
+from asynctls.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asynctls.admission import Anyone, Rules
-    from asynctls.enrolment.keeper import Keeper
-    from asynctls.pki.names import Pattern
+    from asynctls.admission import Rules
+    from asynctls.server.accepting import Acceptor
     from asynctls.server.apps import App
+    from asynctls.session import Limits
+    from asynctls.tls import Stream
 
 __all__ = ["SessionServer"]
 
@@ -47,11 +42,8 @@ class SessionServer:
     def __init__(
         self,
         app: App,
+        acceptor: Acceptor,
         *,
-        keeper: Keeper,
-        allow: tuple[Pattern, ...] | Anyone,
-        handshakes: int,
-        handshake_timeout_s: float,
         limits: Limits,
         observer: Observer | None = None,
     ) -> None:
@@ -59,18 +51,12 @@ class SessionServer:
 
         Args:
             app: what to do with a session.
-            keeper: our identity and the CRLs.
-            allow: who may come in.
-            handshakes: how many TLS handshakes may be under way at once; others wait.
-            handshake_timeout_s: how long one may take.
+            acceptor: makes streams of connections, by the protocol `ALPN`.
             limits: the session's.
-            observer: is told of handshakes and sessions.
+            observer: is told of sessions.
         """
         self._app = app
-        self._keeper = keeper
-        self._allow = allow
-        self._gate = Gate(handshakes)
-        self._handshake_timeout_s = handshake_timeout_s
+        self._acceptor = acceptor
         self._limits = limits
         self._observer = observer or Observer()
         self._live: set[Session] = set()
@@ -83,41 +69,20 @@ class SessionServer:
 
     def rules(self) -> Rules:
         """What peers are held against at this moment."""
-        return self._keeper.rules(self._allow, alpn=ALPN)
+        return self._acceptor.rules()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection to its end."""
-        # Asked for at once: later the socket may be gone, and with it the address.
-        address = address_of(writer)
-        credentials = await self._keeper.server_credentials()
-        try:
-            stream = await Stream.accept(
-                reader,
-                writer,
-                credentials.context,
-                admit=self._admit,
-                gate=self._gate,
-                timeout_s=self._handshake_timeout_s,
-            )
-        except HandshakeError as error:
-            if isinstance(error, PeerRefusedError) and not error.told:
-                self._keeper.retire_contexts()
-            log_refusal(address, error)
-            self._observer.handshake_failed(error)
-            if isinstance(error, PeerRefusedError | RefusedByPeerError):
-                # One of the two may know less than the TTP by now.
-                self._keeper.refresh_soon()
+        accepted = await self._acceptor.accept(reader, writer)
+        if accepted is None:
             return
-        self._observer.handshake_done()
-        if stream.peer_certificate is None:
-            raise RuntimeError("a peer without a certificate was admitted")
         session = Session.accept(
-            stream,
-            own_certificate=credentials.certificate,
-            peer=Peer.of(stream.peer_certificate),
+            accepted.stream,
+            own_certificate=accepted.own_certificate,
+            peer=accepted.peer,
             limits=self._limits,
         )
-        await self._run(session, stream)
+        await self._run(session, accepted.stream)
 
     def go_away(self) -> None:
         """Tells every live peer that the server drains, and each that comes to be one from now."""
@@ -175,9 +140,3 @@ class SessionServer:
         except MessageTooLargeError as error:
             # Nothing was sent, and nothing is wrong at this end: the client is told its own limit.
             await session.end(ErrorCode.TOO_LARGE, str(error))
-
-    def _admit(self, certificate: bytes | None, alpn: str | None) -> Admitted | Refused:
-        verdict = admit(certificate, alpn, now=datetime.now(UTC), rules=self.rules())
-        if isinstance(verdict, Admitted):
-            self._keeper.note_admitted(verdict.peer)
-        return verdict

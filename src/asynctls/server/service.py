@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asynctls.admission import StaleCRL, allow_list
-from asynctls.config import Address, ServerConfig
-from asynctls.enrolment.identity import Identity
+from asynctls.admission import StaleCRL
 from asynctls.enrolment.joining import ensure_identity
 from asynctls.enrolment.keeper import Keeper
-from asynctls.enrolment.standing import standing_watched
-from asynctls.errors import CertificateError, ConfigError, Fault
 from asynctls.pki.keys import KeyType
-from asynctls.runtime import (
-    Connections,
-    Listener,
-    Signals,
-    listen,
-    serve_until_stopped,
-)
+from asynctls.runtime import Signals, serve_until_stopped
 from asynctls.runtime.observing import observed
-from asynctls.server.apps import App, echo_app, message_app
+from asynctls.server.accepting import Acceptor
+from asynctls.server.apps import echo_app, message_app
 from asynctls.server.connections import SessionServer
+from asynctls.server.serving import allowed, serving
 from asynctls.session import ALPN, Limits
 from asynctls.state import hold_state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
     from prometheus_client.registry import Collector
 
-    from asynctls.admission import Anyone
-    from asynctls.pki.names import Pattern
+    from asynctls.config import ServerConfig
 
-__all__ = ["run", "serve"]
+__all__ = ["run"]
 
 
 async def run(config: ServerConfig) -> None:
@@ -51,7 +37,7 @@ async def run(config: ServerConfig) -> None:
         CertificateError: the identity's key and certificate cannot be used.
         StateError: the state folder cannot be used, or another daemon holds it.
     """
-    allow = _allowed(config.allow)
+    allow = allowed(config.allow)
     keeper: Keeper | None = None
 
     async def reload() -> None:
@@ -91,81 +77,28 @@ async def run(config: ServerConfig) -> None:
             )
             server = SessionServer(
                 echo_app if config.app == "echo" else message_app(config.message),
-                keeper=keeper,
-                allow=allow,
-                handshakes=config.handshakes,
-                handshake_timeout_s=config.handshake_timeout.total_seconds(),
+                Acceptor(
+                    keeper,
+                    allow=allow,
+                    alpn=ALPN,
+                    handshakes=config.handshakes,
+                    handshake_timeout_s=config.handshake_timeout.total_seconds(),
+                    observer=observer,
+                ),
                 limits=Limits(
                     max_message_bytes=config.max_message,
                     receipt_timeout_s=config.receipt_timeout.total_seconds(),
                 ),
                 observer=observer,
             )
-            async with _serving(server, keeper, config.listen) as serving:
+            async with serving(server, keeper, config.listen) as now:
                 await serve_until_stopped(
                     signals,
-                    serving.listener,
-                    serving.connections,
+                    now.listener,
+                    now.connections,
                     drain=config.drain,
                     on_drain=server.go_away,
                 )
-
-
-async def serve(
-    app: App, address: str, *, identity: str | Path | Identity, allow: Sequence[str]
-) -> None:
-    """Serves ``app`` to each peer that is allowed, until it is cancelled.
-
-    Args:
-        app: a coroutine function that takes a `Session`; when it returns, the session is closed.
-        address: where to listen, ``HOST:PORT``.
-        identity: the state folder of an identity, or the identity.
-        allow: names of peers, as patterns (DNS or URI); ``["any"]`` lets in whomever the TTP
-            issued a certificate.
-
-    Raises:
-        ConfigError: nobody is allowed in, or the address cannot be listened on.
-        IdentityError: there is no identity, or it has expired.
-        CertificateError: its key and certificate cannot be used.
-    """
-    allowed = _allowed(allow)
-    where = Address.parse(address)
-    if not isinstance(identity, Identity):
-        identity = await asyncio.to_thread(Identity.load, Path(identity))
-    identity.check_valid(datetime.now(UTC))
-    defaults = ServerConfig()
-    async with Keeper(identity, crl_interval=defaults.crl_interval, alpn=[ALPN]) as keeper:
-        server = SessionServer(
-            app,
-            keeper=keeper,
-            allow=allowed,
-            handshakes=defaults.handshakes,
-            handshake_timeout_s=defaults.handshake_timeout.total_seconds(),
-            limits=Limits(),
-        )
-        async with _serving(server, keeper, where):
-            await asyncio.get_running_loop().create_future()
-
-
-@dataclass(frozen=True, slots=True)
-class _Serving:
-    listener: Listener
-    connections: Connections
-
-
-@asynccontextmanager
-async def _serving(
-    server: SessionServer, keeper: Keeper, address: Address
-) -> AsyncIterator[_Serving]:
-    # Now, so that what is wrong with key or certificate is found before anybody connects; and one
-    # that ends while it is served is then still shown: the client tells why it refuses it.
-    await keeper.server_credentials()
-    async with (
-        Connections(server.serve) as connections,
-        standing_watched(keeper, lambda: server.live, server.rules),
-        listen(address, connections.accept, role="server") as listener,
-    ):
-        yield _Serving(listener, connections)
 
 
 def _collector(keeper: Keeper) -> Collector:
@@ -173,19 +106,3 @@ def _collector(keeper: Keeper) -> Collector:
     from asynctls.enrolment.metrics import IdentityMetrics  # noqa: PLC0415
 
     return IdentityMetrics(keeper)
-
-
-def _allowed(texts: Sequence[str]) -> tuple[Pattern, ...] | Anyone:
-    if not texts:
-        raise ConfigError(
-            Fault(
-                "server.allow",
-                "not set",
-                "nobody could connect: say who may, as in --allow client, or --allow any for "
-                "everybody whom the TTP issued a certificate",
-            )
-        )
-    try:
-        return allow_list(texts)
-    except CertificateError as error:
-        raise ConfigError(Fault("server.allow", ", ".join(texts), str(error))) from error

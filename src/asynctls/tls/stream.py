@@ -302,6 +302,11 @@ class Stream:
         """The peer's address as HOST:PORT."""
         return self._address
 
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """What the transport knows of the TCP connection, by asyncio's names."""
+        found: object = self._writer.get_extra_info(name, default)
+        return found
+
     @property
     def peer_certificate(self) -> bytes | None:
         """The peer's certificate (DER), verified; None: it showed none."""

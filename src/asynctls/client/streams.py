@@ -1,0 +1,105 @@
+"""A client of plain mutual TLS: a stream to one server, for a program or a tunnel."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asynctls.client.connecting import connected
+from asynctls.config import Address, ClientConfig
+from asynctls.enrolment.identity import Identity
+from asynctls.enrolment.keeper import Keeper
+from asynctls.enrolment.standing import dates_watched, standing_watched
+from asynctls.errors import SessionTruncatedError, TruncatedError
+from asynctls.runtime.observing import Observer
+from asynctls.streams import PeerStream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+__all__ = ["open_peer_stream", "open_stream"]
+
+
+@asynccontextmanager
+async def open_stream(
+    address: str, *, server_name: str | None = None, identity: str | Path | Identity
+) -> AsyncIterator[PeerStream]:
+    """Opens a plain mutual-TLS stream to a server, as an async context manager.
+
+    Without frames and without ALPN: the server can be any TLS program that asks for certificates.
+    Leaving the context closes the stream in good order, or at once if it is left by an exception.
+
+    Args:
+        address: the server's, ``HOST:PORT``.
+        server_name: the name that its certificate must have, a DNS name, an IP address or a URI;
+            None: the host in ``address``.
+        identity: the state folder of an identity, or the identity.
+
+    Raises:
+        ServerUnreachableError: nobody answers there.
+        HandshakeError: we refused the server, or it us; the message says why and what to do.
+        IdentityError: there is no identity.
+    """
+    where = Address.parse(address)
+    if not isinstance(identity, Identity):
+        identity = await asyncio.to_thread(Identity.load, Path(identity))
+    defaults = ClientConfig()
+    async with (
+        Keeper(identity, crl_interval=defaults.crl_interval) as keeper,
+        open_peer_stream(
+            keeper,
+            where,
+            server_name=server_name,
+            timeout_s=defaults.connect_timeout.total_seconds(),
+        ) as stream,
+    ):
+        yield stream
+
+
+@asynccontextmanager
+async def open_peer_stream(
+    keeper: Keeper,
+    address: Address,
+    *,
+    server_name: str | None,
+    timeout_s: float,
+    observer: Observer | None = None,
+) -> AsyncIterator[PeerStream]:
+    """As `open_stream`, by the identity that ``keeper`` holds.
+
+    Args:
+        keeper: our identity and the CRLs; its contexts offer no ALPN.
+        address: where to connect.
+        server_name: as for `open_stream`.
+        timeout_s: for the TCP connection, and again for the TLS handshake.
+        observer: is told of handshakes, and of streams as of sessions.
+
+    Raises:
+        ServerUnreachableError: nobody answers there.
+        HandshakeError: we refused the server, or it us.
+    """
+    observer = observer or Observer()
+    connection = await connected(
+        keeper,
+        address,
+        server_name=server_name,
+        timeout_s=timeout_s,
+        alpn=None,
+        observer=observer,
+    )
+    stream = PeerStream(connection.stream, peer=connection.peer)
+    observer.session_started()
+    failure: SessionTruncatedError | None = None
+    try:
+        async with standing_watched(keeper, lambda: [stream], connection.rules):
+            with dates_watched(stream, own_certificate=connection.own_certificate):
+                yield stream
+                await stream.wait_closed()
+    except TruncatedError as error:
+        failure = SessionTruncatedError(str(error))
+        raise
+    finally:
+        stream.abort()
+        observer.session_ended(failure)

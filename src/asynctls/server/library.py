@@ -1,0 +1,138 @@
+"""Serving from a program: sessions to an app, plain mutual-TLS streams to a handler."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asynctls.config import Address, ServerConfig
+from asynctls.enrolment.identity import Identity
+from asynctls.enrolment.keeper import Keeper
+from asynctls.server.accepting import Acceptor
+from asynctls.server.connections import SessionServer
+from asynctls.server.serving import allowed, serving
+from asynctls.server.streams import StreamHandler, StreamServer
+from asynctls.session import ALPN, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from asynctls.server.apps import App
+    from asynctls.server.serving import Serves
+
+__all__ = ["serve", "serve_streams", "serving_sessions", "serving_streams"]
+
+
+async def serve(
+    app: App, address: str, *, identity: str | Path | Identity, allow: Sequence[str]
+) -> None:
+    """Serves ``app`` to each peer that is allowed, until it is cancelled.
+
+    Args:
+        app: a coroutine function that takes a `Session`; when it returns, the session is closed.
+        address: where to listen, ``HOST:PORT``.
+        identity: the state folder of an identity, or the identity.
+        allow: names of peers, as patterns (DNS or URI); ``["any"]`` lets in whomever the TTP
+            issued a certificate.
+
+    Raises:
+        ConfigError: nobody is allowed in, or the address cannot be listened on.
+        IdentityError: there is no identity, or it has expired.
+        CertificateError: its key and certificate cannot be used.
+    """
+    async with serving_sessions(app, address, identity=identity, allow=allow):
+        await asyncio.get_running_loop().create_future()
+
+
+async def serve_streams(
+    handler: StreamHandler,
+    address: str,
+    *,
+    identity: str | Path | Identity,
+    allow: Sequence[str],
+) -> None:
+    """Serves plain mutual TLS, without frames or ALPN, until it is cancelled.
+
+    Args:
+        handler: a coroutine function that takes a `PeerStream`; when it returns, the stream is
+            closed.
+        address: as for `serve`.
+        identity: likewise.
+        allow: likewise.
+
+    Raises:
+        ConfigError: nobody is allowed in, or the address cannot be listened on.
+        IdentityError: there is no identity, or it has expired.
+        CertificateError: its key and certificate cannot be used.
+    """
+    async with serving_streams(handler, address, identity=identity, allow=allow):
+        await asyncio.get_running_loop().create_future()
+
+
+@asynccontextmanager
+async def serving_sessions(
+    app: App, address: str, *, identity: str | Path | Identity, allow: Sequence[str]
+) -> AsyncIterator[Address]:
+    """As `serve`, while the context lasts; gives the address as it really is (port 0 works)."""
+    limits = Limits()
+    async with _serving(
+        lambda acceptor: SessionServer(app, acceptor, limits=limits),
+        address,
+        identity=identity,
+        allow=allow,
+        alpn=ALPN,
+    ) as listening:
+        yield listening
+
+
+@asynccontextmanager
+async def serving_streams(
+    handler: StreamHandler,
+    address: str,
+    *,
+    identity: str | Path | Identity,
+    allow: Sequence[str],
+) -> AsyncIterator[Address]:
+    """As `serve_streams`, while the context lasts; gives the address as it really is."""
+    async with _serving(
+        lambda acceptor: StreamServer(handler, acceptor),
+        address,
+        identity=identity,
+        allow=allow,
+        alpn=None,
+    ) as listening:
+        yield listening
+
+
+@asynccontextmanager
+async def _serving(
+    make: Callable[[Acceptor], Serves],
+    address: str,
+    *,
+    identity: str | Path | Identity,
+    allow: Sequence[str],
+    alpn: str | None,
+) -> AsyncIterator[Address]:
+    allow_list = allowed(allow)
+    where = Address.parse(address)
+    if not isinstance(identity, Identity):
+        identity = await asyncio.to_thread(Identity.load, Path(identity))
+    identity.check_valid(datetime.now(UTC))
+    defaults = ServerConfig()
+    async with Keeper(
+        identity,
+        crl_interval=defaults.crl_interval,
+        alpn=() if alpn is None else (alpn,),
+    ) as keeper:
+        acceptor = Acceptor(
+            keeper,
+            allow=allow_list,
+            alpn=alpn,
+            handshakes=defaults.handshakes,
+            handshake_timeout_s=defaults.handshake_timeout.total_seconds(),
+        )
+        async with serving(make(acceptor), keeper, where) as now:
+            yield now.listener.address
