@@ -178,7 +178,7 @@ def test_an_option_that_no_table_has_is_the_caller_s_mistake() -> None:
         ("allow = 5", "a list of texts"),
         ('allow = "client"', "a list of texts"),
         ("allow = [1]", "a list of texts"),
-        ('app = "mesage"', "one of message"),
+        ('app = "mesage"', "one of message, echo, forward:HOST:PORT"),
         ('state = ""', "empty"),
         ('state = "a\\u0000b"', "zero byte"),
         ('state = "~no-such-user-here/x"', "home folder"),

@@ -134,6 +134,7 @@ def _metavar(setting: Setting) -> str:
         return f"[{'|'.join(setting.choices)}]"
     return {
         "allow": "PATTERN",
+        "app": "APP",
         "allow_key_types": "KIND",
         "allow_names": "RULE",
         "allow_profiles": "ROLE",

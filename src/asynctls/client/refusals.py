@@ -44,8 +44,9 @@ _WORDS = {
     ),
     Alert.HANDSHAKE_FAILURE: "because no certificate or no cipher suite of ours suits it",
     Alert.PROTOCOL_VERSION: "because it does not speak TLS 1.2: it is no asynctls server",
-    Alert.NO_APPLICATION_PROTOCOL: "because it does not speak asynctls/1: is it a tunnel?",
+    Alert.NO_APPLICATION_PROTOCOL: "because they speak different protocols: is one of them a tunnel?",
 }
+_TUNNEL = "; if that is a tunnel (--app forward:…), be the other end of it: --listen"
 
 
 def explained(
@@ -70,7 +71,7 @@ def explained(
             return PeerRefusedError(
                 error.alert,
                 f"we refused the server at {address}, expected to be {name}: "
-                f"{error.reason}{_other_name(error, name)}",
+                f"{error.reason}{_advice(error, name)}",
                 certificate=error.certificate,
                 told=error.told,
             )
@@ -95,8 +96,10 @@ def _refused_by(alert: Alert, address: Address, identity: Identity) -> str:
     return f"the server at {address} refused our certificate {told} {why}"
 
 
-def _other_name(error: PeerRefusedError, expected: str) -> str:
-    """What to do when the certificate is another's than we expected; nothing for other reasons."""
+def _advice(error: PeerRefusedError, expected: str) -> str:
+    """What to do: about another name than we expected, another protocol; nothing for the rest."""
+    if error.alert is Alert.NO_APPLICATION_PROTOCOL:
+        return _TUNNEL
     if error.alert is not Alert.BAD_CERTIFICATE or error.certificate is None:
         return ""
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from asynctls.client.following import Follower
 from asynctls.client.lines import Lines
 from asynctls.client.outbox import Outbox
 from asynctls.client.printing import Printer
+from asynctls.client.tunnel import Tunnel
 from asynctls.enrolment.joining import ensure_identity_alone
 from asynctls.enrolment.keeper import Keeper
 from asynctls.logger import get_logger
@@ -23,11 +24,12 @@ from asynctls.runtime.observing import observed
 from asynctls.session import ALPN, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
     from prometheus_client.registry import Collector
 
-    from asynctls.config import ClientConfig
+    from asynctls.config import ClientConfig, Endpoint
     from asynctls.enrolment.identity import Identity
     from asynctls.runtime.observing import Observer
     from asynctls.session import Session
@@ -43,9 +45,11 @@ _STANDARD_INPUT = 0
 async def run(config: ClientConfig) -> None:
     """The command ``asynctls client``: prints each message on standard output.
 
-    With ``send`` it sends lines of standard input; with ``follow`` it stays and connects again.
+    With ``send`` it sends lines of standard input; with ``follow`` it stays and connects again;
+    with ``listen`` it is the client's end of a tunnel instead.
 
     Raises:
+        ConfigError: where the tunnel is to listen, it cannot.
         EnrolmentError: there is no identity, and none could be had.
         ServerUnreachableError: nobody answers.
         HandshakeError: we refused the server, or it us; the message says what to do.
@@ -53,34 +57,23 @@ async def run(config: ClientConfig) -> None:
             sent.
         InputError: what was to be sent cannot be read or sent.
     """
+    if config.listen is not None:
+        await _tunnel(config, config.listen)
+        return
     if config.follow:
         await _follow(config)
         return
-    keeper = _keeper(config, await _identity(config, give_up_after=_GIVE_UP_AFTER))
+    identity = await _identity(config, give_up_after=_GIVE_UP_AFTER)
+    keeper = _keeper(config, identity, alpn=(ALPN,))
     async with keeper, _open_session(config, keeper) as session:
         await Conversation(session, Printer(as_json=config.json), _outbox(config)).run()
 
 
 async def _follow(config: ClientConfig) -> None:
-    keeper: Keeper | None = None
-
-    async def reload() -> None:
-        if keeper is not None:
-            await keeper.reload()
-
-    async with Signals(on_reload=reload) as signals, AsyncExitStack() as stack:
-        identity = await signals.unless_stopping(_identity(config, give_up_after=None))
-        if identity is None:
+    async with _staying(config, alpn=(ALPN,)) as staying:
+        if staying is None:
             return
-        # It waits for the TTP's first answer: not when we are told to stop meanwhile.
-        keeper = await signals.unless_stopping(stack.enter_async_context(_keeper(config, identity)))
-        if keeper is None:
-            return
-        # Now, so that what is wrong with key or certificate ends the start, not each connection.
-        await keeper.client_credentials()
-        observer = await stack.enter_async_context(
-            observed(config.metrics_listen, role="client", collect=partial(_collector, keeper))
-        )
+        keeper, signals, observer = staying
         follower = Follower(
             lambda: _open_session(config, keeper, observer),
             printer=Printer(as_json=config.json),
@@ -89,6 +82,50 @@ async def _follow(config: ClientConfig) -> None:
             drain_s=config.drain.total_seconds(),
         )
         await follower.run()
+
+
+async def _tunnel(config: ClientConfig, listen_on: Endpoint) -> None:
+    async with _staying(config, alpn=()) as staying:
+        if staying is None:
+            return
+        keeper, signals, observer = staying
+        tunnel = Tunnel(
+            keeper,
+            config.connect,
+            server_name=config.server_name,
+            timeout_s=config.connect_timeout.total_seconds(),
+            observer=observer,
+        )
+        await tunnel.run(listen_on, signals, drain=config.drain)
+
+
+@asynccontextmanager
+async def _staying(
+    config: ClientConfig, *, alpn: tuple[str, ...]
+) -> AsyncIterator[tuple[Keeper, Signals, Observer] | None]:
+    """What a client that stays has; None: it was told to stop before it had it."""
+    keeper: Keeper | None = None
+
+    async def reload() -> None:
+        if keeper is not None:
+            await keeper.reload()
+
+    async with Signals(on_reload=reload) as signals, AsyncExitStack() as stack:
+        identity = await signals.unless_stopping(_identity(config, give_up_after=None))
+        if identity is not None:
+            # It waits for the TTP's first answer: not when we are told to stop meanwhile.
+            keeper = await signals.unless_stopping(
+                stack.enter_async_context(_keeper(config, identity, alpn=alpn))
+            )
+        if keeper is None:
+            yield None
+            return
+        # Now, so that what is wrong with key or certificate ends the start, not each connection.
+        await keeper.client_credentials()
+        observer = await stack.enter_async_context(
+            observed(config.metrics_listen, role="client", collect=partial(_collector, keeper))
+        )
+        yield keeper, signals, observer
 
 
 async def _identity(config: ClientConfig, *, give_up_after: timedelta | None) -> Identity:
@@ -109,12 +146,12 @@ async def _identity(config: ClientConfig, *, give_up_after: timedelta | None) ->
     return identity
 
 
-def _keeper(config: ClientConfig, identity: Identity) -> Keeper:
+def _keeper(config: ClientConfig, identity: Identity, *, alpn: tuple[str, ...]) -> Keeper:
     return Keeper(
         identity,
         crl_interval=config.crl_interval,
         stale_crl=StaleCRL(config.stale_crl),
-        alpn=[ALPN],
+        alpn=alpn,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from asynctls.config.address import Address
 from asynctls.config.durations import format_duration, parse_duration
+from asynctls.config.endpoint import AppChoice, Endpoint
 from asynctls.config.loading import check_file, load
 from asynctls.config.secret_text import SecretText, read_join
 from asynctls.config.settings import Setting, settings
@@ -28,8 +29,10 @@ __all__ = [
     "TABLES",
     "About",
     "Address",
+    "AppChoice",
     "ClientConfig",
     "DemoConfig",
+    "Endpoint",
     "IdentityConfig",
     "KeyTypeName",
     "LogFormat",

@@ -13,6 +13,7 @@ import msgspec
 
 from asynctls.config.address import Address
 from asynctls.config.durations import format_duration, parse_duration
+from asynctls.config.endpoint import AppChoice, Endpoint
 from asynctls.config.secret_text import SecretText
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Setting:
 
     Attributes:
         name: the field's name, which is the TOML key and the key of ``load``'s overrides.
-        type: int, bool, str, Path, timedelta, Address, SecretText, ``tuple[str, ...]``, a Literal.
+        type: int, bool, str, Path, timedelta, Address, Endpoint, AppChoice, SecretText,
+            ``tuple[str, ...]``, a Literal.
         default: as the user would write it; empty where there is none.
         about: words for the help, and limits.
     """
@@ -89,6 +91,8 @@ class Setting:
         # A file in whose name a person can put no folder is standard input.
         if isinstance(value, Path) and str(value) != "-":
             return (folder or Path()) / value
+        if isinstance(value, Endpoint | AppChoice):
+            return value.relative_to(folder)
         return value
 
     def _convert(self, given: object) -> object:
@@ -169,6 +173,14 @@ def _address(given: object) -> Address:
     return given if isinstance(given, Address) else Address.parse(_text(given))
 
 
+def _endpoint(given: object) -> Endpoint:
+    return given if isinstance(given, Endpoint) else Endpoint.parse(_text(given))
+
+
+def _app(given: object) -> AppChoice:
+    return given if isinstance(given, AppChoice) else AppChoice.parse(_text(given))
+
+
 def _secret(given: object) -> SecretText:
     return given if isinstance(given, SecretText) else SecretText(_text(given))
 
@@ -176,6 +188,8 @@ def _secret(given: object) -> SecretText:
 _READERS: Mapping[object, Callable[[object], object]] = {
     timedelta: _duration,
     Address: _address,
+    AppChoice: _app,
+    Endpoint: _endpoint,
     SecretText: _secret,
     Path: _path,
 }

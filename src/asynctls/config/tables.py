@@ -16,6 +16,7 @@ from platformdirs import user_state_path
 
 from asynctls.config.address import Address
 from asynctls.config.durations import format_duration
+from asynctls.config.endpoint import AppChoice, Endpoint
 from asynctls.config.secret_text import SecretText
 
 __all__ = [
@@ -233,9 +234,12 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
         About("pattern of a name (DNS or URI SAN) that may connect; 'any': whoever the TTP issued"),
     ] = ()
     app: Annotated[
-        Literal["message", "echo"],
-        About("what the server does: message (sends one, awaits its receipt), echo (sends back)"),
-    ] = "message"
+        AppChoice,
+        About(
+            "what the server does: message (sends one, awaits its receipt), echo (sends back), "
+            "forward:HOST:PORT or forward:unix:PATH (a tunnel's end: plain mutual TLS)"
+        ),
+    ] = AppChoice("message")
     message: Annotated[str, About("what the app 'message' sends to each client")] = (
         "The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
     )
@@ -270,6 +274,10 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
         Literal["-"] | None,
         About("-: send each line of standard input, with a receipt, and end when it ends"),
     ] = None
+    listen: Annotated[
+        Endpoint | None,
+        About("HOST:PORT or unix:PATH whose connections are tunnelled to the server, by plain TLS"),
+    ] = None
     key_type: _KeyType = "rsa-2048"
     crl_interval: _CrlInterval = timedelta(seconds=60)
     stale_crl: _StaleCRL = "refuse"
@@ -281,14 +289,18 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
     metrics_listen: _MetricsListen = None
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
-        """Standard input cannot be both the lines to send and the join string.
+        """Standard input is for one thing, and a tunnel has no messages.
 
         And a client that does not stay is gone before anybody reads its metrics.
         """
-        if self.metrics_listen is not None and not self.follow:
+        if self.metrics_listen is not None and not self.follow and self.listen is None:
             yield "metrics_listen", "is for a client that stays: set follow as well"
         if self.send is not None and str(self.join_file) == "-":
             yield "send", "join_file takes standard input already: name a file in one of the two"
+        if self.listen is not None:
+            for name in ("json", "follow", "send"):
+                if getattr(self, name):
+                    yield name, "stands beside listen: a tunnel has no messages"
 
 
 class IdentityConfig(RoleConfig, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from asynctls.runtime.listening import Listener, listen
 from asynctls.runtime.loop import run
 from asynctls.runtime.side_thread import SideThread
 from asynctls.runtime.signals import Signals
+from asynctls.runtime.unix_listening import UnixListener, listen_unix
 from asynctls.runtime.unless import unless
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "Listener",
     "SideThread",
     "Signals",
+    "UnixListener",
     "listen",
+    "listen_unix",
     "run",
     "serve_until_stopped",
     "unless",

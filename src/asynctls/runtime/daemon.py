@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from asynctls.logger import get_logger
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from asynctls.runtime.connections import Connections
-    from asynctls.runtime.listening import Listener
     from asynctls.runtime.signals import Signals
 
 __all__ = ["serve_until_stopped"]
@@ -20,9 +19,16 @@ __all__ = ["serve_until_stopped"]
 log = get_logger()
 
 
+class Closes(Protocol):
+    """What is listened on: a `Listener`, a `UnixListener`."""
+
+    def close(self) -> None:
+        """Stops accepting; connections that are there live on."""
+
+
 async def serve_until_stopped(
     signals: Signals,
-    listener: Listener,
+    listener: Closes,
     connections: Connections,
     *,
     drain: timedelta,

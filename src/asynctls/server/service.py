@@ -12,11 +12,13 @@ from asynctls.enrolment.joining import ensure_identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.pki.keys import KeyType
 from asynctls.runtime import Signals, serve_until_stopped
-from asynctls.runtime.observing import observed
+from asynctls.runtime.observing import Observer, observed
 from asynctls.server.accepting import Acceptor
 from asynctls.server.apps import echo_app, message_app
 from asynctls.server.connections import SessionServer
+from asynctls.server.forwarding import forward
 from asynctls.server.serving import allowed, serving
+from asynctls.server.streams import StreamServer
 from asynctls.session import ALPN, Limits
 from asynctls.state import hold_state_folder
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from asynctls.config import ServerConfig
 
 __all__ = ["run"]
+
+# How long what is forwarded to may take to answer.
+_REACH_S = 10.0
 
 
 async def run(config: ServerConfig) -> None:
@@ -38,6 +43,7 @@ async def run(config: ServerConfig) -> None:
         StateError: the state folder cannot be used, or another daemon holds it.
     """
     allow = allowed(config.allow)
+    alpn = ALPN if config.app.target is None else None
     keeper: Keeper | None = None
 
     async def reload() -> None:
@@ -65,7 +71,7 @@ async def run(config: ServerConfig) -> None:
                         identity,
                         crl_interval=config.crl_interval,
                         stale_crl=StaleCRL(config.stale_crl),
-                        alpn=[ALPN],
+                        alpn=() if alpn is None else (alpn,),
                         holds_folder=True,
                     )
                 )
@@ -75,22 +81,15 @@ async def run(config: ServerConfig) -> None:
             observer = await stack.enter_async_context(
                 observed(config.metrics_listen, role="server", collect=partial(_collector, keeper))
             )
-            server = SessionServer(
-                echo_app if config.app == "echo" else message_app(config.message),
-                Acceptor(
-                    keeper,
-                    allow=allow,
-                    alpn=ALPN,
-                    handshakes=config.handshakes,
-                    handshake_timeout_s=config.handshake_timeout.total_seconds(),
-                    observer=observer,
-                ),
-                limits=Limits(
-                    max_message_bytes=config.max_message,
-                    receipt_timeout_s=config.receipt_timeout.total_seconds(),
-                ),
+            acceptor = Acceptor(
+                keeper,
+                allow=allow,
+                alpn=alpn,
+                handshakes=config.handshakes,
+                handshake_timeout_s=config.handshake_timeout.total_seconds(),
                 observer=observer,
             )
+            server = _server(config, acceptor, observer)
             async with serving(server, keeper, config.listen) as now:
                 await serve_until_stopped(
                     signals,
@@ -99,6 +98,23 @@ async def run(config: ServerConfig) -> None:
                     drain=config.drain,
                     on_drain=server.go_away,
                 )
+
+
+def _server(
+    config: ServerConfig, acceptor: Acceptor, observer: Observer
+) -> SessionServer | StreamServer:
+    if config.app.target is not None:
+        handler = forward(config.app.target, timeout_s=_REACH_S)
+        return StreamServer(handler, acceptor, observer=observer)
+    return SessionServer(
+        echo_app if config.app.name == "echo" else message_app(config.message),
+        acceptor,
+        limits=Limits(
+            max_message_bytes=config.max_message,
+            receipt_timeout_s=config.receipt_timeout.total_seconds(),
+        ),
+        observer=observer,
+    )
 
 
 def _collector(keeper: Keeper) -> Collector:

@@ -1,0 +1,90 @@
+"""An end of a tunnel without TLS, ``HOST:PORT`` or ``unix:PATH``, and the app that leads there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asynctls.config.address import Address
+
+__all__ = ["AppChoice", "Endpoint"]
+
+_UNIX = "unix:"
+_FORWARD = "forward:"
+# What struct sockaddr_un holds on the strictest platform, its zero byte apart.
+_LONGEST_PATH = 103
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A TCP address or the path of a UNIX socket."""
+
+    where: Address | Path
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Reads ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``.
+
+        Raises:
+            ValueError: with one sentence that says what is wrong with the text.
+        """
+        if not text.startswith(_UNIX):
+            return cls(Address.parse(text))
+        path = text.removeprefix(_UNIX)
+        if not path or "\0" in path:
+            raise ValueError("the path of the UNIX socket is missing (unix:PATH)")
+        return cls(Path(path).expanduser())
+
+    def relative_to(self, folder: Path | None) -> Endpoint:
+        """The same, a relative path being relative to ``folder``.
+
+        Raises:
+            ValueError: the path is too long for a UNIX socket.
+        """
+        if isinstance(self.where, Address):
+            return self
+        path = (folder or Path()) / self.where
+        if len(str(path).encode()) > _LONGEST_PATH:
+            raise ValueError(f"the path of a UNIX socket has {_LONGEST_PATH} bytes at the most")
+        return replace(self, where=path)
+
+    def __str__(self) -> str:
+        return str(self.where) if isinstance(self.where, Address) else f"{_UNIX}{self.where}"
+
+
+@dataclass(frozen=True, slots=True)
+class AppChoice:
+    """What a server does: an app by its name, or ``forward`` and where to.
+
+    Attributes:
+        name: ``message``, ``echo`` or ``forward``.
+        target: where ``forward`` leads; None for the others.
+    """
+
+    name: str
+    target: Endpoint | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> AppChoice:
+        """Reads ``message``, ``echo``, ``forward:HOST:PORT`` or ``forward:unix:PATH``.
+
+        Raises:
+            ValueError: with one sentence that says what is wrong with the text.
+        """
+        if text in ("message", "echo"):
+            return cls(text)
+        if not text.startswith(_FORWARD):
+            raise ValueError("wanted is one of message, echo, forward:HOST:PORT, forward:unix:PATH")
+        target = Endpoint.parse(text.removeprefix(_FORWARD))
+        if isinstance(target.where, Address) and target.where.port == 0:
+            raise ValueError("the port is 1 at the least")
+        return cls("forward", target)
+
+    def relative_to(self, folder: Path | None) -> AppChoice:
+        """The same, a relative path being relative to ``folder``; raises what an endpoint does."""
+        return (
+            self if self.target is None else replace(self, target=self.target.relative_to(folder))
+        )
+
+    def __str__(self) -> str:
+        return self.name if self.target is None else f"{_FORWARD}{self.target}"

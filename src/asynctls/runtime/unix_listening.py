@@ -1,0 +1,126 @@
+"""A UNIX socket that a daemon listens on, for programs of its own user on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asynctls.errors import ConfigError, Fault
+from asynctls.logger import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from asynctls.runtime.listening import Accept
+
+__all__ = ["UnixListener", "listen_unix"]
+
+log = get_logger()
+
+_BACKLOG = 256
+_READ_BUFFER_BYTES = 65_536
+# Whoever may open the socket speaks with our certificate.
+_OTHERS = 0o177
+
+
+@dataclass(frozen=True, slots=True)
+class UnixListener:
+    """What is being listened on."""
+
+    path: Path
+    server: asyncio.Server
+
+    def close(self) -> None:
+        """Stops accepting; connections that are there live on. Again: does nothing."""
+        self.server.close()
+
+
+@asynccontextmanager
+async def listen_unix(
+    path: Path, accept: Accept, *, role: str, setting: str = "listen"
+) -> AsyncIterator[UnixListener]:
+    """Listens while the context lasts, and logs ``listening``; the socket's file is removed then.
+
+    Only its own user can connect (mode 0600). What a daemon that was killed left behind is
+    replaced.
+
+    Args:
+        path: where.
+        accept: called for each connection (``Connections.accept``); it must not block.
+        role: for the log, and the table of the config that a fault names.
+        setting: the key in that table that ``path`` stands under.
+
+    Raises:
+        ConfigError: for the key ``<role>.<setting>`` when the path cannot be listened on.
+    """
+    try:
+        one, made = _open_socket(path)
+    except OSError as error:
+        problem = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE:
+            problem = "something is there: another program listens on it, or it is no socket"
+        raise ConfigError(Fault(f"{role}.{setting}", f"unix:{path}", problem)) from error
+    try:
+        server = await asyncio.start_unix_server(
+            accept, sock=one, limit=_READ_BUFFER_BYTES, backlog=_BACKLOG
+        )
+        try:
+            log.info("listening", address=f"unix:{path}", role=role)
+            yield UnixListener(path, server)
+        finally:
+            server.close()
+    finally:
+        one.close()
+        _remove(path, made)
+
+
+def _open_socket(path: Path) -> tuple[socket.socket, os.stat_result]:
+    _remove_dead(path)
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(_OTHERS)
+    try:
+        one.bind(str(path))
+        one.listen(_BACKLOG)
+        made = path.stat()
+    except OSError:
+        one.close()
+        raise
+    finally:
+        os.umask(before)
+    one.setblocking(False)  # noqa: FBT003 - the standard library's own
+    return one, made
+
+
+def _remove_dead(path: Path) -> None:
+    """Removes a socket that nobody listens on any more."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # noqa: FBT003
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            # Somebody is there, or it is not ours: bind() says so.
+            return
+
+
+def _remove(path: Path, made: os.stat_result) -> None:
+    """Removes the socket, unless another program's has taken its place."""
+    try:
+        now = path.stat()
+    except OSError:
+        return
+    if (now.st_dev, now.st_ino) == (made.st_dev, made.st_ino):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,47 @@
+"""The server's end of a tunnel: each admitted stream is carried to a program that speaks no TLS."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asynctls.errors import ServerUnreachableError
+from asynctls.tls import PlainStream, Relay
+
+if TYPE_CHECKING:
+    from asynctls.config import Endpoint
+    from asynctls.server.streams import StreamHandler
+    from asynctls.streams import PeerStream
+
+__all__ = ["forward"]
+
+
+def forward(target: Endpoint, *, timeout_s: float) -> StreamHandler:
+    """A handler that connects to ``target`` for each stream, and carries both ways to the ends.
+
+    Args:
+        target: a TCP address, or the path of a UNIX socket.
+        timeout_s: how long connecting to it may take.
+    """
+
+    async def carry(stream: PeerStream) -> None:
+        # Behind a tunnel a program may well take nothing for an hour, and is not dead.
+        stream.tls.allow_stalls()
+        plain = await _open(target, timeout_s)
+        await Relay(stream.tls, plain).run()
+
+    return carry
+
+
+async def _open(target: Endpoint, timeout_s: float) -> PlainStream:
+    try:
+        async with asyncio.timeout(timeout_s):
+            if isinstance(target.where, Path):
+                return PlainStream(*await asyncio.open_unix_connection(target.where))
+            return PlainStream(*await asyncio.open_connection(target.where.host, target.where.port))
+    except OSError as error:
+        reason = error.strerror or str(error) or f"no answer within {timeout_s:g} s"
+        raise ServerUnreachableError(
+            f"what is forwarded to, {target}, cannot be reached: {reason}"
+        ) from error
