@@ -44,7 +44,7 @@ _WORDS = {
     ),
     Alert.HANDSHAKE_FAILURE: "because no certificate or no cipher suite of ours suits it",
     Alert.PROTOCOL_VERSION: "because it does not speak TLS 1.2: it is no asynctls server",
-    Alert.NO_APPLICATION_PROTOCOL: "because they speak different protocols: is one of them a tunnel?",
+    Alert.NO_APPLICATION_PROTOCOL: "because the two protocols differ: is one of them a tunnel?",
 }
 _TUNNEL = "; if that is a tunnel (--app forward:…), be the other end of it: --listen"
 
