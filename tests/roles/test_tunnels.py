@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import signal
 import socket
@@ -39,6 +40,17 @@ async def answer_at_the_end(reader: asyncio.StreamReader, writer: asyncio.Stream
     asked = await reader.read()
     writer.write(hashlib.sha256(asked).hexdigest().encode() + asked)
     await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def answer_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers each request, whose length it is told first; ends when the client has."""
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        while True:
+            length = int.from_bytes(await reader.readexactly(4), "big")
+            writer.write(answer_to(await reader.readexactly(length)))
+            await writer.drain()
     writer.close()
     await writer.wait_closed()
 
@@ -93,6 +105,19 @@ async def asked(where: str, content: bytes) -> bytes:
         writer.write(content)
         writer.write_eof()
         answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    return answer
+
+
+async def asked_for(where: str, content: bytes) -> bytes:
+    """The answer to a request whose length is told first: nobody ends before the other."""
+    async with asyncio.timeout(_PATIENCE_S):
+        reader, writer = await opened(where)
+        writer.write(len(content).to_bytes(4, "big") + content)
+        answer = await reader.readexactly(64 + len(content))
+        writer.write_eof()
+        assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
     return answer
@@ -277,11 +302,22 @@ async def others(tmp_path: Path, program: Callable[[str], Path]) -> AsyncIterato
         yield Others(folder, program, stack)
 
 
+WAYS = [
+    pytest.param(answer_at_the_end, asked, 10, id="half-close"),
+    pytest.param(answer_each, asked_for, 3_000_000, id="much"),
+]
+
+# stunnel 5.68 itself drops the rest of a long answer, now and then, when the client ended first (it
+# logs fewer bytes than it read): what ends first is short here, and what is long waits for its end.
+
+
 @pytest.mark.parametrize("other", ["stunnel", "haproxy"])
+@pytest.mark.parametrize(("serve", "ask", "size"), WAYS)
 async def test_the_client_half_can_be_another_program(
-    asynctls: Daemons, ca: CA, others: Others, other: str
+    asynctls: Daemons, ca: CA, others: Others, other: str, serve: Any, ask: Any, size: int
 ) -> None:
-    async with Backend().at() as backend:
+    content = bytes(size)
+    async with Backend(serve).at() as backend:
         server, address = await asynctls.server(
             ca.identity("server"), "--app", f"forward:{backend}"
         )
@@ -289,26 +325,26 @@ async def test_the_client_half_can_be_another_program(
         await getattr(others, other)(
             ca.identity("client"), accept=port, connect=address, client=True
         )
-        for content in (b"ten bytes.", bytes(3_000_000)):
-            assert await asked(f"127.0.0.1:{port}", content) == answer_to(content)
-        ended = await server.event("stream ended", count=2)
+        assert await ask(f"127.0.0.1:{port}", content) == answer_to(content)
+        ended = await server.event("stream ended")
         assert ended["reason"] == "both ends closed it"
         assert str(ended["peer"]).startswith("client ")
 
 
 @pytest.mark.parametrize("other", ["stunnel", "haproxy"])
+@pytest.mark.parametrize(("serve", "ask", "size"), WAYS)
 async def test_the_server_half_can_be_another_program(
-    asynctls: Daemons, ca: CA, others: Others, other: str
+    asynctls: Daemons, ca: CA, others: Others, other: str, serve: Any, ask: Any, size: int
 ) -> None:
-    async with Backend().at() as backend:
+    content = bytes(size)
+    async with Backend(serve).at() as backend:
         port = free_port()
         await getattr(others, other)(
             ca.identity("server"), accept=port, connect=backend, client=False
         )
         client, where = await client_half(asynctls, ca.identity("client"), f"127.0.0.1:{port}")
-        for content in (b"ten bytes.", bytes(3_000_000)):
-            assert await asked(where, content) == answer_to(content)
-        await client.event("stream ended", count=2)
+        assert await ask(where, content) == answer_to(content)
+        await client.event("stream ended")
 
 
 async def test_a_database_is_served_through_a_tunnel(
