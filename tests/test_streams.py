@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,6 @@ from asynctls.server.accepting import Acceptor
 from asynctls.server.serving import serving
 from asynctls.server.streams import StreamServer
 from asynctls.testing import CA, StreamPair, stream_pair
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -79,6 +77,31 @@ async def test_a_program_of_asyncios_streams_works_on_them(ca: CA) -> None:
         assert stream.is_closing()
         await stream.wait_closed()
         await stream.wait_closed()
+
+
+async def test_the_guides_lines_work_as_they_are_written(
+    ca: CA, logged: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    guide = Path(__file__).parents[1] / "docs" / "guide" / "streams.md"
+    serve_lines, connect_lines = (
+        block.partition("```")[0] for block in guide.read_text().split("```python\n")[1:3]
+    )
+    for name in ("server", "client"):
+        ca.identity(name).folder.rename(tmp_path / f"{name}-state")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    serve_lines = serve_lines.replace("127.0.0.1:8443", "127.0.0.1:0")
+    exec(serve_lines.replace("await asynctls.serve", "served = asynctls.serve"), names)
+    task = asyncio.ensure_future(names["served"])
+    try:
+        address = str((await logged.until("listening"))["address"])
+        body = connect_lines.replace("127.0.0.1:8443", address).splitlines()
+        exec("async def main():\n" + "".join(f"    {line}\n" for line in body), names)
+        await names["main"]()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert capsys.readouterr().out == "b'client: HELLO\\n'\n"
 
 
 async def test_the_peer_is_known(ca: CA) -> None:
