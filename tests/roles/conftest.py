@@ -9,6 +9,7 @@ import pytest
 
 from asynctls.enrolment import Identity, join
 from asynctls.pki.keys import KeyType
+from asynctls.testing import CA
 from tests.roles.processes import Daemons
 
 if TYPE_CHECKING:
@@ -38,3 +39,11 @@ def issued(ttp: Any, tmp_path: Path) -> Callable[..., Awaitable[Identity]]:
         )
 
     return make
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> CA:
+    """Identities without a TTP, for tests that need none."""
+    folder = tmp_path / "ca"
+    folder.mkdir()
+    return CA(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynctls.client.streams import open_peer_stream
+from asynctls.errors import TruncatedError
 from asynctls.logger import get_logger
 from asynctls.runtime import Connections, Signals, listen, listen_unix, serve_until_stopped
 from asynctls.tls import PlainStream, Relay
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from asynctls.config import Address, Endpoint
     from asynctls.enrolment.keeper import Keeper
     from asynctls.runtime.observing import Observer
+    from asynctls.streams import PeerStream
 
 __all__ = ["Tunnel"]
 
@@ -81,22 +83,31 @@ class Tunnel:
                 timeout_s=self._timeout_s,
                 observer=self._observer,
             ) as stream:
-                stream.tls.allow_stalls()
-                relay = Relay(local, stream.tls)
-                log.info("stream started", peer=str(stream.peer), address=str(self._connect))
-                reason = "cut off"
-                try:
-                    await relay.run()
-                    reason = "both ends closed it"
-                finally:
-                    log.info(
-                        "stream ended",
-                        peer=str(stream.peer),
-                        address=str(self._connect),
-                        reason=stream.cut_off_for or reason,
-                        sent=stream.tls.sent.total,
-                        received=stream.tls.received.total,
-                    )
+                await self._carry(local, stream)
+        except TruncatedError:
+            # `stream ended` has said so.
+            return
         finally:
             # In good order it is closed already; else its program must not take this for an end.
             local.abort()
+
+    async def _carry(self, local: PlainStream, stream: PeerStream) -> None:
+        stream.tls.allow_stalls()
+        peer, address = str(stream.peer), str(self._connect)
+        log.info("stream started", peer=peer, address=address)
+        reason = "cut off: the client stops"
+        try:
+            await Relay(local, stream.tls).run()
+            reason = "both ends closed it"
+        except TruncatedError as error:
+            reason = stream.cut_off_for or str(error)
+            raise
+        finally:
+            log.info(
+                "stream ended",
+                peer=peer,
+                address=address,
+                reason=reason,
+                sent=stream.tls.sent.total,
+                received=stream.tls.received.total,
+            )
