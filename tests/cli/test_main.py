@@ -164,7 +164,7 @@ def test_an_output_that_is_full_is_told_in_one_line(unbuffered: str) -> None:
 def test_no_later_option_is_offered(asynctls: Run) -> None:
     for verb, options in {
         "server": ("--workers", "--session"),
-        "client": ("--listen", "--explain"),
+        "client": ("--session", "--explain"),
     }.items():
         help_text = asynctls(verb, "--help").out
         for option in options:
