@@ -69,6 +69,7 @@ def test_the_file_wins_over_the_credential_and_that_over_the_variable(
     [
         ("", 0o600, "is empty"),
         ("\n", 0o600, "is empty"),
+        ("one\ntwo\n", 0o600, "more than one line"),
         ("x" * 1025, 0o600, "longer than"),
         ("open", 0o644, "chmod 600"),
         (None, 0, "no such file"),

@@ -66,6 +66,8 @@ def _checked(content: bytes, source: str) -> Secret:
     passphrase = content.removesuffix(b"\n").removesuffix(b"\r")
     if not passphrase:
         raise _fault(source, "is empty: a passphrase is wanted")
+    if b"\n" in passphrase:
+        raise _fault(source, "has more than one line: a passphrase is one")
     if len(passphrase) > _MOST_BYTES:
         raise _fault(source, f"is longer than a passphrase can be ({_MOST_BYTES} bytes)")
     return Secret(passphrase)
