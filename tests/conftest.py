@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 from collections.abc import (
@@ -45,6 +46,12 @@ def pytest_configure() -> None:
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for a core: much of what the tests do is to wait, until a certificate ends, say."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_asyncio_loop_factories(
