@@ -145,6 +145,7 @@ def errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lint:
     ) -> list[tuple[str, str]]:
         path = tmp_path / "linted.der"
         path.write_bytes(der)
+        capsys.readouterr()  # what was said before, by whomever
         code = linter(["lint", *options, "-s", "ERROR", "-f", "JSON", str(path)])
         found = [
             (finding["code"], f"{finding['message']}{where_of(result['node_path'])}")
