@@ -95,6 +95,7 @@ async def test_a_revoked_client_is_ended_and_told_and_the_others_session_goes_on
     # It comes back, and each time is told by an alert before anything is said.
     again = str((await client.event("connecting again", count=2))["reason"])
     assert "alert 44, certificate revoked" in again
+    await server.until(lambda: events_of(server, "refused", revoked) != [], "its refusal")
     (refused, *_) = events_of(server, "refused", revoked)
     assert refused["alert"] == Alert.CERTIFICATE_REVOKED
 

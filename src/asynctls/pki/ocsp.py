@@ -218,6 +218,8 @@ def read_request(der: bytes) -> StatusRequest:
         raise RequestError(f"the request is longer than {MAX_REQUEST_BYTES} bytes")
     try:
         request = ocsp.load_der_ocsp_request(der)
+        if request.serial_number < 0:
+            raise RequestError("the request is for a negative serial number, which none has")
         return StatusRequest(
             issuer=_issuer_id(request),
             serial_number=request.serial_number,
