@@ -130,6 +130,35 @@ def test_a_file_larger_than_the_process_may_write_leaves_the_old_one(tmp_path: P
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_writer_left_goes_when_the_folder_is_taken(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "key.pem", b"secret")
+    for name in (".key.pem.44a8d59907e9186f.tmp", ".mine.tmp", "key.pem.44a8d59907e9186f.tmp"):
+        (tmp_path / name).write_bytes(b"half a key")
+    with FolderLock(tmp_path):
+        names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"key.pem", "lock", ".mine.tmp", "key.pem.44a8d59907e9186f.tmp"}
+
+
+def test_a_writer_whose_file_is_taken_for_a_killed_one_s_writes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+    seen: list[int] = []
+
+    def take_the_folder_once(descriptor: int) -> None:
+        if not seen:
+            seen.append(descriptor)
+            with FolderLock(tmp_path):
+                pass
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", take_the_folder_once)
+    write_atomically(tmp_path / "crl.pem", b"new")
+    assert seen
+    assert (tmp_path / "crl.pem").read_bytes() == b"new"
+    assert {path.name for path in tmp_path.iterdir()} == {"crl.pem", "lock"}
+
+
 def test_a_symbolic_link_is_replaced_never_written_through(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(b"mine")

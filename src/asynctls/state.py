@@ -11,6 +11,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import re
 import secrets
 import stat
 from contextlib import asynccontextmanager, suppress
@@ -39,6 +40,8 @@ ResultT = TypeVar("ResultT")
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LOCK_NAME = "lock"
+_TRIES = 3
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 _WHAT_TO_DO = {
     errno.ENOSPC: "the disk is full; make room and try again",
     errno.EDQUOT: "the disk quota is used up; make room and try again",
@@ -77,9 +80,28 @@ def make_private_folder(path: Path) -> None:
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replaces a file in one step: after a crash it holds the old content or the new, whole.
 
+    Whoever takes the folder's lock removes what killed writers left, and may so remove what a live
+    one, who writes without the lock, is at: then it is written once more.
+
     Raises:
         StateError: when the disk is full or read-only, or the folder cannot be written; the old
             file is untouched then, and nothing is left beside it.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(FileNotFoundError):
+            return _write(path, content, mode)
+    try:
+        _write(path, content, mode)
+    except FileNotFoundError as error:
+        _refuse(error, f"cannot write {path}")
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Writes beside ``path``, then over it.
+
+    Raises:
+        FileNotFoundError: when the folder is not there, or what was written beside was removed.
+        StateError: when it cannot be written for another reason.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
@@ -87,15 +109,14 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         descriptor = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode
         )
-    except OSError as error:
-        _refuse(error, f"cannot write {path}")
-    try:
         with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
             os.fchmod(descriptor, mode)
             _write_all(descriptor, content)
             os.fsync(file)
         temporary.replace(path)
         _sync_folder(path.parent)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         _refuse(error, f"cannot write {path}")
     finally:
@@ -143,6 +164,9 @@ def read_private(path: Path) -> bytes:
 class FolderLock:
     """Held while a daemon works on a state folder, so that a second one cannot.
 
+    Who takes it removes the half-written files of writers that were killed: there may be keys in
+    them.
+
     The kernel lets go of it when the process ends, however it ends. The file stays: to remove it
     would let two daemons hold locks on two files of one name.
     """
@@ -168,6 +192,7 @@ class FolderLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            _remove_half_written(self._path.parent)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
             os.close(descriptor)
@@ -255,6 +280,12 @@ def _make_folders(path: Path) -> None:
         # Another process may make it at the same time; what it made is judged all the same.
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
+
+
+def _remove_half_written(folder: Path) -> None:
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

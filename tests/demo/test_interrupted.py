@@ -36,9 +36,11 @@ async def test_ctrl_c_reaches_the_whole_group_and_ends_it(
 async def test_ctrl_c_before_the_first_step_leaves_nothing(demo: Any, tmp_path: Path) -> None:
     run = await demo(tmp_path / "state")
     os.killpg(run.process.pid, signal.SIGINT)
-    code, _ = await run.ended()
-    # Python itself may not be up yet, and then dies of the signal, or fails at its first imports.
-    assert code in (INTERRUPTED, -signal.SIGINT, 1)
+    code, said = await run.ended()
+    # Python itself may not be up yet, and then dies of the signal; or it fails with 1 in the first
+    # hundredths of a second, before a line of ours runs.
+    of_python_alone = code == 1 and "<frozen " in said and "/asynctls/" not in said
+    assert code in (INTERRUPTED, -signal.SIGINT) or of_python_alone, said
     assert not run.has_left_something
 
 

@@ -280,11 +280,3 @@ def test_a_joining_key_is_for_its_token_alone(folder: Path) -> None:
 def test_repr_shows_no_certificate(ca: CA, folder: Path) -> None:
     stored = store(folder, ca.join(folder, "role"))
     assert "certificate=" not in repr(replace(stored))
-
-
-def test_what_a_killed_writer_left_of_a_key_is_gone_with_the_next(tmp_path: Path) -> None:
-    left = tmp_path / ".joining-key.pem.44a8d59907e9186f.tmp"
-    left.write_bytes(b"half a key")
-    keep_joining_key(tmp_path, generate_now(KeyType.ECDSA_P256), "token")
-    assert not left.exists()
-    assert read_joining_key(tmp_path, "token") is not None

@@ -144,7 +144,7 @@ async def test_kill_9_in_the_middle_of_a_renewal_leaves_a_usable_identity(
     assert ended.out.decode() == f"{last} in {identity.folder}\n"
     assert last.serial not in serials
     assert not list(identity.folder.glob("joi*"))
-    assert not list(identity.folder.glob(".joining*.tmp"))
+    assert not list(identity.folder.glob(".*.tmp"))
 
 
 async def test_who_is_in_the_way_of_a_renewal_by_hand_is_told_in_one_line(

@@ -50,15 +50,9 @@ def read_joining_key(folder: Path, token_id: str) -> PrivateKey | None:
 def keep_joining_key(folder: Path, key: PrivateKey, token_id: str) -> None:
     """Writes the key and for which token it is; blocks until both are on disk.
 
-    Only who holds the folder's lock does this: so what lies half-written beside them is of one who
-    was killed at it, and nobody's key.
-
     Raises:
         StateError: They cannot be written.
     """
-    for name in (_KEY, _TOKEN):
-        for left in folder.glob(f".{name}.*.tmp"):
-            left.unlink(missing_ok=True)
     write_atomically(folder / _KEY, key_to_pem(key))
     token = _Token(token_id=token_id, spki_sha256=_fingerprint(key))
     write_atomically(folder / _TOKEN, msgspec.json.encode(token))
