@@ -226,6 +226,13 @@ def test_a_mangled_request_is_answered_or_refused(ca: CA, key_of: KeyOf) -> None
     hold()
 
 
+def test_a_negative_serial_number_is_refused(ca: CA) -> None:
+    whole, serial = request_for(ca, 5), b"\x02\x01\x05"
+    assert whole.endswith(serial)
+    with pytest.raises(RequestError, match="negative serial number"):
+        read_request(whole[:-1] + b"\x80")
+
+
 def test_random_bytes_are_no_request(ca: CA, key_of: KeyOf) -> None:
     responder = responder_of(ca, key_of)
 
