@@ -28,8 +28,8 @@ def state(asynctls: Run, monkeypatch: pytest.MonkeyPatch) -> str:
     return "ttp"
 
 
-def secret_file(path: Path) -> str:
-    path.write_text("correct horse\n")
+def secret_file(path: Path, content: str = "correct horse\n") -> str:
+    path.write_text(content)
     path.chmod(0o600)
     return str(path)
 
@@ -82,6 +82,20 @@ def test_a_ledger_that_is_no_url_is_a_fault_of_the_config(asynctls: Run) -> None
     assert ended.code == 2
     assert "ttp.ledger" in ended.err
     assert "hunter2" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("", "is empty"), ("\n", "is empty"), ("correct\nhorse\n", "has more than one line")],
+)
+def test_a_passphrase_is_one_line(
+    asynctls: Run, state: str, tmp_path: Path, content: str, words: str
+) -> None:
+    file = secret_file(tmp_path / "passphrase", content)
+    ended = asynctls("ttp", "backup", "saved", "--state", state, "--passphrase-file", file)
+    assert (ended.code, words in ended.err) == (1, True)
+    assert "horse" not in ended.err
+    assert not (tmp_path / "saved").exists()
 
 
 @pytest.mark.parametrize("digit", ["0", "f"])

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from asynctls.errors import CertificateError
 from asynctls.pki.certificates import to_pem
-from asynctls.pki.constraints import name_constraints, outside
+from asynctls.pki.constraints import name_constraints, name_inside, outside
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.profiles import Issuer, Profile, issue, make_issuing, make_root
 
@@ -111,3 +111,33 @@ def test_every_text_that_is_no_constraint_is_named() -> None:
     with pytest.raises(CertificateError) as caught:
         name_constraints(["example.org", "a b", "10.0.0.1/8", "uri:", "spiffe://x/y", "*.a.org"])
     assert len(str(caught.value).splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [(), ALL, ("example.org",), ("10.0.0.0/8",), ("fd00::/8",), ("uri:example.org",)],
+)
+def test_there_is_a_name_to_try_each_ca_with(texts: tuple[str, ...]) -> None:
+    certificate = constrained(*texts).certificate
+    assert outside(certificate, [name_inside(certificate)]) == ()
+
+
+def test_a_ca_that_may_certify_nothing_of_ours_has_no_name_to_try() -> None:
+    certificate = make_issuing(
+        KEY.public_key(),
+        issuer=ROOT,
+        lifetime=DAY,
+        now=NOW,
+        constraints=x509.NameConstraints(None, [x509.DNSName("")]),
+    )
+    with pytest.raises(CertificateError, match="permit no DNS name"):
+        name_inside(certificate)
+
+
+@pytest.mark.parametrize("end", "?#")
+def test_a_query_or_a_fragment_is_no_part_of_a_host(end: str) -> None:
+    """OpenSSL takes it for one, so nobody after us would notice."""
+    certificate = constrained(*ALL).certificate
+    strange = f"spiffe://example.com{end}a.example.org/web"
+    assert outside(certificate, [strange]) == (strange,)
+    assert outside(certificate, [f"spiffe://example.org{end}b/web"]) == ()

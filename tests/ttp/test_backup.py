@@ -12,12 +12,14 @@ import stat
 import subprocess
 import sys
 import tarfile
+import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from asynctls import state
 from asynctls.config import Address, SecretText, TTPConfig
 from asynctls.errors import LedgerBrokenError, StateError
 from asynctls.pki.keys import KeyType, generate_now
@@ -235,6 +237,47 @@ async def test_an_altered_backup_is_refused_and_changes_nothing(
     with pytest.raises(StateError, match=words):
         await restore(elsewhere, backup, passphrase=None)
     assert not elsewhere.state.exists() or os.listdir(elsewhere.state) == ["lock"]  # noqa: PTH208
+
+
+async def test_a_backup_without_its_last_rows_leaves_a_database_empty(
+    made: tuple[TTPConfig, Path], tmp_path: Path, postgres: Database
+) -> None:
+    _, backup = made
+    with tarfile.open(backup) as tar:
+        rows = tar.extractfile("entries/00000001.jsonl")
+        assert rows is not None
+        last = rows.read().splitlines(keepends=True)[-1]
+    rewritten(backup, "entries/00000001.jsonl", last, b"")
+    with pytest.raises(StateError, match="cut off"):
+        await restore(config_of(tmp_path / "elsewhere", postgres), backup, passphrase=None)
+    # With any row in it, it would be another TTP's.
+    async with await Authority.open(config_of(tmp_path / "new", postgres)) as authority:
+        assert await authority.list_certificates() == []
+
+
+async def test_a_restore_that_is_stopped_leaves_nothing_behind(
+    made: tuple[TTPConfig, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = config_of(tmp_path / "elsewhere")
+    begun, go_on = threading.Event(), threading.Event()
+    write = state.write_atomically
+
+    def slow(path: Path, content: bytes) -> None:
+        if path.name == "issuing.pem":
+            begun.set()
+            assert go_on.wait(10)
+        write(path, content)
+
+    monkeypatch.setattr(state, "write_atomically", slow)
+    task = asyncio.create_task(restore(elsewhere, made[1], passphrase=None))
+    assert await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    # What is being written is not undone under the writer's hands.
+    assert await asyncio.wait({task}, timeout=0.2) == (set(), {task})
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert os.listdir(elsewhere.state) == ["lock"]  # noqa: PTH208
 
 
 def test_no_name_in_a_backup_leads_out_of_the_folder() -> None:

@@ -22,6 +22,7 @@ from asynctls.pki.keys import KeyType, generate_now, spki_sha256
 from asynctls.pki.names import sans_of
 from asynctls.pki.profiles import Profile
 from asynctls.pki.requests import build_request
+from asynctls.ttp import clock
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.schema import Kind, entries
 
@@ -130,6 +131,21 @@ async def test_the_kinds_of_key_of_a_token_hold_for_renewals_too(authority: Auth
     issued = await authority.enrol(*of, build_request(strong), address=HERE)
     weaker = authority.reenrol(to_der(issued), build_request(KEYS[0]), address=HERE)
     assert await refused(weaker) == "key-type-not-allowed"
+
+
+async def test_a_renewal_that_has_ended_is_not_handed_out_again(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued = to_der(await enrol(authority, await token(authority)))
+    strict = config_of(tmp_path / "ttp", max_lifetime=timedelta(minutes=5))
+    async with await Authority.open(strict) as later:
+        request = build_request(KEYS[1])
+        renewed = await later.reenrol(issued, request, address=HERE)
+        assert await later.reenrol(issued, request, address=HERE) == renewed
+        after = renewed.not_valid_after_utc + timedelta(seconds=1)
+        monkeypatch.setattr(clock, "now", lambda: after)
+        assert await refused(later.reenrol(issued, request, address=HERE)) == "certificate-expired"
+        await later.reenrol(issued, build_request(KEYS[2]), address=HERE)
 
 
 async def test_a_policy_holds_for_what_was_granted_before_it(

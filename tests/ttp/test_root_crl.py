@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.config import TTPConfig
+from asynctls.errors import LedgerError
 from asynctls.pki.profiles import Issuer
 from asynctls.pki.status import sign_crl
-from asynctls.ttp import ca, clock
+from asynctls.ttp import ca, clock, status
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.reminders import Reminder
@@ -103,3 +104,22 @@ def test_what_has_ended_is_said_each_day() -> None:
     reminder = Reminder()
     said = [days for days in (2, 1, 0, -0.5, -1, -1.5, -2) if reminder.is_due(days * DAY)]
     assert said == [2, 1, 0, -1, -2]
+
+
+async def test_an_export_whose_row_was_not_recorded_is_done_again_into_the_same_file(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: object, **_named: object) -> None:
+        raise LedgerError("the disk is full")
+
+    file = tmp_path / "root.key"
+    with monkeypatch.context() as patched:
+        patched.setattr(status, "sign_root", fail)
+        with pytest.raises(LedgerError, match="disk is full"):
+            await authority.export_root_key(file)
+    assert KeyFiles(authority.folder).read(ca.ROOT) is not None
+    await authority.export_root_key(file)
+    assert KeyFiles(authority.folder).read(ca.ROOT) is None
+    key = KeyFiles(tmp_path).read("root")
+    assert key is not None
+    assert key.public_key() == authority.root.public_key()

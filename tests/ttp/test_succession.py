@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.config import TTPConfig
-from asynctls.errors import CertificateError
+from asynctls.errors import CertificateError, StateError
 from asynctls.mac import Secret
 from asynctls.pki.certificates import certificates_from_pem, check_issued_by, to_der
 from asynctls.pki.keys import KeyType, generate_now
@@ -17,9 +17,9 @@ from asynctls.pki.names import format_serial
 from asynctls.pki.profiles import Profile, key_id_text
 from asynctls.pki.requests import build_request
 from asynctls.pki.status import read_crl
-from asynctls.ttp import sealing, succession
+from asynctls.ttp import clock, sealing, succession
 from asynctls.ttp.authority import Authority
-from asynctls.ttp.ca import PUBLISHED_FIRST
+from asynctls.ttp.ca import PUBLISHED_FIRST, CertificateAuthority
 from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.reminders import Reminder
 
@@ -123,6 +123,42 @@ async def test_what_the_old_ca_issued_can_be_revoked_while_the_new_one_issues(
     assert read_crl(authority.crl_der, second).serials == {new.serial_number}
     renewed = await issued(authority)
     assert issuer_of(renewed, authority) == 0
+
+
+async def test_nothing_is_revoked_where_no_crl_would_say_so(
+    authority: Authority, later: Callable[[timedelta], None]
+) -> None:
+    later(DUE)
+    await authority.look_after()
+    later(DUE + PUBLISHED_FIRST)
+    await authority.look_after()
+    serial = format_serial((await issued(authority)).serial_number)
+    cas = authority._care.cas
+    # As in the state folder of another TTP of this ledger that has not run since.
+    authority._care.cas = CertificateAuthority.of(
+        cas.root, cas.root_key, cas.taken_up[:1], now=clock.now()
+    )
+    with pytest.raises(CertificateError, match="is not in this state folder yet"):
+        await authority.revoke(serial)
+    authority._care.cas = cas
+    assert await authority.revoke(serial) == [serial]
+
+
+async def test_what_one_round_of_upkeep_failed_to_take_up_the_next_one_does(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await authority.look_after()
+    await issued(authority)
+
+    async def fail(**_: object) -> None:
+        raise StateError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(authority._care, "_look_at_cas", fail)
+        for _ in range(2):
+            with pytest.raises(StateError, match="the disk is full"):
+                await authority.look_after()
+    await authority.look_after()
 
 
 async def test_a_certificate_of_the_old_ca_is_renewed_by_the_new_one(

@@ -52,8 +52,8 @@ def backup(*, file: Path, passphrase_file: Path | None, **_given: object) -> Non
 def restore(*, file: Path, passphrase_file: Path | None, **_given: object) -> None:
     """Makes a TTP of the backup in FILE, in a state folder that is empty or not there.
 
-    With a ledger on PostgreSQL: an empty database gets its rows; one that holds the same chain, as
-    for one more replica, goes on as it is. Prints the ledger's head.
+    With a ledger on PostgreSQL: a database gets the rows that it lacks: all if it is empty, none
+    for one more replica. One that holds another chain is refused. Prints the ledger's head.
     """
     from asynctls.runtime import run
     from asynctls.ttp.backup import restore as put_back
@@ -81,4 +81,7 @@ def _passphrase(path: Path | None) -> SecretText | None:
         raise StateError(f"the passphrase file {path} is not text") from None
     if not text:
         raise StateError(f"the passphrase file {path} is empty")
+    if "\n" in text:
+        # Nobody could type it, as age asks for it.
+        raise StateError(f"the passphrase file {path} has more than one line: a passphrase is one")
     return SecretText(text)

@@ -8,6 +8,7 @@ is excluded whole, since 'example.org and nothing else' is what a person means.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -18,11 +19,13 @@ from asynctls.pki.names import NameKind, kind_of, parse_san
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["name_constraints", "outside"]
+__all__ = ["name_constraints", "name_inside", "outside"]
 
 _URI: Final = "uri:"
 _NO_HOST: Final = ".invalid"
 """No host is called so (RFC 2606, section 2). OpenSSL has no other way to exclude every URI."""
+
+_NO_NAME: Final = "trial.invalid"
 
 _EVERY_ADDRESS = ("0.0.0.0/0", "::/0")
 
@@ -66,6 +69,37 @@ def outside(issuer: x509.Certificate, sans: Iterable[str]) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return ()
     return tuple(san for san in sans if not _is_inside(parse_san(san), constraints))
+
+
+def name_inside(issuer: x509.Certificate) -> str:
+    """A name that the CA can certify and that nobody has: to try the CA with.
+
+    Raises:
+        CertificateError: its constraints leave none that could be tried.
+    """
+    try:
+        constraints = issuer.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return _NO_NAME
+    for text in (_NO_NAME, *map(_example, constraints.permitted_subtrees or ())):
+        try:
+            if _is_inside(parse_san(text), constraints):
+                return text
+        except CertificateError:
+            continue
+    raise CertificateError("its name constraints permit no DNS name, IP address or URI")
+
+
+def _example(subtree: x509.GeneralName) -> str:
+    """A name below a permitted subtree; empty where it is of a kind that is not tried."""
+    match subtree:
+        case x509.DNSName(value=domain):
+            return f"trial.{domain.removeprefix('.')}"
+        case x509.IPAddress(value=ipaddress.IPv4Network() | ipaddress.IPv6Network() as network):
+            return str(network.network_address)
+        case x509.UniformResourceIdentifier(value=host):
+            return f"https://trial{host}/" if host.startswith(".") else f"https://{host}/"
+    return ""
 
 
 def _subtrees(text: str) -> Iterator[x509.GeneralName]:
@@ -124,7 +158,8 @@ def _is_below(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
 def _host(uri: str) -> str:
     """The host of a URI; empty where it has none, which no subtree permits."""
     _, slashes, rest = uri.partition("://")
-    authority = rest.partition("/")[0].rpartition("@")[2]
+    # RFC 3986, section 3.2: also a query or a fragment ends it.
+    authority = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
     return authority.partition(":")[0].lower() if slashes else ""
 
 

@@ -122,14 +122,15 @@ async def restore(config: TTPConfig, path: Path, *, passphrase: SecretText | Non
     backup = await asyncio.to_thread(_read, path, passphrase)
     folder = config.state
     async with state.hold_state_folder(folder):
-        await asyncio.to_thread(_begin, folder)
+        # Each to its end, cancelled or not: else what is undone would be written once more.
+        await state.to_its_end(_begin, folder)
         try:
-            await asyncio.to_thread(state.write_atomically, folder / _KEY, backup.files[_KEY])
+            await state.to_its_end(state.write_atomically, folder / _KEY, backup.files[_KEY])
             async with await Ledger.open(folder, database=config.ledger) as ledger:
                 restored = await _rows_into(ledger, backup)
-            await asyncio.to_thread(_finish, folder, backup)
+            await state.to_its_end(_finish, folder, backup)
         except BaseException:
-            await asyncio.to_thread(_undo, folder, backup)
+            await state.to_its_end(_undo, folder, backup)
             raise
     return restored
 
@@ -146,6 +147,12 @@ async def _rows_into(ledger: Ledger, backup: Archive) -> Restored:
             tx.adopt(rows[held:])
         if last is not None and not tx.has_link(Head(_sequence(last), _mac(last))):
             raise StateError(_OTHER_CHAIN)
+        # Before the commit: a database that others go on with keeps no half of a backup.
+        if not tx.has_link(wanted):
+            raise StateError(
+                f"the backup does not hold row {wanted.sequence}, which it says is its last: it "
+                "was cut off or altered; take another one"
+            )
         return tx.head.sequence - before.sequence
 
     try:
@@ -188,11 +195,13 @@ def _unpacked(content: bytes, passphrase: SecretText | None) -> Archive:
 
 def _files_in(folder: Path) -> dict[str, bytes]:
     """The files of a state folder but for those that are its own or half written."""
-    return {
-        path.name: path.read_bytes()
-        for path in folder.iterdir()
-        if path.is_file() and path.name not in _LEFT_OUT and not path.name.startswith(".")
-    }
+    files = {}
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in _LEFT_OUT and not path.name.startswith("."):
+            # A key that is no longer needed is removed outside of the ledger's transactions.
+            with suppress(FileNotFoundError):
+                files[path.name] = path.read_bytes()
+    return files
 
 
 def _begin(folder: Path) -> None:

@@ -18,6 +18,7 @@ from asynctls import state
 from asynctls.errors import CertificateError, StateError
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificates_from_pem, check_issued_by, to_pem
+from asynctls.pki.constraints import name_inside
 from asynctls.pki.keys import KeyType, generate_now, key_from_pem, key_to_pem
 from asynctls.pki.profiles import (
     Issuer,
@@ -46,8 +47,6 @@ __all__ = ["bring", "request"]
 log = get_logger()
 
 T = TypeVar("T")
-
-_TRIED_AS = ("127.0.0.1", "localhost")
 
 
 async def request(config: TTPConfig) -> str:
@@ -215,12 +214,16 @@ def _judge(
 
 def _try_out(issuer: Issuer, root: x509.Certificate, keys: KeyFiles, now: datetime) -> None:
     """A handshake with a certificate of this CA, which is thrown away after it."""
+    try:
+        name = name_inside(issuer.certificate)
+    except CertificateError as error:
+        raise CertificateError(f"the issuing CA cannot be used: {error}") from error
     key = generate_now(KeyType.ECDSA_P256)
     certificate = issue(
         Profile.TTP,
         issuer=issuer,
         public_key=key.public_key(),
-        sans=_TRIED_AS,
+        sans=(name,),
         lifetime=timedelta(hours=1),
         now=now,
     )

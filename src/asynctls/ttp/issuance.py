@@ -268,8 +268,10 @@ def _by_certificate(
     again = records.renewal_by_key(
         transaction.connection, held.serial, spki_sha256(request.public_key)
     )
-    if again is not None and again.revoked_at is not None:
-        return _revoked(again, again.revoked_at)
+    # It may end before the one that it renews: the policy's longest lifetime may be shorter by now.
+    over = None if again is None else _ended(again, asked.at)
+    if over is not None:
+        return over
     allowed = _allowed(asked, request, held.grant, policy, issuer)
     if isinstance(allowed, Refusal):
         return allowed
@@ -403,16 +405,12 @@ def _refusal_of(error: RequestError) -> Refusal:
 
 def _ended(certificate: StoredCertificate, now: datetime) -> Refusal | None:
     if certificate.revoked_at is not None:
-        return _revoked(certificate, certificate.revoked_at)
+        how = f"was revoked on {certificate.revoked_at:%Y-%m-%d %H:%M:%S}"
+        return Refusal(Rule.CERTIFICATE_REVOKED, _join_again(certificate, how))
     if now > certificate.not_after:
         how = f"expired on {certificate.not_after:%Y-%m-%d %H:%M:%S}"
         return Refusal(Rule.CERTIFICATE_EXPIRED, _join_again(certificate, how))
     return None
-
-
-def _revoked(certificate: StoredCertificate, when: datetime) -> Refusal:
-    how = f"was revoked on {when:%Y-%m-%d %H:%M:%S}"
-    return Refusal(Rule.CERTIFICATE_REVOKED, _join_again(certificate, how))
 
 
 def _join_again(certificate: StoredCertificate, how: str) -> str:

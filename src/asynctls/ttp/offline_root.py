@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from asynctls.pki.keys import PrivateKey
     from asynctls.ttp.ca import CertificateAuthority
     from asynctls.ttp.keyfiles import KeyFiles
     from asynctls.ttp.ledger import Transaction
@@ -88,17 +89,18 @@ def export_key(
     also has a daemon look at its CAs, which lets go of the key once it is removed.
 
     Raises:
-        StateError: the key is not here, the file is there already, or cannot be written.
+        StateError: the key is not here, the file is there already with something else in it, or
+            cannot be written.
     """
     root = authority.root_issuer
     if root is None:
         raise StateError(f"{keys.path(ca.ROOT)} is not here: the root's key was moved away before")
-    if file.exists():
+    # The key itself is there after a try whose row did not come into the ledger.
+    if file.exists() and not _holds(file, root.key, keys):
         raise StateError(f"{file} is there already; choose another name")
     state.write_atomically(file, key_to_pem(root.key, passphrase=keys.passphrase))
     # Read back before anybody removes the other copy.
-    written = key_from_pem(state.read_private(file), passphrase=keys.passphrase)
-    if written.public_key() != authority.root.public_key():
+    if not _holds(file, root.key, keys):
         raise StateError(f"{file} does not hold what was written to it; nothing was removed")
     status.sign_root(transaction, root, now=now, only_if_due=False)
 
@@ -142,6 +144,14 @@ def import_crl(
         )
     )
     return crl
+
+
+def _holds(file: Path, key: PrivateKey, keys: KeyFiles) -> bool:
+    try:
+        found = key_from_pem(state.read_private(file), passphrase=keys.passphrase)
+    except (OSError, StateError, CertificateError):
+        return False
+    return found.public_key() == key.public_key()
 
 
 def _der(content: bytes) -> bytes:

@@ -49,7 +49,8 @@ def revoke(
     there is a certificate of that number.
 
     Raises:
-        CertificateError: there is nothing of that serial or name to revoke.
+        CertificateError: there is nothing of that serial or name to revoke, or no CRL could say so
+            from here, since the CA that issued it was taken up by another TTP alone so far.
     """
     certificates = _by_serial(transaction, which)
     tokens: list[StoredToken] = []
@@ -62,6 +63,7 @@ def revoke(
             f"there is no certificate with the serial number {which}, and no valid certificate or "
             f"unused token with exactly this name; 'asynctls ttp list' shows what there is"
         )
+    _check_issuers(certificates, authority, now)
     body, at = RevocationBody(reason=reason), int(now.timestamp())
     for token in tokens:
         transaction.append(
@@ -84,6 +86,20 @@ def revoke(
         if (key_id := key_id_text(issuer.certificate)) in issued_by
     }
     return Revocation(tuple(certificates), tuple(tokens), crls)
+
+
+def _check_issuers(
+    certificates: list[StoredCertificate], authority: CertificateAuthority, now: datetime
+) -> None:
+    known = {key_id_text(each.certificate) for _, each in authority.taken_up}
+    for each in certificates:
+        if each.issuer is not None and each.issuer not in known and each.not_after >= now:
+            raise CertificateError(
+                f"certificate {each.serial} of {each.grant.name} is of the issuing CA "
+                f"{each.issuer}, which is not in this state folder yet, so no CRL would say that "
+                "it was revoked; nothing was changed. Start 'asynctls ttp' here, which takes the "
+                "CA over, or revoke where it is"
+            )
 
 
 def _by_serial(transaction: Transaction, which: str) -> list[StoredCertificate] | None:

@@ -108,7 +108,6 @@ class Caretaker:
         moved = head.sequence != self._seen
         if moved:
             await self._fetch_crls()
-            self._seen = head.sequence
         now = clock.now()
         self.cas = self.cas.at(now)
         await self._sign_what_is_due(self.cas, now)
@@ -122,6 +121,8 @@ class Caretaker:
             await self._look_at_cas(has_root=has_root)
         if moved:
             await self._look_at_root_crl()
+        # Only now: what failed above is to be done again in the next round.
+        self._seen = head.sequence
 
     def troubles(self) -> list[str]:
         """What keeps this TTP from doing its work now, in words for everybody; empty: nothing."""
