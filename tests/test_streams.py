@@ -237,6 +237,19 @@ async def test_a_stream_is_ended_when_its_peer_is_revoked(ttp: Any, joined: Any)
     assert "revoked" in reasons[0]
 
 
+async def test_a_stream_that_is_closing_and_still_reads_is_ended_too(ca: CA, logged: Any) -> None:
+    held: asyncio.Queue[asynctls.PeerStream] = asyncio.Queue()
+
+    async def read_on(stream: asynctls.PeerStream) -> None:
+        stream.close()
+        held.put_nowait(stream)
+        await stream.read()
+
+    async with stream_pair(ca, read_on):
+        (await held.get()).cut_off("its certificate is revoked")
+        assert (await logged.until("stream ended"))["reason"] == "its certificate is revoked"
+
+
 async def test_who_is_not_let_in_hears_why(ca: CA) -> None:
     server, stranger = ca.identity("server"), ca.identity("stranger")
     async with serving_streams(echo, "127.0.0.1:0", identity=server, allow=["client"]) as address:

@@ -38,8 +38,8 @@ _FIRST_DELAY_S = 1.0
 _LONGEST_DELAY_S = 300.0
 _STDERR = 2
 _ALL = ("certificate", "ca", "crl")
-# Secrets of ours, which are no business of the command's.
-_SECRETS = ("ASYNCTLS_JOIN", "ASYNCTLS_KEY_PASSPHRASE")
+# Our own variables, secrets among them, are no business of the command's.
+_OURS = "ASYNCTLS_"
 
 
 async def run(folder: Path, config: IdentityConfig) -> None:
@@ -104,7 +104,8 @@ class OnRenew:
 
         Args:
             command: for the shell. It finds what has changed in ``ASYNCTLS_CHANGED`` (certificate,
-                ca, crl, with spaces between), and the identity's folder in ``ASYNCTLS_STATE``.
+                ca, crl, with spaces between), and the identity's folder in ``ASYNCTLS_STATE``; of
+                our other variables none.
             folder: the identity's.
         """
         self._command = command
@@ -164,7 +165,7 @@ class OnRenew:
 
     async def _once(self, changed: str) -> str | None:
         """Runs it to its end, and says in words how it failed, if it did."""
-        environ = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         environ |= {"ASYNCTLS_CHANGED": changed, "ASYNCTLS_STATE": str(self._folder)}
         try:
             # The command is the operator's own, from the config. Its words go to our standard

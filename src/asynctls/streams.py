@@ -39,15 +39,18 @@ class PeerStream:
         tls: the connection beneath, for a relay; not once something was read from here.
         cut_off_for: why this end cut the connection off (the peer was revoked, its certificate
             ended); None: it did not.
+        put_out: is set at that moment, for whoever waits for something else.
     """
 
     def __init__(self, stream: Stream, *, peer: Peer) -> None:
         self.tls = stream
         self.peer = peer
         self.cut_off_for: str | None = None
+        self.put_out = asyncio.Event()
         self._buffer = bytearray()
         self._peer_ended = False
         self._closing = False
+        self._closed = False
 
     # Reading
 
@@ -209,10 +212,11 @@ class PeerStream:
         """
         self.close()
         await self.tls.close()
+        self._closed = True
 
     def abort(self) -> None:
         """Closes at once, whatever is under way; the peer sees that it was cut off."""
-        self._closing = True
+        self._closing = self._closed = True
         self.tls.abort()
 
     async def end(self, code: ErrorCode, reason: str) -> None:
@@ -229,9 +233,11 @@ class PeerStream:
         Args:
             reason: what our own side reads in the `TruncatedError`.
         """
-        if self.cut_off_for is None and not self._closing:
+        # One that is closing still receives.
+        if not self._closed:
             self.cut_off_for = reason
             self.abort()
+            self.put_out.set()
 
     def _explained(self, error: TruncatedError) -> TruncatedError:
         if self.cut_off_for is None:

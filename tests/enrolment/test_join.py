@@ -33,10 +33,13 @@ from asynctls.mac import Secret
 from asynctls.pki.certificates import to_pem
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
+from asynctls.ttp import clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from tests.enrolment.conftest import AMinuteAgo
 
 SOON = timedelta(seconds=10)
 
@@ -118,9 +121,12 @@ async def test_a_used_token_is_told_so(ttp: Any, tmp_path: Path) -> None:
     assert (caught.value.status, caught.value.rule) == (403, "token-used")
 
 
-async def test_an_expired_token_is_told_so(ttp: Any, tmp_path: Path) -> None:
+async def test_an_expired_token_is_told_so(
+    ttp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = await ttp.token("server", ttl=timedelta(seconds=1))
-    await asyncio.sleep(1.1)
+    start = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: start + timedelta(seconds=2))
     with pytest.raises(EnrolmentRefusedError, match="could be used until") as caught:
         await attempt(tmp_path / "role", token)
     assert caught.value.rule == "token-expired"
@@ -392,11 +398,13 @@ async def test_a_valid_identity_makes_a_join_string_superfluous(ttp: Any, tmp_pa
     assert [event["event"] for event in events] == ["identity found", "join string ignored"]
 
 
-async def test_an_expired_identity_is_given_back_or_replaced(ttp: Any, tmp_path: Path) -> None:
-    short = await attempt(
-        tmp_path / "role", await ttp.token("server", lifetime=timedelta(seconds=3))
-    )
-    await asyncio.sleep(3.1)
+async def test_an_expired_identity_is_given_back_or_replaced(
+    ttp: Any, tmp_path: Path, a_minute_ago: AMinuteAgo
+) -> None:
+    with a_minute_ago():
+        short = await attempt(
+            tmp_path / "role", await ttp.token("server", lifetime=timedelta(seconds=3))
+        )
     assert short.expired(datetime.now(UTC))
     kept = await ensure_identity(tmp_path / "role", key_type=KeyType.ECDSA_P256, give_up_after=SOON)
     assert kept == short

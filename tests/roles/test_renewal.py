@@ -255,6 +255,25 @@ async def test_keep_ends_what_its_command_started_at_the_second_signal(
     assert (await keeping.ended()).code == 0
 
 
+async def test_a_command_is_given_none_of_our_variables_but_its_two(
+    tmp_path: Path, logged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("JOIN", "KEY_PASSPHRASE", "TTP_LEDGER", "CHANGED"):
+        monkeypatch.setenv(f"ASYNCTLS_{name}", "secret")
+    monkeypatch.setenv("THEIR_OWN", "stays")
+    command = OnRenew("env > environ", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    async with asyncio.timeout(30), command.running(until=asyncio.Event(), drain_s=10):
+        command.note("certificate", "crl")
+        await logged.until("command done")
+    given = (tmp_path / "environ").read_text().splitlines()
+    assert [each for each in sorted(given) if each.startswith("ASYNCTLS_")] == [
+        "ASYNCTLS_CHANGED=certificate crl",
+        f"ASYNCTLS_STATE={tmp_path}",
+    ]
+    assert "THEIR_OWN=stays" in given
+
+
 @pytest.mark.parametrize("cut_by", ["the end of the drain", "the second signal"])
 async def test_a_command_that_hangs_keeps_nobody(cut_by: str, tmp_path: Path, logged: Any) -> None:
     begun, now = tmp_path / "begun", asyncio.Event()

@@ -9,7 +9,8 @@ from asynctls.client.streams import open_peer_stream
 from asynctls.errors import TruncatedError
 from asynctls.logger import get_logger
 from asynctls.runtime import Connections, Signals, listen, listen_unix, serve_until_stopped
-from asynctls.tls import PlainStream, Relay
+from asynctls.runtime.carrying import carry
+from asynctls.tls import PlainStream
 
 if TYPE_CHECKING:
     import asyncio
@@ -92,12 +93,11 @@ class Tunnel:
             local.abort()
 
     async def _carry(self, local: PlainStream, stream: PeerStream) -> None:
-        stream.tls.allow_stalls()
         peer, address = str(stream.peer), str(self._connect)
         log.info("stream started", peer=peer, address=address)
         reason = "cut off: the client stops"
         try:
-            await Relay(local, stream.tls).run()
+            await carry(stream, local)
             reason = "both ends closed it"
         except TruncatedError as error:
             reason = stream.cut_off_for or str(error)

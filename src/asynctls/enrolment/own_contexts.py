@@ -86,6 +86,8 @@ class OwnContexts:
         built = await asyncio.to_thread(build)
 
         def take() -> None:
+            # One that was first asked for meanwhile may be made of the identity before.
+            self.retire()
             for (each, _), credentials in zip(chosen, built, strict=True):
                 each.take(credentials)
 

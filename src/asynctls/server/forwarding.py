@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynctls.errors import ServerUnreachableError
-from asynctls.tls import PlainStream, Relay
+from asynctls.runtime.carrying import carry
+from asynctls.tls import PlainStream
 
 if TYPE_CHECKING:
     from asynctls.config import Endpoint
@@ -25,13 +26,10 @@ def forward(target: Endpoint, *, timeout_s: float) -> StreamHandler:
         timeout_s: how long connecting to it may take.
     """
 
-    async def carry(stream: PeerStream) -> None:
-        # Behind a tunnel a program may well take nothing for an hour, and is not dead.
-        stream.tls.allow_stalls()
-        plain = await _open(target, timeout_s)
-        await Relay(stream.tls, plain).run()
+    async def forwarded(stream: PeerStream) -> None:
+        await carry(stream, await _open(target, timeout_s))
 
-    return carry
+    return forwarded
 
 
 async def _open(target: Endpoint, timeout_s: float) -> PlainStream:
