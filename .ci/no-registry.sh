@@ -14,6 +14,6 @@ set -e
 case $found in
     0) echo "These lines name a package registry." >&2 && exit 1 ;;
     1) echo "No file names a package registry." ;;
-    *) grep -rnE "$hosts" Makefile README.md pyproject.toml requirements src tests && exit 1 ||
+    *) grep -rnE "$hosts" .ci Makefile ./*.md pyproject.toml configs docs requirements src tests && exit 1 ||
         echo "No file names a package registry." ;;
 esac

@@ -210,10 +210,8 @@ async def test_an_app_may_receive_until_the_peer_has_said_all(
     async with serving(take_all) as address:
         async with asynctls.connect(address, server_name="server", identity=identity) as session:
             await session.send(b"one", receipt=True)
-        ends = [(await logged.until("session ended"))["reason"]]
-        while len(ends) < 2:
-            ends = [event["reason"] for event in logged.named("session ended")]
-            await asyncio.sleep(0)
+        await logged.until("session ended", count=2)
+    ends = [event["reason"] for event in logged.named("session ended")]
     assert ends == ["both ends closed it"] * 2
 
 

@@ -32,9 +32,9 @@ _INTERRUPTED = 130
     rooms={
         "demo": "All three roles on this machine, with a transcript.",
         "ttp": "The trusted third party: the CA daemon, and its administration.",
-        "server": "A server that sends a message to each client.",
-        "client": "A client that receives, verifies and prints.",
-        "identity": "Who am I, until when, in which files; and joining.",
+        "server": "A server: sends messages, echoes, or is a tunnel's end.",
+        "client": "A client: receives, verifies, prints; sends; or a tunnel's end.",
+        "identity": "Who am I, until when, in which files; join, renew, keep.",
         "config": "Check a config file.",
     },
 )

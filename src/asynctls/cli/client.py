@@ -1,4 +1,4 @@
-"""``asynctls client``: connects, receives, verifies, prints, exits."""
+"""``asynctls client``: connects, receives, verifies, prints, exits; or stays."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def command(**_given: object) -> None:
 
     Each message goes to standard output, everything else to standard error.
 
-    With --follow it stays, and connects again whenever a session has ended. SIGTERM and SIGINT: let
-    what is under way end, and stop; twice: stop at once. SIGHUP: reload.
+    With --follow it stays, and connects again whenever a session has ended; with --listen it stays
+    as a tunnel's end. SIGTERM and SIGINT: let what is under way end, and stop; twice: stop at once.
+    SIGHUP: reload.
     """
     from asynctls.client.service import run as receive
     from asynctls.runtime import run

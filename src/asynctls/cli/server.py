@@ -13,7 +13,7 @@ __all__ = ["command"]
 @click.command
 @role_options(ServerConfig)
 def command(**_given: object) -> None:
-    """Serves each client: sends it a message and waits for the receipt, or echoes what it sends.
+    """Serves each client by --app: sends it a message, echoes what it sends, or forwards it.
 
     The first start needs a join string (--join-file, or the variable ASYNCTLS_JOIN), which
     'asynctls ttp token server' prints; later ones find the identity in the state folder. Only

@@ -166,7 +166,10 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
     ] = timedelta(hours=1)
     ledger: Annotated[
         SecretText | None,
-        About("postgresql:// URL of a ledger that several TTPs share, if not the state folder's"),
+        About(
+            "URL (postgresql://…) of a ledger that several TTPs share, if not the state folder's; "
+            "others see a password in it on a command line"
+        ),
     ] = None
     status_listen: Annotated[
         Address | None,
