@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from asynctls.admission import Anyone, Peer, Rules, StaleCRL
 from asynctls.enrolment import crls, est_client
 from asynctls.enrolment.clock import utc_now
+from asynctls.enrolment.crl_timer import CRLTimer
 from asynctls.enrolment.identity import Identity, store_renewed, store_trust
 from asynctls.enrolment.own_contexts import OwnContexts
 from asynctls.enrolment.renewal import RenewalTimer, renew
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime, timedelta
-    from types import TracebackType
 
     from asynctls.enrolment.credentials import Credentials, FreshCredentials
     from asynctls.pki.names import Pattern
@@ -40,12 +40,7 @@ log = get_logger()
 
 _START_S = 5.0
 _LEAST_GAP_S = 2.0
-_REMIND_S = 60.0
 _PUBLIC_MODE = 0o644
-_THEN = {
-    StaleCRL.REFUSE: "whoever its CA issued is refused until the TTP has given a new one",
-    StaleCRL.GO_ON: "going on with it, as stale_crl says: who was revoked since is not known",
-}
 
 
 class Keeper:
@@ -75,7 +70,6 @@ class Keeper:
         self._identity = identity
         self._crl_interval_s = crl_interval.total_seconds()
         self._stale_crl = stale_crl
-        self._clock = clock
         self._crls: tuple[RevocationList, ...] = ()
         self._crls_on_disk: tuple[RevocationList, ...] = ()
         self._trust_on_disk = identity.trust
@@ -86,12 +80,19 @@ class Keeper:
         self._timer = RenewalTimer(
             identity=lambda: self._identity, renew=self._renew_once, clock=clock
         )
+        self._crl_timer = CRLTimer(
+            identity=lambda: self._identity,
+            lists=lambda: self._crls,
+            stale_crl=stale_crl,
+            wanted=self.refresh_soon,
+            ended=self._changed,
+            clock=clock,
+        )
         self._next_key: tuple[bytes, PrivateKey] | None = None
         # One fetch at a time; and one change of what is in use, which waits for no TTP.
         self._fetching = asyncio.Lock()
         self._swapping = asyncio.Lock()
         self._refresh_wanted = asyncio.Event()
-        self._crls_taken = asyncio.Event()
         self._trouble: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -108,16 +109,11 @@ class Keeper:
         except BaseException:
             await self._stop()
             raise
-        self._tasks.append(asyncio.create_task(self._watch_ends()))
+        self._tasks.append(asyncio.create_task(self._crl_timer.run()))
         self._tasks.append(asyncio.create_task(self._timer.run()))
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_raised: object) -> None:
         await self._stop()
 
     async def _stop(self) -> None:
@@ -285,7 +281,7 @@ class Keeper:
         take_contexts()
         self._crls = crls.newest(self._crls, lists, authorities=(identity.root, *identity.issuing))
         self._crls_on_disk, self._trust_on_disk = lists, identity.trust
-        self._crls_taken.set()
+        self._crl_timer.look_again()
         self._timer.look_again()
         self._tell()
 
@@ -338,27 +334,6 @@ class Keeper:
                 async with asyncio.timeout(self._crl_interval_s - gap_s):
                     await self._refresh_wanted.wait()
 
-    async def _watch_ends(self) -> None:
-        """Live peers are judged again when a CRL ends, and the log says so until there is one."""
-        ended: tuple[RevocationList, ...] = ()
-        while True:
-            self._crls_taken.clear()
-            now = self._clock()
-            before, ended = ended, tuple(each for each in self._crls if now >= each.next_update)
-            if ended:
-                self._report_ended(ended)
-                self.refresh_soon()
-            if set(ended) - set(before):
-                self._changed()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._until_next_end_s(now)):
-                    await self._crls_taken.wait()
-
-    def _until_next_end_s(self, now: datetime) -> float:
-        # Never long, as a clock can be set, and a machine can sleep.
-        coming = (each.next_update - now for each in self._crls if each.next_update > now)
-        return min((_REMIND_S, *(each.total_seconds() for each in coming)))
-
     async def _refresh(self) -> None:
         held, root = self._identity, self._identity.root
         async with est_client.connect(held.ttp, trust=held.trust) as ttp:
@@ -380,7 +355,7 @@ class Keeper:
         if crls.revoked(lists) != crls.revoked(before):
             self._changed()
         if lists != before:
-            self._crls_taken.set()
+            self._crl_timer.look_again()
             log.info("CRL taken", lists=[str(each) for each in lists])
         if identity.trust != trusted_before:
             self._identity = identity
@@ -428,15 +403,6 @@ class Keeper:
     def _tell(self) -> None:
         for callback in self._on_change:
             callback()
-
-    def _report_ended(self, ended: tuple[RevocationList, ...]) -> None:
-        log.error(
-            "CRL ended",
-            lists=[str(each) for each in ended],
-            ended_on=[each.next_update.isoformat() for each in ended],
-            ttp=str(self._identity.ttp),
-            then=_THEN[self._stale_crl],
-        )
 
     def _report(self, error: AsynctlsError) -> None:
         trouble = type(error).__name__
