@@ -231,6 +231,28 @@ def test_only_a_name_on_the_allow_list_is_admitted(
         assert f"its names: {', '.join(sans)}; allowed: {allow or 'nobody'}" in reason
 
 
+def test_a_pinned_key_is_admitted_whatever_its_name_and_no_other_is() -> None:
+    certificate = ca().leaf("whoever")
+    pin = str(Peer.of(certificate).pin)
+    for allow in (pin, f"client {pin}"):
+        assert isinstance(admit(certificate, ALPN, now=NOW, rules=rules(allow=allow)), Admitted)
+    other = str(Peer.of(ca("other").leaf()).pin)
+    alert, reason = refusal(admit(certificate, ALPN, now=NOW, rules=rules(allow=other)))
+    assert alert == 49
+    assert reason.endswith(f"its names: whoever; its key: {pin}; allowed: {other}")
+
+
+def test_a_pin_stands_beside_dates_and_crl_and_not_in_their_place() -> None:
+    certificate = ca().leaf(lifetime=5 * SECOND)
+    pin = str(Peer.of(certificate).pin)
+    late = admit(certificate, ALPN, now=NOW + 5 * SECOND, rules=rules(allow=pin))
+    assert refusal(late)[0] == 45
+    revoked = ca().crl(Peer.of(certificate).serial_number)
+    assert refusal(admit(certificate, ALPN, now=NOW, rules=rules(revoked, allow=pin)))[0] == 44
+    foreign = rules(ca("other").crl(), allow=pin)
+    assert refusal(admit(certificate, ALPN, now=NOW, rules=foreign))[0] == 80
+
+
 def test_a_server_known_by_a_uri_is_matched_here_as_openssl_would_match_a_host() -> None:
     certificate = ca().leaf("server", "spiffe://td/web")
     for uri in ("spiffe://td/web", "SPIFFE://TD/web"):

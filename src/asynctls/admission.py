@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from asynctls.errors import Alert, CertificateError
 from asynctls.pki.certificates import certificate_from_der
@@ -28,6 +29,7 @@ from asynctls.pki.names import (
     principal_name,
     sans_of,
 )
+from asynctls.pki.pins import Pin
 from asynctls.pki.profiles import MAX_BACKDATING
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Admitted",
+    "AllowList",
     "Anyone",
     "Peer",
     "Refused",
@@ -56,6 +59,10 @@ class Anyone:
         return "any"
 
 
+AllowList: TypeAlias = tuple[Pattern | Pin, ...] | Anyone
+"""Who may come in: by a name, or by a public key; made by `allow_list`."""
+
+
 class StaleCRL(StrEnum):
     """What a CRL past its nextUpdate is worth: nothing, or what it says until a new one comes."""
 
@@ -65,12 +72,16 @@ class StaleCRL(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom a certificate names, read once; `certificate` is its DER, `fingerprint` its SHA-256."""
+    """Whom a certificate names, read once; `certificate` is its DER, `fingerprint` its SHA-256.
+
+    `pin` is its public key's.
+    """
 
     name: str
     sans: tuple[str, ...]
     serial_number: int
     fingerprint: str
+    pin: Pin = field(repr=False)
     not_before: datetime
     not_after: datetime
     issuer_name: str
@@ -105,7 +116,8 @@ class Rules:
     """What `admit` holds a peer against.
 
     Args:
-        allow: the patterns that its names may match, or `Anyone`; an empty tuple admits nobody.
+        allow: what one of its names or its key must match, or `Anyone`; an empty tuple admits
+            nobody.
         crls: every CRL held, each verified when it was fetched (`status.read_crl`).
         alpn: the protocol that must have been agreed; None where none is asked for (a tunnel).
         server_uri: for a client that knows its server by a URI, which OpenSSL does not match: the
@@ -116,7 +128,7 @@ class Rules:
         CertificateError: `server_uri` is no name.
     """
 
-    allow: tuple[Pattern, ...] | Anyone
+    allow: AllowList
     crls: tuple[RevocationList, ...]
     alpn: str | None
     server_uri: str | None = None
@@ -148,28 +160,28 @@ class Refused:
     peer: Peer | None
 
 
-def allow_list(texts: Sequence[str]) -> tuple[Pattern, ...] | Anyone:
-    """Read an allow list: patterns (`names.Pattern`), or the one word `any`.
+def allow_list(texts: Sequence[str]) -> AllowList:
+    """Read an allow list: patterns (`names.Pattern`) and pins (`pins.Pin`), or the one word `any`.
 
     Raises:
-        CertificateError: every text that is no pattern, one a line, and how to write one; or `any`
-            beside patterns, which it would make meaningless.
+        CertificateError: every text that is neither, one a line, and how to write one; or `any`
+            beside others, which it would make meaningless.
     """
     if list(texts) == [_ANY]:
         return Anyone()
-    patterns = []
+    entries: list[Pattern | Pin] = []
     faults = []
     for text in texts:
         if text == _ANY:
-            faults.append("'any' stands alone: with it no pattern would mean anything")
+            faults.append("'any' stands alone: with it nothing else would mean anything")
             continue
         try:
-            patterns.append(Pattern.parse(text))
+            entries.append(Pin.parse(text) if Pin.is_meant(text) else Pattern.parse(text))
         except CertificateError as error:
             faults.append(str(error))
     if faults:
         raise CertificateError("\n".join(faults))
-    return tuple(patterns)
+    return tuple(entries)
 
 
 def admit(
@@ -203,7 +215,7 @@ def admit_again(peer: Peer, *, now: datetime, rules: Rules) -> Admitted | Refuse
     a certificate or CRL ends at the second it names.
     """
     refusal = (
-        _judge_dates(peer, now) or _judge_status(peer, now, rules) or _judge_names(peer, rules)
+        _judge_dates(peer, now) or _judge_status(peer, now, rules) or _judge_holder(peer, rules)
     )
     return Admitted(peer) if refusal is None else Refused(*refusal, peer)
 
@@ -253,19 +265,25 @@ def _judge_status(peer: Peer, now: datetime, rules: Rules) -> _Refusal | None:
     return None
 
 
-def _judge_names(peer: Peer, rules: Rules) -> _Refusal | None:
+def _judge_holder(peer: Peer, rules: Rules) -> _Refusal | None:
     names = ", ".join(peer.sans) or "none"
     if rules.server_uri is not None and rules.server_uri not in peer.sans:
         # The alert that OpenSSL sends for a host that does not match.
         return Alert.BAD_CERTIFICATE, f"it is not {rules.server_uri}; its names: {names}"
-    if isinstance(rules.allow, Anyone):
+    if isinstance(rules.allow, Anyone) or any(_means(each, peer) for each in rules.allow):
         return None
-    if any(pattern.matches(san) for san in peer.sans for pattern in rules.allow):
-        return None
+    pinned = any(isinstance(each, Pin) for each in rules.allow)
+    key = f"; its key: {peer.pin}" if pinned else ""
     allowed = ", ".join(map(str, rules.allow)) or "nobody"
     return Alert.ACCESS_DENIED, (
-        f"it is not on the allow list; its names: {names}; allowed: {allowed}"
+        f"it is not on the allow list; its names: {names}{key}; allowed: {allowed}"
     )
+
+
+def _means(entry: Pattern | Pin, peer: Peer) -> bool:
+    if isinstance(entry, Pin):
+        return entry == peer.pin
+    return any(map(entry.matches, peer.sans))
 
 
 def _read(der: bytes) -> Peer:
@@ -278,6 +296,7 @@ def _read(der: bytes) -> Peer:
             sans=sans,
             serial_number=certificate.serial_number,
             fingerprint=hashlib.sha256(der).hexdigest(),
+            pin=Pin.of(certificate),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
             issuer_name=common_name_of(issuer) or issuer.rfc4514_string(),
@@ -285,7 +304,7 @@ def _read(der: bytes) -> Peer:
             authority_key_id=_authority_key_id(certificate),
             certificate=der,
         )
-    except (ValueError, TypeError, x509.DuplicateExtension) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         # `cryptography` parses lazily, so any access can be the one that finds the flaw.
         raise CertificateError(f"the certificate is malformed: {error}") from error
 

@@ -94,6 +94,7 @@ def test_one_enrolment_by_hand(asynctls: Run, ttp: Daemon) -> None:
     words = asynctls("identity", "--state", "server").out
     assert facts["serial"] in words
     assert facts["not_after"] in words
+    assert facts["pin"] in words
 
     (listed,) = asynctls("ttp", "list", "--json", "--state", "ttp").out.splitlines()
     assert json.loads(listed) == {

@@ -15,6 +15,7 @@ from asynctls.config import TTPConfig
 from asynctls.pki.certificates import certificates_from_pem, to_der
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.names import format_serial
+from asynctls.pki.pins import Pin
 from asynctls.pki.profiles import Profile
 from asynctls.pki.requests import build_request
 from asynctls.ttp.authority import Authority
@@ -79,6 +80,7 @@ def test_a_certificate_is_shown_with_all_that_is_recorded_of_it(
     assert facts["sans"] == "server, 10.0.0.1"
     assert facts["status"] == "valid"
     assert facts["key type"] == "ecdsa-p256"
+    assert facts["pin"] == str(Pin.of(issued.first))
     assert facts["asked from"] == "192.0.2.1:7"
     assert facts["renewed by"] == renewal
     assert "revoked at" not in facts

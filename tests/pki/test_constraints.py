@@ -138,6 +138,6 @@ def test_a_ca_that_may_certify_nothing_of_ours_has_no_name_to_try() -> None:
 def test_a_query_or_a_fragment_is_no_part_of_a_host(end: str) -> None:
     """OpenSSL takes it for one, so nobody after us would notice."""
     certificate = constrained(*ALL).certificate
-    strange = f"spiffe://example.com{end}a.example.org/web"
+    strange = f"https://example.com{end}a.example.org/web"
     assert outside(certificate, [strange]) == (strange,)
-    assert outside(certificate, [f"spiffe://example.org{end}b/web"]) == ()
+    assert outside(certificate, [f"https://example.org{end}b/web"]) == ()

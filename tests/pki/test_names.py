@@ -24,7 +24,7 @@ from asynctls.pki.names import (
 labels = st.from_regex(r"\A[a-z]([a-z0-9]{0,20}[a-z0-9])?\Z")
 dns_names = st.lists(labels, min_size=1, max_size=5).map(".".join)
 addresses = st.ip_addresses().filter(lambda address: "%" not in str(address)).map(str)
-uris = st.builds("spiffe://{}/{}".format, dns_names, st.lists(labels).map("/".join))
+uris = st.builds("spiffe://{}{}".format, dns_names, st.lists(labels.map("/{}".format)).map("".join))
 names = dns_names | addresses | uris
 
 
@@ -88,6 +88,13 @@ def test_the_kind_of_a_name_is_found_out(text: str, name: x509.GeneralName) -> N
         ("spiffe://td/.", "'.'"),
         ("spiffe://td/a%2E%2e", "encoded dot"),
         ("spiffe://td/a%2fb", "slash"),
+        ("spiffe://td/a?b", "no SPIFFE ID"),
+        ("spiffe://td/a#b", "no SPIFFE ID"),
+        ("spiffe://td:8443/a", "no SPIFFE ID"),
+        ("spiffe://td/a//b", "no SPIFFE ID"),
+        ("spiffe://td/a/", "no SPIFFE ID"),
+        ("spiffe://td/%41", "no SPIFFE ID"),
+        ("spiffe:td/a", "no SPIFFE ID"),
     ],
 )
 def test_what_is_no_name_is_refused_with_the_reason(text: str, words: str) -> None:
@@ -155,6 +162,10 @@ def test_a_star_stands_for_exactly_one_label(domain: str, label: str) -> None:
         ("spiffe://td/web/*", "spiffe://td/Web/1", False),
         ("spiffe://td/*", "spiffe://td.evil/x", False),
         ("spiffe://td/web", "spiffe://td/web", True),
+        ("https://td/web/*", "https://td/web/1?a=/b", False),
+        ("https://td/web/*", "https://td/web/1#b", False),
+        ("https://td/web/*", "https://td/web/?b", False),
+        ("https://td/web/1?a=b", "https://td/web/1?a=b", True),
         ("0:0::1", "::1", True),
         ("10.0.0.1", "10.0.0.1", True),
         ("10.0.0.1", "DNSName '10.0.0.1'", False),
@@ -180,6 +191,9 @@ def test_which_names_a_pattern_means(pattern: str, san: str, *, matching: bool) 
         "spiffe://td/*/x",
         "spiffe://td/*/*",
         "spiffe://td/w*",
+        "https://td/web?a=/*",
+        "https://td/web#a/*",
+        "spiffe://td/web/1?b",
         "*.10.0.0.1",
         "",
         "a b",
@@ -199,6 +213,10 @@ def test_a_bad_pattern_is_an_error_that_says_how_to_write_one(text: str) -> None
         (x509.DNSName("spiffe://td/x"), "DNSName 'spiffe://td/x'"),
         (x509.DNSName("*.example.org"), "DNSName '*.example.org'"),
         (x509.DNSName("a\x1b[31m"), "DNSName 'a\\x1b[31m'"),
+        (
+            x509.UniformResourceIdentifier("spiffe://td/web/1?b"),
+            "UniformResourceIdentifier 'spiffe://td/web/1?b'",
+        ),
         (x509.UniformResourceIdentifier("server"), "UniformResourceIdentifier 'server'"),
         (x509.RFC822Name("a@b.example"), "RFC822Name 'a@b.example'"),
         (x509.RegisteredID(x509.ObjectIdentifier("1.2.3")), "RegisteredID ''"),

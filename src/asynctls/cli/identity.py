@@ -131,6 +131,7 @@ def _facts(identity: Identity) -> dict[str, str | list[str]]:
         "renews_at": time_text(identity.renews_at),
         "key_type": identity.key_type.value,
         "fingerprint": identity.fingerprint,
+        "pin": str(identity.pin),
         "ttp": str(identity.ttp),
         "state": str(identity.folder),
         "key": str(identity.key_file),

@@ -288,6 +288,7 @@ def _facts(of: CertificateDetails) -> dict[str, str | int | list[str] | None]:
         "issuer": of.issuer,
         "key_type": of.key_type,
         "fingerprint": of.fingerprint,
+        "pin": of.pin,
         "issued_at": time_text(of.issued_at),
         "asked_from": of.asked_from,
         "token": of.token_id,

@@ -234,7 +234,10 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
     join_file: _JoinFile = None
     allow: Annotated[
         tuple[str, ...],
-        About("pattern of a name (DNS or URI SAN) that may connect; 'any': whoever the TTP issued"),
+        About(
+            "name pattern (DNS or URI SAN) or key (sha256//…) that may connect; 'any': whoever the "
+            "TTP issued"
+        ),
     ] = ()
     app: Annotated[
         AppChoice,

@@ -41,6 +41,7 @@ from asynctls.pki.keys import (
     key_type_of,
 )
 from asynctls.pki.names import format_serial, identity_name, sans_of
+from asynctls.pki.pins import Pin
 from asynctls.pki.profiles import MAX_BACKDATING
 from asynctls.state import read_private, write_atomically
 
@@ -222,6 +223,11 @@ class Identity:
     def serial(self) -> str:
         """The serial number as openssl prints it."""
         return format_serial(self.serial_number)
+
+    @property
+    def pin(self) -> Pin:
+        """The public key's pin, for others' allow lists; another one after each renewal."""
+        return Pin.of(certificate_from_der(self.certificate))
 
     @property
     def lifetime(self) -> timedelta:

@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from asynctls.admission import Anyone, Peer, Rules, StaleCRL
+from asynctls.admission import Peer, Rules, StaleCRL
 from asynctls.enrolment import crls, est_client
 from asynctls.enrolment.clock import utc_now
 from asynctls.enrolment.crl_timer import CRLTimer
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime, timedelta
 
+    from asynctls.admission import AllowList
     from asynctls.enrolment.credentials import Credentials, FreshCredentials
-    from asynctls.pki.names import Pattern
     from asynctls.pki.status import RevocationList
 
 __all__ = ["Keeper"]
@@ -143,7 +143,7 @@ class Keeper:
 
     def rules(
         self,
-        allow: tuple[Pattern, ...] | Anyone,
+        allow: AllowList,
         *,
         alpn: str | None,
         server_uri: str | None = None,

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from asynctls.errors import CertificateError
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
     from asynctls.mac import Secret
 
 __all__ = [
@@ -192,7 +194,7 @@ def judge_public_key(public_key: object) -> PublicKey:
     return public_key
 
 
-def spki_sha256(public_key: PublicKey) -> bytes:
+def spki_sha256(public_key: CertificatePublicKeyTypes) -> bytes:
     """SHA-256 over the SubjectPublicKeyInfo (DER): the same key has the same 32 bytes anywhere."""
     spki = public_key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -47,6 +47,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):", re.ASCII)
 # RFC 3986, appendix A: the characters that a URI is made of; '%' only before two hex digits.
 _URI = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _DISGUISED = re.compile(r"%2[ef]", re.IGNORECASE)
+# SPIFFE-ID, sections 2.1 and 2.2: a trust domain, then segments none of which is empty; that leaves
+# out ports, queries, fragments and percent-encoding.
+_SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 _HEX = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 _MAX_SERIAL_OCTETS = 20
 
@@ -200,7 +203,8 @@ class Pattern:
         """Read a pattern: a name that is matched exactly, `*.example.org`, or `spiffe://td/*`.
 
         `*.` stands for exactly one label, under a domain of two or more; `/*` for any path below
-        a host, so that no pattern means 'every URI'.
+        a host, so that no pattern means 'every URI'. Query and fragment (RFC 3986, sections 3.4
+        and 3.5) are no part of a path.
 
         Raises:
             CertificateError: it is none of these, and how to write one.
@@ -219,8 +223,8 @@ class Pattern:
             return cls(f"*.{domain}", NameKind.DNS, ending=f".{domain}")
         if ":" in text and text.endswith("/*"):
             stem = _canonical_uri(text.removesuffix("/*")) + "/"
-            if "*" in stem:
-                raise CertificateError("'*' stands last, after a slash")
+            if not {"*", "?", "#"}.isdisjoint(stem):
+                raise CertificateError("'*' stands last, after a slash, and for a path only")
             return cls(f"{stem}*", NameKind.URI, stem=stem)
         if "*" in text:
             raise CertificateError("'*' stands first before a dot, or last after a slash")
@@ -233,7 +237,8 @@ class Pattern:
             label = san.removesuffix(self.ending)
             return label not in {"", san} and "." not in label and kind_of(san) is NameKind.DNS
         if self.stem:
-            return san != self.stem and san.startswith(self.stem)
+            path = san.removeprefix(self.stem)
+            return path not in {"", san} and {"?", "#"}.isdisjoint(path)
         return san == self.text
 
     def __str__(self) -> str:
@@ -325,4 +330,10 @@ def _canonical_uri(text: str) -> str:
     # Whoever resolves such a path would find it elsewhere than a pattern's prefix says.
     if {".", ".."} & set(re.split(r"[/?#]", rest)) or _DISGUISED.search(text):
         raise CertificateError(f"{text!r} has '.', '..', or an encoded dot or slash in its path")
-    return f"{scheme[1].lower()}:{authority}{rest}"
+    uri = f"{scheme[1].lower()}:{authority}{rest}"
+    if uri.startswith("spiffe:") and not _SPIFFE_ID.fullmatch(uri):
+        raise CertificateError(
+            f"{text!r} is no SPIFFE ID: that is a trust domain and a path of letters, digits, '.', "
+            "'-' and '_', without port, query, fragment or slash at its end"
+        )
+    return uri

@@ -15,9 +15,8 @@ from asynctls.tls import Gate, Stream, address_of
 if TYPE_CHECKING:
     import asyncio
 
-    from asynctls.admission import Anyone, Rules
+    from asynctls.admission import AllowList, Rules
     from asynctls.enrolment.keeper import Keeper
-    from asynctls.pki.names import Pattern
 
 __all__ = ["Accepted", "Acceptor"]
 
@@ -47,7 +46,7 @@ class Acceptor:
         self,
         keeper: Keeper,
         *,
-        allow: tuple[Pattern, ...] | Anyone,
+        allow: AllowList,
         alpn: str | None,
         handshakes: int,
         handshake_timeout_s: float,

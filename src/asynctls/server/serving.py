@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Iterable, Sequence
 
-    from asynctls.admission import Anyone, Rules
+    from asynctls.admission import AllowList, Rules
     from asynctls.config import Address
     from asynctls.enrolment.keeper import Keeper
     from asynctls.enrolment.standing import Live
-    from asynctls.pki.names import Pattern
 
 __all__ = ["Serves", "Serving", "allowed", "serving"]
 
@@ -70,7 +69,7 @@ async def serving(server: Serves, keeper: Keeper, address: Address) -> AsyncIter
         yield Serving(listener, connections)
 
 
-def allowed(texts: Sequence[str]) -> tuple[Pattern, ...] | Anyone:
+def allowed(texts: Sequence[str]) -> AllowList:
     """The allow list of these patterns.
 
     Raises:

@@ -17,6 +17,7 @@ from asynctls.errors import CertificateError
 from asynctls.pki.certificates import certificate_from_der, fingerprint, to_pem
 from asynctls.pki.keys import judge_public_key, key_type_of
 from asynctls.pki.names import canonical_name, format_serial, parse_serial
+from asynctls.pki.pins import Pin
 from asynctls.ttp.records import CertificateStatus, readable
 from asynctls.ttp.schema import CertificateBody, Kind, RevocationBody, entries, is_kind
 
@@ -33,6 +34,7 @@ class CertificateDetails:
     Attributes:
         sequence: its row's in the ledger.
         issuer: who signed it, as its own text says (RFC 4514).
+        pin: its public key's, for allow lists.
         asked_from: from where it was asked for; empty for the TTP's own.
         token_id: the token that led to it, if it was no renewal.
         renews: the serial number of the certificate that it renewed.
@@ -52,6 +54,7 @@ class CertificateDetails:
     issuer: str
     key_type: str
     fingerprint: str
+    pin: str
     token_id: str | None
     renews: str | None
     renewed_by: tuple[str, ...]
@@ -146,6 +149,7 @@ def _details(
         issuer=certificate.issuer.rfc4514_string(),
         key_type=key_type_of(judge_public_key(certificate.public_key())),
         fingerprint=fingerprint(certificate).hex(),
+        pin=str(Pin.of(certificate)),
         token_id=row.token_id,
         renews=row.renews,
         renewed_by=tuple(renewed_by),
