@@ -4,7 +4,7 @@
 bin = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test check bench fuzz attacks soak peers lock clean
+.PHONY: help setup demo test check docs bench fuzz attacks soak peers lock clean
 
 help: ## list the targets (the default)
 	@echo "make TARGET, where TARGET is one of"
@@ -25,6 +25,11 @@ check: setup ## lint, format, types, layers, and that no file names a package re
 	$(bin)/mypy
 	$(bin)/lint-imports
 	@sh .ci/no-registry.sh
+
+docs: ## make the site, dist/docs/index.html, from docs/ and the docstrings; a warning is an error
+	@sh requirements/setup.sh .venv docs
+	@$(bin)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet $(ARGS) docs dist/docs
+	@echo "The site is dist/docs/index.html."
 
 bench: setup ## run the benchmarks, one after another
 	@set -e; for script in tests/bench/bench_*.py; do \

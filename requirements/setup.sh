@@ -1,14 +1,16 @@
 #!/bin/sh
 # Makes the virtual environment that every target of the Makefile works in, from the locks alone.
 #
-#     sh requirements/setup.sh [FOLDER]        FOLDER is .venv unless given; PYTHON=… chooses the Python
+#     sh requirements/setup.sh [FOLDER [LOCK]]
 #
+# FOLDER is .venv unless given; LOCK (docs) is installed besides dev.txt; PYTHON=… chooses the Python.
 # Does nothing when the environment is there and current. What it was made from is written into it
 # last of all, so that an interrupted set-up never counts as ready. POSIX sh, GNU or BSD tools.
 set -eu
 
 cd "$(dirname "$0")/.."
 venv=${1:-.venv}
+besides=${2:-}
 python="$venv/bin/python"
 
 # Settings that are right for other work of this user and wrong inside this environment.
@@ -120,4 +122,12 @@ if [ $current = no ]; then
     echo "$venv is ready ($("$python" --version))." >&2
 elif [ "$(written made-from-package)" != "$(package_fingerprint)" ]; then
     install_package
+fi
+
+if [ -n "$besides" ] &&
+    [ "$(written "made-from-$besides")" != "$(cksum <"requirements/$besides.txt")" ]; then
+    echo "Adding requirements/$besides.txt to $venv (once) …" >&2
+    install --require-hashes --only-binary :all: -r "requirements/$besides.txt" ||
+        fail "The locked packages could not be installed: the lines above say why."
+    cksum <"requirements/$besides.txt" >"$venv/made-from-$besides"
 fi

@@ -102,7 +102,8 @@ def test_help_is_the_default_and_lists_every_target(stranger: Stranger) -> None:
     assert result.returncode == 0
     assert result.stdout == stranger.run("make", "help").stdout
     listed = [line.split()[0] for line in result.stdout.splitlines()[1:]]
-    assert {"setup", "demo", "test", "check", "bench", "attacks", "peers", "clean"} <= set(listed)
+    targets = {"setup", "demo", "test", "check", "docs", "bench", "attacks", "peers", "clean"}
+    assert targets <= set(listed)
     phony = next(
         line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY")
     )
@@ -145,6 +146,18 @@ def test_a_second_time_installs_nothing_and_says_nothing(stranger: Stranger) -> 
     result = stranger.run("make", "setup")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert stranger.file("installs").read_text() == before
+
+
+def test_a_further_lock_is_installed_besides_and_once(stranger: Stranger) -> None:
+    working_python(stranger)
+    stranger.run("make", "setup")
+    assert "docs.txt" not in stranger.file("installs").read_text()
+    for _ in range(2):
+        result = stranger.run("sh", "requirements/setup.sh", ".venv", "docs")
+        assert result.returncode == 0, result.stderr
+    (besides,) = stranger.file("installs").read_text().splitlines()[2:]
+    assert "--require-hashes" in besides
+    assert besides.endswith("-r requirements/docs.txt")
 
 
 def test_a_changed_pyproject_installs_the_package_anew_and_nothing_else(

@@ -13,7 +13,7 @@ import pytest
 from asynctls import _version
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("run.txt", "dev.txt")
+LOCKS = ("run.txt", "dev.txt", "docs.txt")
 
 
 def pyproject() -> dict[str, Any]:
@@ -59,10 +59,22 @@ def test_the_locks_hold_what_the_package_asks_for() -> None:
     dev = {bare(requirement) for requirement in asked["dependency-groups"]["dev"]}
     assert run <= names("run.txt")
     assert run | dev | build <= names("dev.txt")
+    docs = {bare(requirement) for requirement in asked["dependency-groups"]["docs"]}
+    assert docs <= names("docs.txt")
 
 
 def test_what_runs_is_what_was_developed_with() -> None:
     assert set(entries("run.txt")) <= set(entries("dev.txt"))
+
+
+def test_what_makes_the_site_fits_into_the_environment_that_is_there() -> None:
+    def versions(lock: str) -> dict[str, str]:
+        return dict(entry.split()[0].split("==") for entry in entries(lock))
+
+    there, added = versions("dev.txt"), versions("docs.txt")
+    assert {name: added[name] for name in there.keys() & added.keys()} == {
+        name: there[name] for name in there.keys() & added.keys()
+    }
 
 
 def test_the_version_stands_in_one_place() -> None:

@@ -39,6 +39,8 @@ class LazyGroup(click.Group):
         command = import_module(f"asynctls.cli.{cmd_name}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"asynctls.cli.{cmd_name}.command is no click command")
+        # Each is called "command" where it is made.
+        command.name = cmd_name
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
