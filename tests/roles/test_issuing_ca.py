@@ -12,13 +12,14 @@ from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.profiles import make_issuing
 from asynctls.ttp import ca, succession
 from asynctls.ttp.keyfiles import KeyFiles
-from asynctls.ttp.ledger import Ledger, Transaction
+from asynctls.ttp.ledger import Ledger
 from tests.openssl_root import sign_crl
 from tests.roles.changing_ca import joined, nobody_is_cut_off, started
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from asynctls.ttp.transactions import Transaction
     from tests.roles.processes import Daemons
 
 # No wait is this long; but a dozen processes start here, one after another.

@@ -20,12 +20,14 @@ from asynctls.errors import LedgerBrokenError, LedgerError, StateError
 from asynctls.ttp import ledger as ledger_module
 from asynctls.ttp import schema
 from asynctls.ttp.chain import EMPTY, Head, Value
-from asynctls.ttp.ledger import Ledger, Transaction
+from asynctls.ttp.ledger import Ledger
 from asynctls.ttp.schema import Kind, RefusalBody, row_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from asynctls.ttp.transactions import Transaction
 
 WRITER = """
 import asyncio, sys

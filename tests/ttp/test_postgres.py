@@ -14,16 +14,16 @@ from structlog.testing import capture_logs
 
 from asynctls.config import SecretText
 from asynctls.errors import LedgerBrokenError, LedgerError
-from asynctls.ttp import ledger as ledger_module
-from asynctls.ttp import schema
+from asynctls.ttp import schema, writer
 from asynctls.ttp.chain import EMPTY, Head, Value
-from asynctls.ttp.ledger import Ledger, Transaction
+from asynctls.ttp.ledger import Ledger
 from asynctls.ttp.schema import Kind, RefusalBody, row_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from asynctls.ttp.transactions import Transaction
     from tests.conftest import LogWatch
     from tests.postgresql import Database
 
@@ -192,7 +192,7 @@ async def test_a_restart_of_postgresql_is_survived(
 async def test_a_postgresql_that_stays_away_is_named_and_its_password_is_not(
     folder: Path, postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(writer, "_PATIENCE_S", 0.2)
     url = postgres.url.replace("postgres@", "postgres:hunter2@")
     async with await Ledger.open(folder, database=SecretText(url)) as ledger:
         await append(ledger, 1)

@@ -19,7 +19,7 @@ from asynctls.ttp.records import readable
 from asynctls.ttp.schema import ApprovalBody, Kind, PendingBody, entries, is_kind, row_of
 
 if TYPE_CHECKING:
-    from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["WaitingRequest", "approve", "request_by_key", "waiting_keys", "waiting_requests"]
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from asynctls.config import SecretText, TTPConfig
     from asynctls.ttp.chain import Value
-    from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["Restored", "back_up", "check_whole", "restore"]
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from asynctls.config import TTPConfig
     from asynctls.ttp.keyfiles import KeyFiles
-    from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = [
     "ISSUING",

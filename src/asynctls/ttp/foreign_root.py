@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from asynctls.config import TTPConfig
     from asynctls.pki.keys import PrivateKey
     from asynctls.ttp.ca import CertificateAuthority
-    from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["bring", "request"]
 

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from asynctls.pki.requests import Request
-    from asynctls.ttp.ledger import Transaction
     from asynctls.ttp.records import StoredCertificate, StoredToken
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["Asked", "Granted", "Refused", "Waiting", "answer", "enrol", "record", "reenrol"]
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from asynctls.pki.keys import PrivateKey
     from asynctls.ttp.ca import CertificateAuthority
     from asynctls.ttp.keyfiles import KeyFiles
-    from asynctls.ttp.ledger import Transaction
     from asynctls.ttp.records import SignedCRL
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["CRLReminder", "export_key", "import_crl"]
 

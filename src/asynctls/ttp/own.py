@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from asynctls.pki.profiles import Profile
-    from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["is_two_thirds_over", "key_type_under", "record"]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from asynctls.pki.profiles import Issuer
     from asynctls.ttp.keyfiles import KeyFiles
-    from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["LIFETIME", "is_due", "make"]
 

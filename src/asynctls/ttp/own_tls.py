@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from asynctls.ttp.ca import CertificateAuthority
     from asynctls.ttp.keyfiles import KeyFiles
-    from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["TLS_LIFETIME", "is_due", "make"]
 

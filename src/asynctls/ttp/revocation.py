@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from asynctls.ttp.ca import CertificateAuthority
-    from asynctls.ttp.ledger import Transaction
     from asynctls.ttp.records import SignedCRL, StoredCertificate, StoredToken
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["Revocation", "revoke"]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asynctls.pki.profiles import Issuer
     from asynctls.pki.status import Revoked
     from asynctls.ttp.ca import CertificateAuthority
-    from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = [
     "ROOT_CRL_LIFETIME",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from asynctls.pki.keys import PrivateKey
     from asynctls.ttp.ca import CertificateAuthority
     from asynctls.ttp.keyfiles import KeyFiles
-    from asynctls.ttp.ledger import Transaction
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["NEXT", "forget_next", "is_due", "next_key", "renew", "take_up"]
 

@@ -1,0 +1,276 @@
+"""The ledger's writer: one thread with the one writing connection, and commits for whole groups.
+
+Operations (functions that read and append inside a transaction) that arrive while a commit runs
+share the next one: the fsync, which is most of the cost, is then paid once for all. An operation
+that fails does not spoil the others of its group: if it had written nothing the group goes on
+without it, else the group is rolled back and each operation is run again in a transaction of its
+own. So an operation may run twice; it must have no effect but its rows.
+
+When the connection to the database breaks, the writer makes another and runs its group again. If it
+broke while a commit was under way, nobody knows whether the rows were kept: the next transaction,
+which begins only when the broken one has ended, looks for their MAC, and so nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import sqlalchemy as sa
+
+from asynctls.errors import LedgerBrokenError, LedgerError
+from asynctls.logger import get_logger
+from asynctls.ttp import audit, chain, storage
+from asynctls.ttp.chain import EMPTY, Head, Value
+from asynctls.ttp.observing import TTPObserver
+from asynctls.ttp.transactions import Transaction, has_link, head_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynctls.mac import Secret
+    from asynctls.ttp.storage import Store
+
+__all__ = ["Writer"]
+
+log = get_logger()
+
+T = TypeVar("T")
+
+GROUP = 64
+"""Operations in one transaction at the most: the first of them waits for the last."""
+
+# For how long a group is tried again over new connections: longer than PostgreSQL takes to restart,
+# shorter than whoever asked waits for an answer.
+_PATIENCE_S = 8.0
+_PAUSES_S = (0.05, 0.1, 0.2, 0.5)
+
+
+@dataclass(slots=True)
+class _Request(Generic[T]):
+    operation: Callable[[Transaction], T]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome(Generic[T]):
+    request: _Request[T]
+    result: T | None = None
+    error: Exception | None = None
+
+    def deliver(self) -> None:
+        """Wakes the coroutine, unless it was cancelled meanwhile."""
+        if self.request.future.done():
+            return
+        if self.error is not None:
+            self.request.future.set_exception(self.error)
+        else:
+            self.request.future.set_result(self.result)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A commit that was sent, and whose answer is not here: its rows may be kept or not."""
+
+    head: Head
+    appended: list[tuple[dict[str, Value], Head]]
+    outcomes: list[_Outcome[object]]
+
+
+class _SpoiledError(Exception):
+    """An operation failed after it had written: its group cannot be committed as it stands."""
+
+
+class Writer:
+    """The thread, from its making to its end.
+
+    Attributes:
+        observer: is told of what was written.
+    """
+
+    def __init__(self, store: Store, key: Secret) -> None:
+        self.observer = TTPObserver()
+        self._store = store
+        self._key = key
+        self._trusted = EMPTY
+        self._requests: queue.SimpleQueue[_Request[object] | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._doubt: _Doubt | None = None
+        self._connection: sa.Connection | None = None
+        self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
+        self._thread.start()
+
+    def submit(self, operation: Callable[[Transaction], T]) -> asyncio.Future[T]:
+        """Has ``operation`` run; its result, or what it raised, comes once all is committed."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._requests.put(_Request(operation, loop, future))  # type: ignore[arg-type]
+        return future
+
+    def close(self) -> None:
+        """Has the thread end, once it has finished what was asked for."""
+        self._closing.set()
+        self._requests.put(None)
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for that end, so long at the most; blocking."""
+        self._thread.join(timeout_s)
+
+    def _write_all(self) -> None:
+        """The writer thread: groups of requests, until close."""
+        last = False
+        while not last and (request := self._requests.get()) is not None:
+            group, last = self._group(request)
+            _deliver(self._commit(group))
+        self._drop_connection()
+        self._store.engine.dispose()
+
+    def _group(self, first: _Request[object]) -> tuple[list[_Request[object]], bool]:
+        """``first`` and what arrived since the last commit; and whether close was asked for."""
+        group = [first]
+        with suppress(queue.Empty):
+            while len(group) < GROUP:
+                request = self._requests.get_nowait()
+                if request is None:
+                    return group, True
+                group.append(request)
+        return group, False
+
+    def _commit(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
+        """One transaction for the group, over as many connections as it takes. Never raises."""
+        end = time.monotonic() + _PATIENCE_S
+        pauses = iter(_PAUSES_S)
+        pause = 0.0
+        while True:
+            try:
+                return self._settle(group)
+            except sa.exc.DBAPIError as error:
+                pause = next(pauses, pause)
+                if time.monotonic() + pause > end or self._closing.wait(pause):
+                    doubt, self._doubt = self._doubt, None
+                    explained = self._store.explain(error)
+                    if doubt is not None:
+                        explained = LedgerError(
+                            f"{explained}; whether the last rows were recorded is not known, and "
+                            "shows when it can be reached again"
+                        )
+                    return [_Outcome(each, error=explained) for each in group]
+
+    def _settle(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
+        """One transaction for the group; if one of it spoils that, one for each.
+
+        Raises:
+            DBAPIError: the connection was lost; another may do better.
+        """
+        try:
+            return self._transact(group)
+        except sa.exc.DBAPIError as error:
+            if self._store.lost(error):
+                self._drop_connection()
+                log.warning("ledger out of reach", reason=str(self._store.explain(error)))
+                raise
+            self._doubt = None
+            if not isinstance(error, (sa.exc.IntegrityError, sa.exc.DataError)):
+                # Disk or file: the others would meet it too. A fresh connection may not.
+                self._drop_connection()
+                return [_Outcome(each, error=self._store.explain(error)) for each in group]
+            failed: Exception = self._store.explain(error)
+        except _SpoiledError as error:
+            failed = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        except Exception as error:  # noqa: BLE001, RUF100 - the thread must live; it is handed on
+            self._doubt = None
+            failed = error
+        # The fault of one of them, whichever it is.
+        if len(group) > 1:
+            return [outcome for each in group for outcome in self._commit([each])]
+        return [_Outcome(group[0], error=failed)]
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sa.exc.DBAPIError):
+                connection.invalidate()
+                connection.close()
+
+    def _transact(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
+        if self._connection is None:
+            self._connection = self._store.connect(self._store.writing)
+        connection = self._connection
+        with connection.begin() as begun:
+            if (doubt := self._doubt) is not None:
+                self._doubt = None
+                if has_link(connection, doubt.head):
+                    begun.rollback()
+                    return self._kept(doubt)
+            head = self._trusted_head(connection)
+            transaction = Transaction(connection, self._key, head)
+            outcomes = [self._run(transaction, request) for request in group]
+            done = _Doubt(transaction.head, transaction.appended, outcomes)
+            if done.head is not head:
+                self._doubt = done
+            begun.commit()
+            self._doubt = None
+        return self._kept(done)
+
+    def _run(self, transaction: Transaction, request: _Request[object]) -> _Outcome[object]:
+        before = transaction.head
+        try:
+            return _Outcome(request, result=request.operation(transaction))
+        except sa.exc.DBAPIError:
+            raise
+        except Exception as error:
+            if transaction.head is not before:
+                raise _SpoiledError from error
+            return _Outcome(request, error=error)
+
+    def _kept(self, done: _Doubt) -> list[_Outcome[object]]:
+        """After a commit: what follows from its being lasting."""
+        self._trusted = done.head
+        for row, head in done.appended:
+            audit.tell(row, head)
+            self.observer.appended(row)
+        return done.outcomes
+
+    def _trusted_head(self, connection: sa.Connection) -> Head:
+        """The head to go on from: ours, or another process's that the key vouches for."""
+        head = head_of(connection)
+        if head.sequence < self._trusted.sequence:
+            raise LedgerBrokenError(
+                f"{self._store.name} ends at row {head.sequence}, though row "
+                f"{self._trusted.sequence} was there before: rows were cut off, or an older copy "
+                "was put in its place while this was running; stop the TTP and restore the ledger "
+                "from a backup",
+                sequence=head.sequence + 1,
+            )
+        if head != self._trusted and head.sequence:
+            (row,) = storage.stream(connection, self._store.name, sequence=head.sequence)
+            if not chain.holds(self._key.reveal(), row):
+                raise LedgerBrokenError(
+                    f"row {head.sequence}, the last of {self._store.name}, was altered, or "
+                    "ledger.key is not this ledger's key; nothing is added to it. 'asynctls ttp "
+                    "verify' shows where it breaks; put the right key back or restore from a "
+                    "backup",
+                    sequence=head.sequence,
+                )
+        return head
+
+
+def _deliver(outcomes: list[_Outcome[object]]) -> None:
+    """Wakes the waiting coroutines, each loop once; a loop that is closed has nobody waiting."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Outcome[object]]] = {}
+    for outcome in outcomes:
+        loops.setdefault(outcome.request.loop, []).append(outcome)
+    for loop, theirs in loops.items():
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_deliver_on_loop, theirs)
+
+
+def _deliver_on_loop(outcomes: list[_Outcome[object]]) -> None:
+    for outcome in outcomes:
+        outcome.deliver()
