@@ -20,7 +20,7 @@ from asynctls.errors import (
     TruncatedError,
 )
 from asynctls.pki.profiles import Profile
-from asynctls.tls import Gate, Stream, address_of, client_context, closing, server_context
+from asynctls.tls import Gate, Stream, client_context, gate, server_context
 from asynctls.tls.closing import LINGER_S
 
 if TYPE_CHECKING:
@@ -296,14 +296,6 @@ async def test_past_the_bound_of_lingering_closes_the_connection_is_closed_at_on
     assert asyncio.get_running_loop().time() - began < LINGER_S
 
 
-def test_lingering_closes_are_counted() -> None:
-    gate = Gate(1, lingering=1)
-    with gate.linger() as first, gate.linger() as second:
-        assert (first, second) == (True, False)
-    with gate.linger() as again:
-        assert again
-
-
 async def test_a_silent_client_is_timed_out_and_takes_no_place(ends: Ends) -> None:
     ends.timeout_s = 0.1
     ends.gate = Gate(1)
@@ -320,9 +312,11 @@ async def test_a_silent_client_is_timed_out_and_takes_no_place(ends: Ends) -> No
     assert "0.1 s" in str(ends.refused[0])
 
 
-async def begun(port: int, kit: Kit) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection whose client has said hello, and says no more."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def begun(
+    port: int, kit: Kit, *, host: str = "127.0.0.1"
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection, from this address, whose client has said hello, and says no more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(host, 0))
     client, _ = kit.world.engines()
     client.handshake()
     writer.write(client.data_to_send())
@@ -338,10 +332,10 @@ async def ended(writer: asyncio.StreamWriter) -> None:
 async def test_handshakes_under_way_are_bounded(
     ends: Ends, kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(closing, "PLACE_S", TIMEOUT_S)
+    monkeypatch.setattr(gate, "PLACE_S", TIMEOUT_S)
     ends.gate = Gate(2)
     async with ends.server() as port:
-        slow = [await begun(port, kit) for _ in range(2)]
+        slow = [await begun(port, kit, host=f"127.0.0.{n}") for n in (2, 3)]
         for reader, _ in slow:
             assert await reader.read(100)
         reader, writer = await begun(port, kit)
@@ -358,10 +352,27 @@ async def test_handshakes_under_way_are_bounded(
     assert ends.gate.under_way == 0
 
 
+async def test_the_handshakes_of_one_address_keep_no_other_out(
+    ends: Ends, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "PLACE_S", TIMEOUT_S)
+    ends.gate = Gate(2)
+    async with ends.server() as port:
+        many = [await begun(port, kit, host="127.0.0.2") for _ in range(5)]
+        assert await many[0][0].read(100)
+        stream = await ends.connect(port)
+        assert ends.gate.under_way == 1
+        await stream.close()
+        for _, writer in many:
+            await ended(writer)
+        await ends.refusals(5)
+    assert ends.gate.under_way == 0
+
+
 async def test_clients_that_stop_after_their_hello_keep_nobody_out(
     ends: Ends, kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(closing, "PLACE_S", 0.05)
+    monkeypatch.setattr(gate, "PLACE_S", 0.05)
     ends.gate = Gate(1)
     async with ends.server() as port:
         stopped = [await begun(port, kit) for _ in range(3)]
@@ -378,7 +389,7 @@ async def test_clients_that_stop_after_their_hello_keep_nobody_out(
 async def test_a_client_that_lost_its_place_by_being_slow_is_served_all_the_same(
     ends: Ends, kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(closing, "PLACE_S", 0.05)
+    monkeypatch.setattr(gate, "PLACE_S", 0.05)
     ends.gate = Gate(1)
     client, _ = kit.world.engines()
     async with ends.server() as port:
@@ -771,36 +782,6 @@ async def test_dead_peers_are_left_to_tcp(ends: Ends) -> None:
             client.allow_stalls()
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
         await client.close()
-
-
-class Named:
-    def __init__(self, name: object) -> None:
-        self._name = name
-
-    def get_extra_info(self, what: str) -> object:
-        return self._name
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        (("10.0.0.1", 80), "10.0.0.1:80"),
-        (("::1", 80, 0, 0), "[::1]:80"),
-        ("/run/socket", "/run/socket"),
-        (None, "an unknown address"),
-    ],
-)
-def test_addresses_are_written_as_they_are_typed(name: object, text: str) -> None:
-    assert address_of(Named(name)) == text  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("error", [ValueError("negative file descriptor"), OSError(9, "EBADF")])
-def test_the_address_of_a_socket_that_is_closed_can_be_asked_for(error: Exception) -> None:
-    class Closed:
-        def get_extra_info(self, name: str) -> object:
-            raise error
-
-    assert address_of(Closed()) == "an unknown address"  # type: ignore[arg-type]
 
 
 async def test_a_python_server_of_the_standard_library_is_a_peer(kit: Kit, ends: Ends) -> None:

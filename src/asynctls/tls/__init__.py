@@ -5,6 +5,7 @@ asyncio reader and writer, `relay` carries one stream into another, and `records
 in the clear.
 """
 
+from asynctls.tls.addresses import address_of, network_of
 from asynctls.tls.contexts import (
     ClientCertificate,
     bootstrap_context,
@@ -14,10 +15,11 @@ from asynctls.tls.contexts import (
     try_out,
 )
 from asynctls.tls.engine import Admit, Engine, Side, Verdict
+from asynctls.tls.gate import Gate
 from asynctls.tls.plain import PlainStream
 from asynctls.tls.records import Meter, Part
 from asynctls.tls.relay import Duplex, Relay
-from asynctls.tls.stream import Gate, Stream, address_of
+from asynctls.tls.stream import Stream
 
 __all__ = [
     "Admit",
@@ -36,6 +38,7 @@ __all__ = [
     "bootstrap_context",
     "client_context",
     "client_context_for_any_host",
+    "network_of",
     "server_context",
     "try_out",
 ]

@@ -1,4 +1,4 @@
-"""How a connection ends, so that the last that we said is heard; and what a service bounds.
+"""How a connection ends, so that the last that we said is heard.
 
 To close a socket while data are still arriving makes the kernel send RST, which destroys what the
 peer has not read yet: an alert, or the end of a message. So a close lingers: it ends our direction
@@ -12,58 +12,18 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+from asynctls.tls.addresses import network_of
 
-__all__ = ["LINGER_BYTES", "LINGER_S", "PLACE_S", "Gate", "flushed", "hang_up", "linger"]
+if TYPE_CHECKING:
+    from asynctls.tls.gate import Gate
+
+__all__ = ["LINGER_BYTES", "LINGER_S", "flushed", "hang_up", "linger"]
 
 LINGER_S = 2.0
 """How long a close waits for the peer to end its direction."""
 
 LINGER_BYTES = 1 << 16
 """How much of what still arrives meanwhile is read and discarded."""
-
-
-PLACE_S = 0.5
-"""How long a handshake has its place at a stretch: it ends in that, or its peer lets us wait."""
-
-
-class Gate:
-    """What one service has under way at once: handshakes, and closes that linger.
-
-    Args:
-        handshakes: how many handshakes may be under way; others wait, within their time-out.
-        lingering: how many closes may linger; past that a connection is closed at once (and a peer
-            that still sends may miss its alert).
-    """
-
-    def __init__(self, handshakes: int, lingering: int = 64) -> None:
-        self._places = asyncio.Semaphore(handshakes)
-        self._lingering = lingering
-        self.under_way = 0
-        """Handshakes under way now."""
-
-    @contextlib.asynccontextmanager
-    async def handshake(self) -> AsyncIterator[None]:
-        """A place for one handshake, to be left within `PLACE_S`; waits for it, in turn."""
-        async with self._places:
-            self.under_way += 1
-            try:
-                yield
-            finally:
-                self.under_way -= 1
-
-    @contextlib.contextmanager
-    def linger(self) -> Iterator[bool]:
-        """A place for one lingering close; false where there is none left."""
-        if self._lingering <= 0:
-            yield False
-            return
-        self._lingering -= 1
-        try:
-            yield True
-        finally:
-            self._lingering += 1
 
 
 async def flushed(writer: asyncio.StreamWriter) -> None:
@@ -85,7 +45,8 @@ async def linger(
 
     Nobody else may be reading. Cancelled, it closes at once.
     """
-    with gate.linger() if gate is not None else contextlib.nullcontext(enter_result=True) as place:
+    always = contextlib.nullcontext(enter_result=True)
+    with always if gate is None else gate.linger(network_of(writer)) as place:
         try:
             async with asyncio.timeout(LINGER_S):
                 await flushed(writer)

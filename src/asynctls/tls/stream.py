@@ -13,8 +13,9 @@ import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from asynctls.errors import HandshakeError, HandshakeTimeoutError, PeerRefusedError, TruncatedError
-from asynctls.tls import closing
-from asynctls.tls.closing import LINGER_S, Gate, flushed, hang_up, linger
+from asynctls.tls import gate as places
+from asynctls.tls.addresses import address_of, network_of
+from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
 from asynctls.tls.engine import Admit, Engine, Side
 from asynctls.tls.liveness import allow_stalls, watch_for_death
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Coroutine
 
+    from asynctls.tls.gate import Gate
     from asynctls.tls.records import Meter
 
-__all__ = ["CLOSE_TIMEOUT_S", "Gate", "Stream", "address_of"]
+__all__ = ["CLOSE_TIMEOUT_S", "Stream"]
 
 CLOSE_TIMEOUT_S = 10.0
 """How long `Stream.close` waits for the peer to take what was written."""
@@ -37,20 +39,6 @@ _NOTHING_TO_TELL = (HandshakeError, asyncio.CancelledError, KeyboardInterrupt, S
 _CLOSED_HERE = "the connection was closed at this end before the peer had ended its own"
 
 _Established = TypeVar("_Established")
-
-
-def address_of(writer: asyncio.StreamWriter) -> str:
-    """The peer's address as HOST:PORT, `[::1]:PORT` for IPv6."""
-    try:
-        name = writer.get_extra_info("peername")
-    except (OSError, ValueError):
-        # uvloop asks the socket each time, which a peer that resets at once has closed already.
-        name = None
-    if not isinstance(name, tuple):
-        # A UNIX socket's path, or nothing: the peer was gone before it could be asked for.
-        return str(name or "an unknown address")
-    host, port = name[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Stream:
@@ -110,9 +98,10 @@ class Stream:
         async def shake() -> Self:
             # A client that says nothing yet costs no engine and takes no place.
             received = await reader.read(_CHUNK_BYTES)
+            network = network_of(writer)
             engine: Engine | None = None
             while True:
-                async with gate.handshake():
+                async with gate.handshake(network):
                     engine = engine or Engine(context, side=Side.SERVER, admit=admit)
                     engine.receive_data(received)
                     if await _shake_hands_briefly(engine, reader, writer):
@@ -411,7 +400,7 @@ async def _shake_hands_briefly(
 ) -> bool:
     """Go on with a handshake for `PLACE_S`; false when it is not done by then."""
     try:
-        async with asyncio.timeout(closing.PLACE_S) as limit:
+        async with asyncio.timeout(places.PLACE_S) as limit:
             await _shake_hands(engine, reader, writer)
     except TimeoutError:
         # One of the system's own (ETIMEDOUT) is the connection's end.
