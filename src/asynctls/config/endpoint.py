@@ -1,4 +1,4 @@
-"""An end of a tunnel without TLS, ``HOST:PORT`` or ``unix:PATH``, and the app that leads there."""
+"""An end of a tunnel without TLS, ``HOST:PORT`` or ``unix:PATH``, and what a server does."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class AppChoice:
     """What a server does: an app by its name, or ``forward`` and where to.
 
     Attributes:
-        name: ``message``, ``echo`` or ``forward``.
+        name: ``message``, ``echo``, ``forward``, or ``module:callable`` for an app to be imported.
         target: where ``forward`` leads; None for the others.
     """
 
@@ -66,7 +66,7 @@ class AppChoice:
 
     @classmethod
     def parse(cls, text: str) -> AppChoice:
-        """Reads ``message``, ``echo``, ``forward:HOST:PORT`` or ``forward:unix:PATH``.
+        """Reads ``message``, ``echo``, ``forward:HOST:PORT``, ``forward:unix:PATH``, or an import.
 
         Raises:
             ValueError: with one sentence that says what is wrong with the text.
@@ -74,11 +74,21 @@ class AppChoice:
         if text in ("message", "echo"):
             return cls(text)
         if not text.startswith(_FORWARD):
-            raise ValueError("wanted is one of message, echo, forward:HOST:PORT, forward:unix:PATH")
+            if not all(map(_is_dotted, text.split(":"))) or text.count(":") != 1:
+                raise ValueError(
+                    "wanted is one of message, echo, forward:HOST:PORT, forward:unix:PATH, "
+                    "module:callable"
+                )
+            return cls(text)
         target = Endpoint.parse(text.removeprefix(_FORWARD))
         if isinstance(target.where, Address) and target.where.port == 0:
             raise ValueError("the port is 1 at the least")
         return cls("forward", target)
+
+    @property
+    def imported(self) -> bool:
+        """Whether it is an app of the user's own, which ``name`` says where to import."""
+        return ":" in self.name
 
     def relative_to(self, folder: Path | None) -> AppChoice:
         """The same, a relative path being relative to ``folder``; raises what an endpoint does."""
@@ -88,3 +98,7 @@ class AppChoice:
 
     def __str__(self) -> str:
         return self.name if self.target is None else f"{_FORWARD}{self.target}"
+
+
+def _is_dotted(text: str) -> bool:
+    return all(each.isidentifier() for each in text.split("."))

@@ -18,6 +18,7 @@ from asynctls.config.address import Address
 from asynctls.config.durations import format_duration
 from asynctls.config.endpoint import AppChoice, Endpoint
 from asynctls.config.secret_text import SecretText
+from asynctls.config.template import check_template
 
 __all__ = [
     "TABLES",
@@ -243,12 +244,17 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
         AppChoice,
         About(
             "what the server does: message (sends one, awaits its receipt), echo (sends back), "
-            "forward:HOST:PORT or forward:unix:PATH (a tunnel's end: plain mutual TLS)"
+            "forward:HOST:PORT or forward:unix:PATH (a tunnel's end: plain mutual TLS), or "
+            "module:callable (a coroutine function of yours, imported from the working folder too)"
         ),
     ] = AppChoice("message")
-    message: Annotated[str, About("what the app 'message' sends to each client")] = (
-        "The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
-    )
+    message: Annotated[
+        str,
+        About(
+            "what the app 'message' sends to each client; {name} is the client's, {time} is now "
+            "(UTC), {otp} six digits by chance, {{ a brace"
+        ),
+    ] = "The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
     key_type: _KeyType = "rsa-2048"
     crl_interval: _CrlInterval = timedelta(seconds=60)
     stale_crl: _StaleCRL = "refuse"
@@ -260,6 +266,13 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
     ] = timedelta(seconds=60)
     drain: _Drain = timedelta(seconds=10)
     metrics_listen: _MetricsListen = None
+
+    def disagreements(self) -> Iterator[tuple[str, str]]:
+        """A message with a place in it that nothing fills in."""
+        try:
+            check_template(self.message)
+        except ValueError as error:
+            yield "message", str(error)
 
 
 class ClientConfig(RoleConfig, frozen=True, kw_only=True):

@@ -8,13 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.admission import StaleCRL
+from asynctls.config import Endpoint
 from asynctls.enrolment.joining import ensure_identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.pki.keys import KeyType
 from asynctls.runtime import Signals, serve_until_stopped
 from asynctls.runtime.observing import Observer, observed
 from asynctls.server.accepting import Acceptor
-from asynctls.server.apps import echo_app, message_app
+from asynctls.server.apps import app_of
 from asynctls.server.connections import SessionServer
 from asynctls.server.forwarding import forward
 from asynctls.server.serving import allowed, serving
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from asynctls.config import ServerConfig
+    from asynctls.server.apps import App
 
 __all__ = ["run"]
 
@@ -43,6 +45,8 @@ async def run(config: ServerConfig) -> None:
         StateError: the state folder cannot be used, or another daemon holds it.
     """
     allow = allowed(config.allow)
+    # Before all else, so that what is wrong with an app of the user's own uses up no token.
+    served = config.app.target or await app_of(config)
     alpn = ALPN if config.app.target is None else None
     keeper: Keeper | None = None
 
@@ -89,7 +93,7 @@ async def run(config: ServerConfig) -> None:
                 handshake_timeout_s=config.handshake_timeout.total_seconds(),
                 observer=observer,
             )
-            server = _server(config, acceptor, observer)
+            server = _server(config, served, acceptor, observer)
             async with serving(server, keeper, config.listen) as now:
                 await serve_until_stopped(
                     signals,
@@ -101,13 +105,13 @@ async def run(config: ServerConfig) -> None:
 
 
 def _server(
-    config: ServerConfig, acceptor: Acceptor, observer: Observer
+    config: ServerConfig, served: App | Endpoint, acceptor: Acceptor, observer: Observer
 ) -> SessionServer | StreamServer:
-    if config.app.target is not None:
-        handler = forward(config.app.target, timeout_s=_REACH_S)
+    if isinstance(served, Endpoint):
+        handler = forward(served, timeout_s=_REACH_S)
         return StreamServer(handler, acceptor, observer=observer)
     return SessionServer(
-        echo_app if config.app.name == "echo" else message_app(config.message),
+        served,
         acceptor,
         limits=Limits(
             max_message_bytes=config.max_message,
