@@ -92,6 +92,7 @@ async def run(folder: Path, config: IdentityConfig) -> None:
                 path=str(folder),
                 renews_at=keeper.identity.renews_at.isoformat(timespec="seconds"),
             )
+            signals.ready(f"keeping {keeper.identity.name}")
             await signals.stopping.wait()
     log.info("stopped")
 

@@ -67,6 +67,7 @@ class Follower:
         """
         backoff = Backoff()
         loop = asyncio.get_running_loop()
+        self._signals.ready("following")
         while True:
             opened = loop.time()
             try:

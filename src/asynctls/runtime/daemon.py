@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from asynctls.logger import get_logger
+from asynctls.runtime.inherited import inherited_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +35,10 @@ async def serve_until_stopped(
     drain: timedelta,
     on_drain: Callable[[], None] | None = None,
 ) -> None:
-    """Waits for the signal to stop; then takes no more connections and lets the live ones end.
+    """Says that it serves, and waits for the signal to stop.
 
-    A second signal cuts them off at once, as the end of the drain does.
+    Then it takes no more connections and lets the live ones end. A second signal
+    cuts them off at once, as the end of the drain does.
 
     Args:
         signals: what to wait for.
@@ -44,7 +46,12 @@ async def serve_until_stopped(
         connections: those that are left to end.
         drain: how long they may take.
         on_drain: tells the peers of a protocol that has a word for it.
+
+    Raises:
+        ConfigError: a socket was handed over to the process that nothing here listens on.
     """
+    inherited_sockets().check_all_taken()
+    signals.ready("serving")
     await signals.stopping.wait()
     listener.close()
     if on_drain is not None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from asynctls.config import Address
 from asynctls.errors import ConfigError, Fault
 from asynctls.logger import get_logger
+from asynctls.runtime.inherited import inherited_sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -67,6 +68,8 @@ async def listen(
 ) -> AsyncIterator[Listener]:
     """Listens while the context lasts, and logs that with the address as it really is.
 
+    Sockets that the process was handed over for this setting take the place of ``address``.
+
     Args:
         address: where; port 0 lets the system choose one.
         accept: called for each connection (``Connections.accept``); it must not block.
@@ -80,7 +83,8 @@ async def listen(
         ConfigError: for the key ``<role>.<setting>`` when the address cannot be listened on.
     """
     try:
-        sockets = await _open_sockets(address)
+        sockets = inherited_sockets().take(setting, socket.AF_INET, socket.AF_INET6)
+        sockets = sockets or await _open_sockets(address)
     except OSError as error:
         problem = _WORDS.get(error.errno or 0, error.strerror or str(error))
         if isinstance(error, socket.gaierror):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from asynctls.errors import ConfigError, Fault
 from asynctls.logger import get_logger
+from asynctls.runtime.inherited import InheritedSockets, inherit
 from asynctls.runtime.sparing import Sparing
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ def run(main: Coroutine[object, None, T]) -> T:
     ``ASYNCTLS_LOOP`` (``asyncio`` or ``uvloop``) forces a loop.
 
     Raises:
-        ConfigError: when the variable names no loop, or uvloop is forced and not installed.
+        ConfigError: when the variable names no loop, or uvloop is forced and not installed; when
+            sockets were to be handed over (`inherited`) and were not.
         SystemExit: 130 on Ctrl-C, where the coroutine does not handle it itself (``Signals``).
     """
     try:
         factory = _loop_factory(os.environ.get(_VARIABLE, ""))
+        inherit(InheritedSockets.taken_from(os.environ, pid=os.getpid()))
     except ConfigError:
         main.close()
         raise

@@ -7,16 +7,18 @@ import errno
 import os
 import socket
 import stat
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from asynctls.errors import ConfigError, Fault
 from asynctls.logger import get_logger
+from asynctls.runtime.inherited import inherited_sockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from asynctls.runtime.listening import Accept
 
@@ -28,6 +30,8 @@ _BACKLOG = 256
 _READ_BUFFER_BYTES = 65_536
 # Whoever may open the socket speaks with our certificate.
 _OTHERS = 0o177
+# From Python 3.13 on, closing a server would remove its file, whoever made it.
+_FILE_STAYS: Any = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +48,32 @@ class UnixListener:
 
 @asynccontextmanager
 async def listen_unix(
-    path: Path, accept: Accept, *, role: str, setting: str = "listen"
+    path: Path,
+    accept: Accept,
+    *,
+    role: str,
+    setting: str = "listen",
+    event: str = "listening",
 ) -> AsyncIterator[UnixListener]:
-    """Listens while the context lasts, and logs ``listening``; the socket's file is removed then.
+    """Listens while the context lasts, and logs that; the socket's file is removed then.
 
     Only its own user can connect (mode 0600). What a daemon that was killed left behind is
-    replaced.
+    replaced. A socket that the process was handed over for this setting takes the place of
+    ``path``; who may connect there, and its file, are then the affair of whoever made it.
 
     Args:
         path: where.
         accept: called for each connection (``Connections.accept``); it must not block.
         role: for the log, and the table of the config that a fault names.
         setting: the key in that table that ``path`` stands under.
+        event: what is logged.
 
     Raises:
         ConfigError: for the key ``<role>.<setting>`` when the path cannot be listened on.
     """
     try:
-        one, made = _open_socket(path)
+        handed_over = inherited_sockets().take(setting, socket.AF_UNIX)
+        one, made = (handed_over[0], None) if handed_over else _open_socket(path)
     except OSError as error:
         problem = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:
@@ -69,16 +81,19 @@ async def listen_unix(
         raise ConfigError(Fault(f"{role}.{setting}", f"unix:{path}", problem)) from error
     try:
         server = await asyncio.start_unix_server(
-            accept, sock=one, limit=_READ_BUFFER_BYTES, backlog=_BACKLOG
+            accept, sock=one, limit=_READ_BUFFER_BYTES, backlog=_BACKLOG, **_FILE_STAYS
         )
         try:
-            log.info("listening", address=f"unix:{path}", role=role)
+            if made is None:
+                path = Path(one.getsockname())
+            log.info(event, address=f"unix:{path}", role=role)
             yield UnixListener(path, server)
         finally:
             server.close()
     finally:
         one.close()
-        _remove(path, made)
+        if made is not None:
+            _remove(path, made)
 
 
 def _open_socket(path: Path) -> tuple[socket.socket, os.stat_result]:
