@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import pytest
@@ -12,6 +12,8 @@ import pytest
 from asynctls.config import Address
 from asynctls.errors import TruncatedError
 from asynctls.runtime import Connections, listen
+from asynctls.runtime.observing import Observer
+from asynctls.runtime.places import Limit, Places
 
 Events = list[MutableMapping[str, Any]]
 Reader: TypeAlias = asyncio.StreamReader
@@ -22,14 +24,24 @@ LOOPBACK = Address("127.0.0.1", 0)
 
 
 @asynccontextmanager
-async def dial(address: Address) -> AsyncIterator[tuple[Reader, Writer]]:
-    reader, writer = await asyncio.open_connection(address.host, address.port)
+async def dial(
+    address: Address, *, host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[Reader, Writer]]:
+    reader, writer = await asyncio.open_connection(address.host, address.port, local_addr=(host, 0))
     try:
         yield reader, writer
     finally:
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
+
+
+class Counted(Observer):
+    def __init__(self) -> None:
+        self.limits: list[Limit] = []
+
+    def connection_not_taken(self, limit: Limit) -> None:
+        self.limits.append(limit)
 
 
 async def serve_line(reader: Reader, writer: Writer) -> None:
@@ -99,12 +111,12 @@ async def test_a_peer_that_resets_is_one_line() -> None:
         assert connections.live == 0
 
 
-async def test_beyond_the_limit_a_connection_is_closed_at_once_and_logged_once(
+async def test_beyond_a_limit_a_connection_is_closed_at_once_and_logged_once(
     events: Events,
 ) -> None:
     async with (
         asyncio.timeout(20),
-        Connections(serve_line, limit=1) as connections,
+        Connections(serve_line, places=Places(1)) as connections,
         listen(LOOPBACK, connections.accept, role="server") as listener,
     ):
         async with dial(listener.address) as (first_reader, first_writer):
@@ -114,7 +126,37 @@ async def test_beyond_the_limit_a_connection_is_closed_at_once_and_logged_once(
             first_writer.write(b"hello\n")
             assert await first_reader.read() == b"hello"
         await connections.drain(10)
-    assert names(events) == ["connection not taken"]
+    (event,) = (event for event in events if event["event"] == "connection not taken")
+    assert event["address"].startswith("127.0.0.1:")
+    assert (event["limit"], event["most"], event["left_out"]) == ("in all", 1, 0)
+    assert "max_connections" in event["advice"]
+
+
+async def test_one_address_keeps_no_other_out(events: Events, until: Until) -> None:
+    counted = Counted()
+    async with (
+        asyncio.timeout(20),
+        Connections(serve_line, places=Places(4), observer=counted) as connections,
+        listen(LOOPBACK, connections.accept, role="server") as listener,
+    ):
+        async with AsyncExitStack() as stack:
+            for _ in range(2):
+                await stack.enter_async_context(dial(listener.address, host="127.0.0.2"))
+            await until(lambda: connections.live == 2)
+            async with dial(listener.address, host="127.0.0.2") as (reader, _):
+                assert await ended(reader)
+            async with dial(listener.address) as (reader, writer):
+                writer.write(b"hello\n")
+                assert await reader.read() == b"hello"
+        await until(lambda: not connections.live)
+        async with dial(listener.address, host="127.0.0.2") as (reader, writer):
+            writer.write(b"again\n")
+            assert await reader.read() == b"again"
+        await connections.drain(10)
+    assert counted.limits == [Limit.PER_ADDRESS]
+    (event,) = (event for event in events if event["event"] == "connection not taken")
+    assert event["address"].startswith("127.0.0.2:")
+    assert (event["limit"], event["most"]) == ("per address", 2)
 
 
 async def test_a_drain_waits_for_the_live_ones(events: Events, until: Until) -> None:

@@ -128,12 +128,13 @@ import asyncio, resource, socket, sys
 from asynctls import logs
 from asynctls.config import Address
 from asynctls.runtime import Connections, listen, run
+from asynctls.runtime.places import Places
 async def greet(reader, writer):
     await reader.readline()
     writer.write(b"hello")
 async def main():
     logs.configure("json")
-    async with Connections(greet, limit=1000) as connections:
+    async with Connections(greet, places=Places(1000, sockets=0)) as connections:
         async with listen(Address("127.0.0.1", 0), connections.accept, role="server") as listener:
             print(listener.address.port, flush=True)
             await asyncio.to_thread(sys.stdin.readline)

@@ -7,13 +7,15 @@ bring about ends its own connection, with one event in the log.
 from __future__ import annotations
 
 import asyncio
-import resource
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.errors import AsynctlsError
 from asynctls.logger import get_logger
+from asynctls.runtime.observing import Observer
+from asynctls.runtime.places import Limit, Places
 from asynctls.runtime.sparing import Sparing
-from asynctls.tls import address_of
+from asynctls.tls import address_of, network_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,10 +28,14 @@ __all__ = ["Connections"]
 
 log = get_logger()
 
-# What the process needs besides: ledger, logs, files that are read, connections to a TTP.
-_DESCRIPTORS_KEPT = 64
-_MOST = 100_000
 _CLOSE_S = 2.0
+_ADVICE = {
+    Limit.IN_ALL: "find out who has them all; max_connections is the setting for a service's",
+    Limit.PER_ADDRESS: (
+        "if many peers share the address (a NAT, a balancer), raise max_connections_per_address"
+    ),
+    Limit.OPEN_FILES: "raise the limit on open files (systemd: LimitNOFILE=, else: ulimit -n)",
+}
 
 
 class Connections:
@@ -38,16 +44,20 @@ class Connections:
     Leaving the context cancels what is still live: ``drain`` first to let it end by itself.
     """
 
-    def __init__(self, handle: Handle, *, limit: int | None = None) -> None:
+    def __init__(
+        self, handle: Handle, *, places: Places | None = None, observer: Observer | None = None
+    ) -> None:
         """Takes the coroutine that serves one connection.
 
         Args:
             handle: called with reader and writer; the writer is closed when it returns.
-            limit: connections at once; further ones are closed. None: as many as there can be
-                open files, less what else the process needs.
+            places: for connections; those that find none are closed at once. None: as many as open
+                files allow.
+            observer: is told of those that found none.
         """
         self._handle = handle
-        self._limit = _descriptor_limit() if limit is None else limit
+        self._places = places or Places()
+        self._observer = observer or Observer()
         self._tasks = asyncio.TaskGroup()
         self._live: set[asyncio.Task[None]] = set()
         self._accepting = False
@@ -79,18 +89,32 @@ class Connections:
         if not self._accepting:
             writer.transport.abort()
             return
-        if len(self._live) >= self._limit:
+        network = network_of(writer)
+        limit = self._places.take(network)
+        if limit is not None:
             writer.transport.abort()
-            left_out = self._sparing.left_out("connection not taken")
-            if left_out is not None:
-                address = address_of(writer)
-                log.warning(
-                    "connection not taken", address=address, limit=self._limit, left_out=left_out
-                )
+            self._not_taken(writer, limit)
             return
         task = self._tasks.create_task(self._serve(reader, writer))
         self._live.add(task)
-        task.add_done_callback(self._live.discard)
+        task.add_done_callback(partial(self._ended, network))
+
+    def _ended(self, network: str | None, task: asyncio.Task[None]) -> None:
+        self._live.discard(task)
+        self._places.leave(network)
+
+    def _not_taken(self, writer: asyncio.StreamWriter, limit: Limit) -> None:
+        self._observer.connection_not_taken(limit)
+        left_out = self._sparing.left_out(limit)
+        if left_out is not None:
+            log.warning(
+                "connection not taken",
+                address=address_of(writer),
+                limit=limit.value,
+                most=self._places.most(limit),
+                advice=_ADVICE[limit],
+                left_out=left_out,
+            )
 
     async def drain(self, timeout_s: float) -> None:
         """Takes no more, waits for the live ones to end, and cancels those that last too long."""
@@ -133,10 +157,3 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         pass
     finally:
         writer.transport.abort()
-
-
-def _descriptor_limit() -> int:
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return _MOST
-    return max(1, min(soft - _DESCRIPTORS_KEPT, _MOST))

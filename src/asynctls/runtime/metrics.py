@@ -33,6 +33,7 @@ from asynctls.errors import (
 )
 from asynctls.http import Limits, Request, Response
 from asynctls.runtime.observing import Observer
+from asynctls.runtime.places import Limit, Places
 from asynctls.runtime.plain_http import serve_plain_http
 
 if TYPE_CHECKING:
@@ -84,6 +85,20 @@ class HandshakeMetrics(Observer):
             ["result", "reason"],
             registry=registry,
         )
+
+        self._not_taken = Counter(
+            "asynctls_connections_not_taken",
+            "Connections closed at once, by the limit: in_all, per_address, open_files.",
+            ["limit"],
+            registry=registry,
+        )
+        for limit in Limit:
+            # At 0 from the start: an alert sees a counter grow, but not one that appears.
+            self._not_taken.labels(limit=limit.name.lower())
+
+    def connection_not_taken(self, limit: Limit) -> None:
+        """A connection was closed at once, since there were too many."""
+        self._not_taken.labels(limit=limit.name.lower()).inc()
 
     def handshake_done(self) -> None:
         """A TLS handshake succeeded, and its peer was admitted."""
@@ -187,6 +202,7 @@ async def serve_metrics(
         setting="metrics_listen",
         event="metrics served",
         limits=_LIMITS,
-        most=_MOST,
+        # Not of the sockets that connections have: when there are no more, that is to be read here.
+        places=Places(_MOST, sockets=0),
     ) as listener:
         yield listener

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
     from asynctls.config import Address
     from asynctls.errors import HandshakeError, SessionError
+    from asynctls.runtime.places import Limit
 
 __all__ = ["Observer", "observed"]
 
 
 class Observer:
     """Is told, and counts nothing: the one of the library, and of daemons without metrics."""
+
+    def connection_not_taken(self, limit: Limit) -> None:
+        """A connection was closed at once, since there were too many."""
 
     def handshake_done(self) -> None:
         """A TLS handshake succeeded, and its peer was admitted."""

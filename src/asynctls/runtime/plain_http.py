@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from asynctls.config import Address
+    from asynctls.runtime.places import Places
 
 __all__ = ["serve_plain_http"]
 
@@ -47,7 +48,7 @@ async def serve_plain_http(
     setting: str,
     event: str,
     limits: Limits,
-    most: int,
+    places: Places,
 ) -> AsyncIterator[Listener]:
     """Serves HTTP without TLS while the context lasts; leaving it cuts off what is under way.
 
@@ -58,7 +59,7 @@ async def serve_plain_http(
         setting: the key in that table that ``address`` stands under.
         event: how the log says that it listens, with the address as it really is.
         limits: what one connection may cost.
-        most: connections at once; further ones are closed.
+        places: for connections; those that find none are closed.
 
     Raises:
         ConfigError: for the key ``<role>.<setting>`` when the address cannot be listened on.
@@ -69,7 +70,7 @@ async def serve_plain_http(
         await serve(_Plain(reader, writer), answer, limits=limits, stopping=stopping)
 
     async with (
-        Connections(handle, limit=most) as connections,
+        Connections(handle, places=places) as connections,
         listen(address, connections.accept, role=role, setting=setting, event=event) as listener,
     ):
         yield listener

@@ -27,6 +27,7 @@ from asynctls.runtime import (
     listen,
     serve_until_stopped,
 )
+from asynctls.runtime.places import Places
 from asynctls.runtime.plain_http import serve_plain_http
 from asynctls.runtime.refusals import log_refusal
 from asynctls.state import hold_state_folder
@@ -141,7 +142,7 @@ class Service:
             setting="status_listen",
             event="status served",
             limits=_STATUS_LIMITS,
-            most=_STATUS_CONNECTIONS,
+            places=Places(_STATUS_CONNECTIONS),
         ):
             yield
 
