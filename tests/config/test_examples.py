@@ -25,6 +25,8 @@ WITHOUT_DEFAULT = {
     "key_passphrase_file",
     "ledger",
     "public",
+    "max_connections",
+    "max_connections_per_address",
     "max_lifetime",
     "metrics_listen",
     "on_renew",

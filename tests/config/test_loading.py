@@ -216,6 +216,18 @@ def test_values_are_held_against_one_another(write: Write) -> None:
     }
 
 
+@pytest.mark.parametrize("table", ["ttp", "server"])
+def test_one_address_cannot_be_given_more_connections_than_there_are(
+    write: Write, table: str
+) -> None:
+    limits = "max_connections = {}\nmax_connections_per_address = {}\n"
+    found = problems(check_file(write(f"[{table}]\n" + limits.format(10, 11))))
+    assert found == {
+        f"{table}.max_connections_per_address": "must not be more than max_connections (10)"
+    }
+    assert check_file(write(f"[{table}]\n" + limits.format(10, 10))) == ()
+
+
 @pytest.mark.parametrize(
     "url",
     [

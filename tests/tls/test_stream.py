@@ -771,14 +771,25 @@ async def test_ten_mebibytes_each_way_at_once_with_backpressure(kit: Kit, ends: 
     assert largest < 256 * 1024
 
 
-async def test_dead_peers_are_left_to_tcp(ends: Ends) -> None:
+@pytest.mark.parametrize("keepalive_s", [60.0, 10.0, 43_200.0])
+async def test_dead_peers_are_left_to_tcp(ends: Ends, keepalive_s: float) -> None:
     async with ends.server() as port:
-        client = await ends.connect(port)
+        client = await ends.connect(port, keepalive_s=keepalive_s)
         connection = client._writer.get_extra_info("socket")
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+            idle, interval, probes, user_timeout = (
+                connection.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (
+                    socket.TCP_KEEPIDLE,
+                    socket.TCP_KEEPINTVL,
+                    socket.TCP_KEEPCNT,
+                    socket.TCP_USER_TIMEOUT,
+                )
+            )
+            assert idle + probes * interval == keepalive_s
+            assert user_timeout == keepalive_s * 1000
             client.allow_stalls()
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
         await client.close()

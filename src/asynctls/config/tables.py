@@ -5,7 +5,6 @@ A field is a TOML key of its table; ``settings()`` derives the option and the va
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -14,9 +13,23 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Struct, field
 from platformdirs import user_state_path
 
+from asynctls.config.about import About
 from asynctls.config.address import Address
 from asynctls.config.durations import format_duration
 from asynctls.config.endpoint import AppChoice, Endpoint
+from asynctls.config.limits import (
+    CloseTimeout,
+    Handshakes,
+    HandshakeTimeout,
+    Keepalive,
+    MaxConnections,
+    MaxConnectionsPerAddress,
+    MaxMessage,
+    QueueBytes,
+    QueueMessages,
+    ReceiptTimeout,
+    SessionTimeout,
+)
 from asynctls.config.secret_text import SecretText
 from asynctls.config.template import check_template
 
@@ -35,15 +48,6 @@ __all__ = [
     "TTPConfig",
     "state_folder",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a setting is for, and between what its value must lie (numbers, durations, ports)."""
-
-    words: str
-    least: int | timedelta | None = None
-    most: int | timedelta | None = None
 
 
 KeyTypeName: TypeAlias = Literal["rsa-2048", "rsa-3072", "rsa-4096", "ecdsa-p256", "ecdsa-p384"]
@@ -89,15 +93,6 @@ _CrlInterval: TypeAlias = Annotated[
 _StaleCRL: TypeAlias = Annotated[
     StaleCRLName,
     About("once the CRL has ended and the TTP is out of reach: refuse everybody, or go on with it"),
-]
-_Handshakes: TypeAlias = Annotated[
-    int, About("TLS handshakes that may be under way at once; others wait", 1, 10_000)
-]
-_HandshakeTimeout: TypeAlias = Annotated[
-    timedelta, About("how long a peer may take for its TLS handshake", _SECOND, _HOUR)
-]
-_MaxMessage: TypeAlias = Annotated[
-    int, About("largest message that is taken from a peer, in bytes", 1, _GIBIBYTE)
 ]
 _MetricsListen: TypeAlias = Annotated[
     Address | None,
@@ -202,15 +197,17 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
     require_linking: Annotated[
         bool, About("only requests bound to their TLS connection (RFC 7030, section 3.5)")
     ] = False
-    handshakes: _Handshakes = 64
-    handshake_timeout: _HandshakeTimeout = timedelta(seconds=10)
+    max_connections: MaxConnections = None
+    max_connections_per_address: MaxConnectionsPerAddress = None
+    handshakes: Handshakes = 64
+    handshake_timeout: HandshakeTimeout = timedelta(seconds=10)
     drain: _Drain = timedelta(seconds=10)
     metrics_listen: _MetricsListen = None
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
         """A certificate that outlives its issuer's, a CRL that ends before the next is signed.
 
-        And a URL that would stand in every certificate and lead nowhere.
+        A limit that can never be met, a URL that would stand in every certificate and lead nowhere.
         """
         if self.ledger is not None and not self.ledger.reveal().startswith(_POSTGRES):
             yield "ledger", "must be postgresql://USER:PASSWORD@HOST/DATABASE"
@@ -222,6 +219,13 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
         if self.crl_interval >= self.crl_lifetime:
             limit = format_duration(self.crl_lifetime)
             yield "crl_interval", f"must be shorter than crl_lifetime ({limit})"
+        yield from _too_many_per_address(self)
+
+
+def _too_many_per_address(config: "TTPConfig | ServerConfig") -> Iterator[tuple[str, str]]:
+    most, per_address = config.max_connections, config.max_connections_per_address
+    if most is not None and per_address is not None and per_address > most:
+        yield "max_connections_per_address", f"must not be more than max_connections ({most})"
 
 
 class ServerConfig(RoleConfig, frozen=True, kw_only=True):
@@ -258,17 +262,26 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
     key_type: _KeyType = "rsa-2048"
     crl_interval: _CrlInterval = timedelta(seconds=60)
     stale_crl: _StaleCRL = "refuse"
-    handshakes: _Handshakes = 64
-    handshake_timeout: _HandshakeTimeout = timedelta(seconds=10)
-    max_message: _MaxMessage = 16_777_216
-    receipt_timeout: Annotated[
-        timedelta, About("how long a client may take to acknowledge a message", _SECOND, _DAY)
-    ] = timedelta(seconds=60)
+    max_connections: MaxConnections = None
+    max_connections_per_address: MaxConnectionsPerAddress = None
+    handshakes: Handshakes = 64
+    handshake_timeout: HandshakeTimeout = timedelta(seconds=10)
+    session_timeout: SessionTimeout = timedelta(seconds=10)
+    receipt_timeout: ReceiptTimeout = timedelta(seconds=60)
+    close_timeout: CloseTimeout = timedelta(seconds=5)
+    reach_timeout: Annotated[
+        timedelta, About("how long what is forwarded to may take to be reached", _SECOND, _HOUR)
+    ] = timedelta(seconds=10)
+    keepalive: Keepalive = timedelta(seconds=60)
+    max_message: MaxMessage = 16_777_216
+    queue_messages: QueueMessages = 256
+    queue_bytes: QueueBytes = 4_194_304
     drain: _Drain = timedelta(seconds=10)
     metrics_listen: _MetricsListen = None
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
-        """A message with a place in it that nothing fills in."""
+        """A message with a place in it that nothing fills in, a limit that can never be met."""
+        yield from _too_many_per_address(self)
         try:
             check_template(self.message)
         except ValueError as error:
@@ -303,7 +316,14 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
     connect_timeout: Annotated[
         timedelta, About("how long connecting may take, TLS handshake included", _SECOND, _HOUR)
     ] = timedelta(seconds=10)
-    max_message: _MaxMessage = 16_777_216
+    session_timeout: SessionTimeout = timedelta(seconds=10)
+    receipt_timeout: ReceiptTimeout = timedelta(seconds=60)
+    close_timeout: CloseTimeout = timedelta(seconds=5)
+    keepalive: Keepalive = timedelta(seconds=60)
+    max_connections: MaxConnections = None
+    max_message: MaxMessage = 16_777_216
+    queue_messages: QueueMessages = 256
+    queue_bytes: QueueBytes = 4_194_304
     drain: _Drain = timedelta(seconds=10)
     metrics_listen: _MetricsListen = None
 

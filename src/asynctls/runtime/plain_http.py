@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from asynctls.config import Address
+    from asynctls.runtime.observing import Observer
     from asynctls.runtime.places import Places
 
 __all__ = ["serve_plain_http"]
@@ -49,6 +50,7 @@ async def serve_plain_http(
     event: str,
     limits: Limits,
     places: Places,
+    observer: Observer | None = None,
 ) -> AsyncIterator[Listener]:
     """Serves HTTP without TLS while the context lasts; leaving it cuts off what is under way.
 
@@ -60,6 +62,7 @@ async def serve_plain_http(
         event: how the log says that it listens, with the address as it really is.
         limits: what one connection may cost.
         places: for connections; those that find none are closed.
+        observer: is told of those.
 
     Raises:
         ConfigError: for the key ``<role>.<setting>`` when the address cannot be listened on.
@@ -70,7 +73,7 @@ async def serve_plain_http(
         await serve(_Plain(reader, writer), answer, limits=limits, stopping=stopping)
 
     async with (
-        Connections(handle, places=places) as connections,
+        Connections(handle, places=places, observer=observer) as connections,
         listen(address, connections.accept, role=role, setting=setting, event=event) as listener,
     ):
         yield listener

@@ -1,8 +1,9 @@
 """Dead peers are found by TCP itself, so that a slow application is not mistaken for one.
 
-Keepalive (RFC 9293, section 3.8.4) finds an idle peer that is gone in about a minute. The user
-time-out (RFC 5482; Linux) also ends a connection whose peer takes nothing for that long while we
-have more to send.
+Keepalive (RFC 9293, section 3.8.4) finds an idle peer that is gone: after half of the time it is
+asked, and then three times more. The user time-out (RFC 5482; Linux) also ends a connection whose
+peer takes nothing for that long while we have more to send; it overrules the count of keepalive's
+questions, hence both are one time.
 """
 
 from __future__ import annotations
@@ -14,25 +15,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["allow_stalls", "watch_for_death"]
+__all__ = ["KEEPALIVE_S", "allow_stalls", "watch_for_death"]
 
-_KEEPALIVE_IDLE_S = 30
-_KEEPALIVE_INTERVAL_S = 10
-_KEEPALIVE_PROBES = 3
-_USER_TIMEOUT_MS = 60_000
+KEEPALIVE_S = 60.0
+"""How long a peer may be silent to TCP before it counts as dead, unless it is said otherwise."""
+
+_PROBES = 3
 
 
-def watch_for_death(writer: asyncio.StreamWriter) -> None:
-    """Have TCP end a connection whose peer is gone, or takes nothing, in about a minute."""
+def watch_for_death(writer: asyncio.StreamWriter, *, keepalive_s: float = KEEPALIVE_S) -> None:
+    """Have TCP end a connection whose peer is gone, or takes nothing, for `keepalive_s`."""
+    interval = max(1, int(keepalive_s / (2 * _PROBES)))
+    idle = max(1, int(keepalive_s) - _PROBES * interval)
     options = [(socket.SOL_SOCKET, "SO_KEEPALIVE", 1)]
     options += [
         (socket.IPPROTO_TCP, name, value)
         for name, value in (
-            ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_S),
-            ("TCP_KEEPALIVE", _KEEPALIVE_IDLE_S),
-            ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL_S),
-            ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
-            ("TCP_USER_TIMEOUT", _USER_TIMEOUT_MS),
+            ("TCP_KEEPIDLE", idle),
+            ("TCP_KEEPALIVE", idle),
+            ("TCP_KEEPINTVL", interval),
+            ("TCP_KEEPCNT", _PROBES),
+            ("TCP_USER_TIMEOUT", int(keepalive_s * 1000)),
         )
     ]
     _set(writer, options)

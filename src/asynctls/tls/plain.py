@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.errors import TruncatedError
 from asynctls.tls.closing import flushed, hang_up
-from asynctls.tls.liveness import allow_stalls, watch_for_death
+from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,12 +32,19 @@ class PlainStream:
     Args:
         reader: of `asyncio.open_connection` or `open_unix_connection`, or of their servers.
         writer: likewise.
+        keepalive_s: how long the program may be silent to TCP before it counts as dead.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        keepalive_s: float = KEEPALIVE_S,
+    ) -> None:
         self._reader = reader
         self._writer = writer
-        watch_for_death(writer)
+        watch_for_death(writer, keepalive_s=keepalive_s)
         allow_stalls(writer)
 
     async def read(self, n: int = _CHUNK_BYTES) -> bytes:

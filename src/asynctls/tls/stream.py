@@ -17,7 +17,7 @@ from asynctls.tls import gate as places
 from asynctls.tls.addresses import address_of, network_of
 from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
 from asynctls.tls.engine import Admit, Engine, Side
-from asynctls.tls.liveness import allow_stalls, watch_for_death
+from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
 
 if TYPE_CHECKING:
     import ssl
@@ -54,6 +54,7 @@ class Stream:
         writer: asyncio.StreamWriter,
         engine: Engine,
         *,
+        keepalive_s: float,
         gate: Gate | None = None,
     ) -> None:
         self._reader = reader
@@ -61,7 +62,7 @@ class Stream:
         self._engine = engine
         self._gate = gate
         self._address = address_of(writer)
-        watch_for_death(writer)
+        watch_for_death(writer, keepalive_s=keepalive_s)
         self._reading = False
         self._read_returned: asyncio.Future[None] | None = None
         self._closing = False
@@ -77,6 +78,7 @@ class Stream:
         admit: Admit,
         gate: Gate,
         timeout_s: float,
+        keepalive_s: float = KEEPALIVE_S,
     ) -> Self:
         """Be the server of a TCP connection. The connection is closed if this raises.
 
@@ -87,6 +89,7 @@ class Stream:
             admit: decides on the client.
             gate: the service's bounds.
             timeout_s: for the whole handshake, the wait at the gate included.
+            keepalive_s: how long the client may be silent to TCP before it counts as dead.
 
         Raises:
             PeerRefusedError: the client was refused, and has been told why.
@@ -105,7 +108,7 @@ class Stream:
                     engine = engine or Engine(context, side=Side.SERVER, admit=admit)
                     engine.receive_data(received)
                     if await _shake_hands_briefly(engine, reader, writer):
-                        return cls(reader, writer, engine, gate=gate)
+                        return cls(reader, writer, engine, gate=gate, keepalive_s=keepalive_s)
                 # A client that lets us wait does so without a place: else a few that say hello
                 # and no more would keep everybody out.
                 received = await reader.read(_CHUNK_BYTES)
@@ -122,6 +125,7 @@ class Stream:
         server_hostname: str | None,
         admit: Admit,
         timeout_s: float,
+        keepalive_s: float = KEEPALIVE_S,
         session: ssl.SSLSession | None = None,
     ) -> Self:
         """Be the client of a TCP connection. The connection is closed if this raises.
@@ -134,6 +138,7 @@ class Stream:
                 no host.
             admit: decides on the server.
             timeout_s: for the whole handshake.
+            keepalive_s: how long the server may be silent to TCP before it counts as dead.
             session: `ssl_session` of an earlier stream of the same context, to resume.
 
         Raises:
@@ -152,7 +157,7 @@ class Stream:
                 session=session,
             )
             await _shake_hands(engine, reader, writer)
-            return cls(reader, writer, engine)
+            return cls(reader, writer, engine, keepalive_s=keepalive_s)
 
         return await _guarded(shake(), reader, writer, gate=None, timeout_s=timeout_s)
 

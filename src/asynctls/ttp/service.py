@@ -102,7 +102,14 @@ class Service:
             async with (
                 self._measured(),
                 self._serving_status(),
-                Connections(handle) as connections,
+                Connections(
+                    handle,
+                    places=Places(
+                        self._config.max_connections,
+                        per_address=self._config.max_connections_per_address,
+                    ),
+                    observer=self._authority.observer,
+                ) as connections,
                 listen(
                     self._config.listen,
                     connections.accept,
@@ -143,6 +150,7 @@ class Service:
             event="status served",
             limits=_STATUS_LIMITS,
             places=Places(_STATUS_CONNECTIONS),
+            observer=self._authority.observer,
         ):
             yield
 

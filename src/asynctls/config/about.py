@@ -1,0 +1,20 @@
+"""What a setting says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+__all__ = ["About"]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a setting is for, and between what its value must lie (numbers, durations, ports)."""
+
+    words: str
+    least: int | timedelta | None = None
+    most: int | timedelta | None = None
