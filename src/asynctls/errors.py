@@ -122,7 +122,7 @@ class Alert(IntEnum):
     @property
     def words(self) -> str:
         """The alert's name as RFC 5246 writes it, with spaces: ``certificate expired``."""
-        return self.name.lower().replace("_", " ").replace(" ca", " CA")
+        return self.name.lower().replace("_", " ").replace("unknown ca", "unknown CA")
 
 
 class ErrorCode(IntEnum):
