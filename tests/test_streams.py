@@ -21,8 +21,9 @@ from asynctls.errors import (
     TruncatedError,
 )
 from asynctls.server import serving_streams
-from asynctls.server.accepting import Acceptor
-from asynctls.server.serving import serving
+from asynctls.server.accepting import Terms
+from asynctls.server.running import serving
+from asynctls.server.services import Service
 from asynctls.server.streams import StreamServer
 from asynctls.testing import CA, StreamPair, stream_pair
 
@@ -219,11 +220,15 @@ async def test_a_stream_is_ended_when_its_peer_is_revoked(ttp: Any, joined: Any)
             raise
 
     async with Keeper(await joined("server"), crl_interval=timedelta(hours=1)) as keeper:
-        acceptor = Acceptor(keeper, allow=Anyone(), alpn=None, handshakes=8, handshake_timeout_s=10)
-        server = StreamServer(wait, acceptor)
-        async with serving(server, keeper, Address("127.0.0.1", 0)) as now:
+        service = Service(
+            setting="listen",
+            listen=Address("127.0.0.1", 0),
+            terms=Terms(Anyone(), None, handshakes=8, handshake_timeout_s=10),
+            serves=lambda acceptor, _: StreamServer(wait, acceptor),
+        )
+        async with serving(service, keeper) as address:
             client = asynctls.open_stream(
-                str(now.listener.address), server_name="server", identity=await joined("client")
+                str(address), server_name="server", identity=await joined("client")
             )
             stream = await client.__aenter__()
             await here.wait()

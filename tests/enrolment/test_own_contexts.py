@@ -18,9 +18,9 @@ async def test_one_first_asked_for_while_the_identity_changes_is_not_of_the_old_
     ca = CA(tmp_path)
     before, after = ca.identity("before"), ca.identity("after")
     held = before
-    contexts = OwnContexts(lambda: held, alpn=(), clock=utc_now)
+    contexts = OwnContexts(lambda: held, clock=utc_now)
     take = await contexts.made_of(after)
-    assert (await contexts.client.get()).certificate == before.certificate
+    assert (await contexts.client(None).get()).certificate == before.certificate
     held = after
     take()
-    assert (await contexts.client.get()).certificate == after.certificate
+    assert (await contexts.client(None).get()).certificate == after.certificate

@@ -12,7 +12,7 @@ import pytest
 from asynctls.admission import Anyone, Peer
 from asynctls.enrolment import Keeper
 from asynctls.errors import ErrorCode, SessionRefusedError
-from asynctls.server.accepting import Acceptor
+from asynctls.server.accepting import Acceptor, Terms
 from asynctls.server.connections import SessionServer
 from asynctls.session import ALPN, Limits, Session
 from asynctls.tls import Stream
@@ -41,7 +41,7 @@ class Served:
 
     async def shaken(self) -> Session:
         """A client that is through with TLS and has not said KEY."""
-        credentials = await self._client.client_credentials()
+        credentials = await self._client.client_credentials(alpn=ALPN)
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         stream = await Stream.connect(
             reader,
@@ -67,8 +67,8 @@ class _LetIn:
 @asynccontextmanager
 async def serving(server: Identity, client: Identity) -> AsyncIterator[tuple[Served, Keeper]]:
     async with (
-        Keeper(server, crl_interval=HOUR, alpn=[ALPN]) as keeper,
-        Keeper(client, crl_interval=HOUR, alpn=[ALPN]) as other,
+        Keeper(server, crl_interval=HOUR) as keeper,
+        Keeper(client, crl_interval=HOUR) as other,
     ):
         served: Served
 
@@ -77,7 +77,7 @@ async def serving(server: Identity, client: Identity) -> AsyncIterator[tuple[Ser
 
         service = SessionServer(
             app,
-            Acceptor(keeper, allow=Anyone(), alpn=ALPN, handshakes=8, handshake_timeout_s=10),
+            Acceptor(keeper, Terms(Anyone(), ALPN, handshakes=8, handshake_timeout_s=10)),
             limits=Limits(),
         )
         listener = await asyncio.start_server(service.serve, "127.0.0.1", 0)

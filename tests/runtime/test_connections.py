@@ -77,8 +77,8 @@ async def ended(reader: Reader) -> bool:
 async def test_a_connection_that_fails_leaves_the_others_alone(way: str, events: Events) -> None:
     async with (
         asyncio.timeout(20),
-        Connections(serve_line) as connections,
-        listen(LOOPBACK, connections.accept, role="server") as listener,
+        Connections() as connections,
+        listen(LOOPBACK, connections.served_by(serve_line), role="server") as listener,
         dial(listener.address) as (good_reader, good_writer),
     ):
         async with dial(listener.address) as (reader, writer):
@@ -102,8 +102,8 @@ async def test_a_peer_that_resets_is_one_line() -> None:
 
     async with (
         asyncio.timeout(20),
-        Connections(read) as connections,
-        listen(LOOPBACK, connections.accept, role="server") as listener,
+        Connections() as connections,
+        listen(LOOPBACK, connections.served_by(read), role="server") as listener,
         dial(listener.address) as (reader, _),
     ):
         assert await ended(reader)
@@ -116,8 +116,10 @@ async def test_beyond_a_limit_a_connection_is_closed_at_once_and_logged_once(
 ) -> None:
     async with (
         asyncio.timeout(20),
-        Connections(serve_line, places=Places(1)) as connections,
-        listen(LOOPBACK, connections.accept, role="server") as listener,
+        Connections() as connections,
+        listen(
+            LOOPBACK, connections.served_by(serve_line, places=Places(1)), role="server"
+        ) as listener,
     ):
         async with dial(listener.address) as (first_reader, first_writer):
             for _ in range(5):
@@ -136,8 +138,10 @@ async def test_one_address_keeps_no_other_out(events: Events, until: Until) -> N
     counted = Counted()
     async with (
         asyncio.timeout(20),
-        Connections(serve_line, places=Places(4), observer=counted) as connections,
-        listen(LOOPBACK, connections.accept, role="server") as listener,
+        Connections(observer=counted) as connections,
+        listen(
+            LOOPBACK, connections.served_by(serve_line, places=Places(4)), role="server"
+        ) as listener,
     ):
         async with AsyncExitStack() as stack:
             for _ in range(2):
@@ -162,8 +166,8 @@ async def test_one_address_keeps_no_other_out(events: Events, until: Until) -> N
 async def test_a_drain_waits_for_the_live_ones(events: Events, until: Until) -> None:
     async with (
         asyncio.timeout(20),
-        Connections(serve_line) as connections,
-        listen(LOOPBACK, connections.accept, role="server") as listener,
+        Connections() as connections,
+        listen(LOOPBACK, connections.served_by(serve_line), role="server") as listener,
         dial(listener.address) as (reader, writer),
     ):
         await until(lambda: connections.live)
@@ -181,8 +185,8 @@ async def test_a_drain_cuts_off_what_lasts_too_long(
 ) -> None:
     async with (
         asyncio.timeout(20),
-        Connections(serve_line) as connections,
-        listen(LOOPBACK, connections.accept, role="server") as listener,
+        Connections() as connections,
+        listen(LOOPBACK, connections.served_by(serve_line), role="server") as listener,
         dial(listener.address) as (reader, writer),
     ):
         writer.write(b"wait\n")
@@ -196,8 +200,8 @@ async def test_a_drain_cuts_off_what_lasts_too_long(
 async def test_while_draining_nobody_new_is_taken() -> None:
     async with (
         asyncio.timeout(20),
-        Connections(serve_line) as connections,
-        listen(LOOPBACK, connections.accept, role="server") as listener,
+        Connections() as connections,
+        listen(LOOPBACK, connections.served_by(serve_line), role="server") as listener,
     ):
         await connections.drain(0)
         async with dial(listener.address) as (reader, _):
@@ -207,8 +211,8 @@ async def test_while_draining_nobody_new_is_taken() -> None:
 async def test_an_abort_ends_a_drain(until: Until) -> None:
     async with (
         asyncio.timeout(20),
-        Connections(serve_line) as connections,
-        listen(LOOPBACK, connections.accept, role="server") as listener,
+        Connections() as connections,
+        listen(LOOPBACK, connections.served_by(serve_line), role="server") as listener,
         dial(listener.address) as (reader, writer),
     ):
         writer.write(b"wait\n")
@@ -224,8 +228,8 @@ async def test_leaving_the_context_leaves_no_task(until: Until) -> None:
     async def leave() -> None:
         async with (
             asyncio.timeout(20),
-            Connections(serve_line) as connections,
-            listen(LOOPBACK, connections.accept, role="server") as listener,
+            Connections() as connections,
+            listen(LOOPBACK, connections.served_by(serve_line), role="server") as listener,
             dial(listener.address) as (_, writer),
         ):
             writer.write(b"wait\n")
@@ -249,8 +253,8 @@ async def test_a_peer_that_does_not_read_cannot_keep_a_socket(
 
     async with (
         asyncio.timeout(20),
-        Connections(pour) as connections,
-        listen(LOOPBACK, connections.accept, role="server") as listener,
+        Connections() as connections,
+        listen(LOOPBACK, connections.served_by(pour), role="server") as listener,
         dial(listener.address) as (_, writer),
     ):
         writer.transport.pause_reading()  # type: ignore[attr-defined]

@@ -36,10 +36,11 @@ async def main():
     global connections
     logs.configure("json")
     async with hold_state_folder(Path(sys.argv[1])), Signals(on_reload=reload) as signals:
-        async with Connections(echo) as connections:
-            async with listen(Address("127.0.0.1", 0), connections.accept, role="server") as one:
+        async with Connections() as connections:
+            accept = connections.served_by(echo)
+            async with listen(Address("127.0.0.1", 0), accept, role="server") as one:
                 await serve_until_stopped(
-                    signals, one, connections, drain=timedelta(seconds=3600), on_drain=tell
+                    signals, one, connections, drain=lambda: timedelta(hours=1), on_drain=tell
                 )
 try:
     run(main())

@@ -134,8 +134,9 @@ async def greet(reader, writer):
     writer.write(b"hello")
 async def main():
     logs.configure("json")
-    async with Connections(greet, places=Places(1000, sockets=0)) as connections:
-        async with listen(Address("127.0.0.1", 0), connections.accept, role="server") as listener:
+    async with Connections() as connections:
+        accept = connections.served_by(greet, places=Places(1000, sockets=0))
+        async with listen(Address("127.0.0.1", 0), accept, role="server") as listener:
             print(listener.address.port, flush=True)
             await asyncio.to_thread(sys.stdin.readline)
             files = []
@@ -187,7 +188,7 @@ async def test_connections_are_taken_by_the_listener() -> None:
 
     async with (
         asyncio.timeout(20),
-        Connections(greet) as connections,
-        listen(Address("127.0.0.1", 0), connections.accept, role="server") as listener,
+        Connections() as connections,
+        listen(Address("127.0.0.1", 0), connections.served_by(greet), role="server") as listener,
     ):
         assert await visit(listener.address) == b"hello"

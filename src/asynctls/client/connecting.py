@@ -62,7 +62,7 @@ async def connect(
     if not isinstance(identity, Identity):
         identity = await asyncio.to_thread(Identity.load, Path(identity))
     defaults = ClientConfig()
-    keeper = Keeper(identity, crl_interval=defaults.crl_interval, alpn=[ALPN])
+    keeper = Keeper(identity, crl_interval=defaults.crl_interval)
     async with (
         keeper,
         open_session(
@@ -170,7 +170,7 @@ async def connected(
         address: where to connect.
         server_name: as for `connect`.
         timeout_s: for the TCP connection, and again for the TLS handshake.
-        alpn: the protocol that must be agreed, which the keeper's contexts offer; None: none.
+        alpn: the protocol that must be agreed; None: none.
         observer: is told how the handshake ended.
 
     Raises:
@@ -188,9 +188,9 @@ async def connected(
         return admit(certificate, alpn, now=datetime.now(UTC), rules=rules())
 
     if is_uri:
-        credentials = await keeper.client_credentials_for_any_host()
+        credentials = await keeper.client_credentials_for_any_host(alpn=alpn)
     else:
-        credentials = await keeper.client_credentials()
+        credentials = await keeper.client_credentials(alpn=alpn)
     reader, writer = await _open_connection(address, timeout_s)
     try:
         stream = await Stream.connect(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,22 +14,22 @@ from asynctls.client.following import Follower
 from asynctls.client.lines import Lines
 from asynctls.client.outbox import Outbox
 from asynctls.client.printing import Printer
-from asynctls.client.tunnel import Tunnel
+from asynctls.client.tunnel import Tunnel, TunnelService, tunnels_of
 from asynctls.enrolment.joining import ensure_identity_alone
 from asynctls.enrolment.keeper import Keeper
 from asynctls.logger import get_logger
 from asynctls.pki.keys import KeyType
-from asynctls.runtime import Signals
+from asynctls.runtime import Connections, Services, Signals, serve_until_stopped
 from asynctls.runtime.observing import observed
 from asynctls.session import ALPN, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from prometheus_client.registry import Collector
 
-    from asynctls.config import ClientConfig, Endpoint
+    from asynctls.config import ClientConfig
     from asynctls.enrolment.identity import Identity
     from asynctls.runtime.observing import Observer
     from asynctls.session import Session
@@ -57,20 +57,21 @@ async def run(config: ClientConfig) -> None:
             sent.
         InputError: what was to be sent cannot be read or sent.
     """
-    if config.listen is not None:
-        await _tunnel(config, config.listen)
+    tunnels = tunnels_of(config)
+    if tunnels:
+        await _tunnel(config, tunnels)
         return
     if config.follow:
         await _follow(config)
         return
     identity = await _identity(config, give_up_after=_GIVE_UP_AFTER)
-    keeper = _keeper(config, identity, alpn=(ALPN,))
+    keeper = _keeper(config, identity)
     async with keeper, _open_session(config, keeper) as session:
         await Conversation(session, Printer(as_json=config.json), _outbox(config)).run()
 
 
 async def _follow(config: ClientConfig) -> None:
-    async with _staying(config, alpn=(ALPN,)) as staying:
+    async with _staying(config, alpn=ALPN) as staying:
         if staying is None:
             return
         keeper, signals, observer = staying
@@ -84,24 +85,26 @@ async def _follow(config: ClientConfig) -> None:
         await follower.run()
 
 
-async def _tunnel(config: ClientConfig, listen_on: Endpoint) -> None:
-    async with _staying(config, alpn=()) as staying:
+async def _tunnel(config: ClientConfig, tunnels: Iterable[TunnelService]) -> None:
+    async with _staying(config, alpn=None) as staying:
         if staying is None:
             return
         keeper, signals, observer = staying
-        tunnel = Tunnel(
-            keeper,
-            config.connect,
-            server_name=config.server_name,
-            timeout_s=config.connect_timeout.total_seconds(),
-            observer=observer,
-        )
-        await tunnel.run(listen_on, signals, drain=config.drain)
+
+        def start(service: TunnelService) -> AbstractAsyncContextManager[Tunnel]:
+            return nullcontext(Tunnel(service, keeper=keeper, observer=observer))
+
+        async with (
+            Connections(observer=observer) as connections,
+            Services(connections, start, role="client") as listening,
+        ):
+            (await listening.prepare(tunnels))()
+            await serve_until_stopped(signals, listening, connections, drain=lambda: config.drain)
 
 
 @asynccontextmanager
 async def _staying(
-    config: ClientConfig, *, alpn: tuple[str, ...]
+    config: ClientConfig, *, alpn: str | None
 ) -> AsyncIterator[tuple[Keeper, Signals, Observer] | None]:
     """What a client that stays has; None: it was told to stop before it had it."""
     keeper: Keeper | None = None
@@ -115,13 +118,13 @@ async def _staying(
         if identity is not None:
             # It waits for the TTP's first answer: not when we are told to stop meanwhile.
             keeper = await signals.unless_stopping(
-                stack.enter_async_context(_keeper(config, identity, alpn=alpn))
+                stack.enter_async_context(_keeper(config, identity))
             )
         if keeper is None:
             yield None
             return
         # Now, so that what is wrong with key or certificate ends the start, not each connection.
-        await keeper.client_credentials()
+        await keeper.client_credentials(alpn=alpn)
         observer = await stack.enter_async_context(
             observed(config.metrics_listen, role="client", collect=partial(_collector, keeper))
         )
@@ -146,12 +149,11 @@ async def _identity(config: ClientConfig, *, give_up_after: timedelta | None) ->
     return identity
 
 
-def _keeper(config: ClientConfig, identity: Identity, *, alpn: tuple[str, ...]) -> Keeper:
+def _keeper(config: ClientConfig, identity: Identity) -> Keeper:
     return Keeper(
         identity,
         crl_interval=config.crl_interval,
         stale_crl=StaleCRL(config.stale_crl),
-        alpn=alpn,
     )
 
 

@@ -70,7 +70,7 @@ async def open_peer_stream(
     """As `open_stream`, by the identity that ``keeper`` holds.
 
     Args:
-        keeper: our identity and the CRLs; its contexts offer no ALPN.
+        keeper: our identity and the CRLs.
         address: where to connect.
         server_name: as for `open_stream`.
         timeout_s: for the TCP connection, and again for the TLS handshake.

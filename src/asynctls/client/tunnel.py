@@ -2,89 +2,112 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from asynctls.client.streams import open_peer_stream
 from asynctls.errors import TruncatedError
 from asynctls.logger import get_logger
-from asynctls.runtime import Connections, Signals, listen, listen_unix, serve_until_stopped
 from asynctls.runtime.carrying import carry
+from asynctls.runtime.places import MOST, Places
 from asynctls.tls import PlainStream
 
 if TYPE_CHECKING:
     import asyncio
-    from datetime import timedelta
+    from pathlib import Path
 
-    from asynctls.config import Address, Endpoint
+    from asynctls.config import Address, ClientConfig, Endpoint
     from asynctls.enrolment.keeper import Keeper
     from asynctls.runtime.observing import Observer
     from asynctls.streams import PeerStream
 
-__all__ = ["Tunnel"]
+__all__ = ["Tunnel", "TunnelService", "tunnels_of"]
 
 log = get_logger()
 
-_ROLE = "client"
 
+@dataclass(frozen=True, slots=True)
+class TunnelService:
+    """A tunnel as a value: where local programs find it, and where it leads.
 
-class Tunnel:
-    """Carries local connections to one server.
-
-    Args:
-        keeper: our identity and the CRLs; its contexts offer no ALPN.
+    Attributes:
+        setting: the key of ``listen`` within the role's table, for faults.
+        listen: a TCP address, or the path of a UNIX socket.
         connect: the server's address.
         server_name: the name that its certificate must have; None: the host in ``connect``.
         timeout_s: for the TCP connection to the server, and again for the TLS handshake.
-        observer: is told of handshakes, and of connections as of sessions.
+        max_connections: at once; None: as many as open files allow.
     """
 
-    def __init__(
-        self,
-        keeper: Keeper,
-        connect: Address,
-        *,
-        server_name: str | None,
-        timeout_s: float,
-        observer: Observer,
-    ) -> None:
-        self._keeper = keeper
-        self._connect = connect
-        self._server_name = server_name
-        self._timeout_s = timeout_s
-        self._observer = observer
+    setting: str
+    listen: Address | Path
+    connect: Address
+    server_name: str | None
+    timeout_s: float
+    max_connections: int | None
 
-    async def run(self, listen_on: Endpoint, signals: Signals, *, drain: timedelta) -> None:
-        """Listens until it is told to stop; what is under way then may end by itself.
+    @classmethod
+    def of(cls, config: ClientConfig, listen: Endpoint, *, setting: str = "listen") -> Self:
+        """The tunnel that a config describes, from ``listen`` on."""
+        return cls(
+            setting=setting,
+            listen=listen.where,
+            connect=config.connect,
+            server_name=config.server_name,
+            timeout_s=config.connect_timeout.total_seconds(),
+            max_connections=config.max_connections,
+        )
+
+
+def tunnels_of(config: ClientConfig) -> tuple[TunnelService, ...]:
+    """Every tunnel of a client; none: it has sessions."""
+    return () if config.listen is None else (TunnelService.of(config, config.listen),)
+
+
+class Tunnel:
+    """Carries local connections to a server."""
+
+    idle = True
+    """Nothing of it is wanted once nobody comes any more."""
+
+    def __init__(self, service: TunnelService, *, keeper: Keeper, observer: Observer) -> None:
+        """Carries nothing yet.
 
         Args:
-            listen_on: a TCP address, or the path of a UNIX socket.
-            signals: what ends it.
-            drain: how long connections may go on after that.
-
-        Raises:
-            ConfigError: it cannot be listened on there.
+            service: where to, at first.
+            keeper: our identity and the CRLs.
+            observer: is told of handshakes, and of connections as of sessions.
         """
-        async with Connections(self._serve) as connections:
-            if isinstance(listen_on.where, Path):
-                opened = listen_unix(listen_on.where, connections.accept, role=_ROLE)
-                async with opened as unix_listener:
-                    await serve_until_stopped(signals, unix_listener, connections, drain=drain)
-            else:
-                async with listen(listen_on.where, connections.accept, role=_ROLE) as listener:
-                    await serve_until_stopped(signals, listener, connections, drain=drain)
+        self._service = service
+        self._keeper = keeper
+        self._observer = observer
+        # All of them are this machine's own, mostly by one address.
+        self.places = Places(
+            service.max_connections, per_address=service.max_connections or MOST, sockets=2
+        )
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        local = PlainStream(reader, writer)
+    def take(self, service: TunnelService) -> None:
+        """Whoever comes from now on is carried as this one says."""
+        self._service = service
+        self.places.change(
+            service.max_connections, per_address=service.max_connections or MOST, sockets=2
+        )
+
+    def go_away(self) -> None:
+        """Tells nobody: a plain stream has no word for it."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carries one connection to its end."""
+        local, service = PlainStream(reader, writer), self._service
         try:
             async with open_peer_stream(
                 self._keeper,
-                self._connect,
-                server_name=self._server_name,
-                timeout_s=self._timeout_s,
+                service.connect,
+                server_name=service.server_name,
+                timeout_s=service.timeout_s,
                 observer=self._observer,
             ) as stream:
-                await self._carry(local, stream)
+                await self._carry(local, stream, str(service.connect))
         except TruncatedError:
             # `stream ended` has said so.
             return
@@ -92,8 +115,8 @@ class Tunnel:
             # In good order it is closed already; else its program must not take this for an end.
             local.abort()
 
-    async def _carry(self, local: PlainStream, stream: PeerStream) -> None:
-        peer, address = str(stream.peer), str(self._connect)
+    async def _carry(self, local: PlainStream, stream: PeerStream, address: str) -> None:
+        peer = str(stream.peer)
         log.info("stream started", peer=peer, address=address)
         reason = "cut off: the client stops"
         try:

@@ -20,7 +20,6 @@ from asynctls.logger import get_logger
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
 
 __all__ = ["LARGEST_SESSION_CACHE", "LONGEST_LIFE", "Credentials", "FreshCredentials"]
 
@@ -43,17 +42,22 @@ class FreshCredentials:
     """Hands out one context for as long as it may live, then the next."""
 
     def __init__(
-        self, build: Callable[[], Credentials], *, clock: Callable[[], datetime] = utc_now
+        self,
+        build: Callable[[], Credentials],
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        building: asyncio.Lock | None = None,
     ) -> None:
         """Nothing is built yet.
 
         Args:
             build: Makes a context and tries it; it may block, and is called in a thread.
             clock: The time, aware and UTC.
+            building: Is held while it builds; None: a lock of its own.
         """
         self._build = build
         self._clock = clock
-        self._building = asyncio.Lock()
+        self._building = building or asyncio.Lock()
         self._credentials: Credentials | None = None
         self._ends = datetime.min.replace(tzinfo=UTC)
         self._generation = 0
@@ -77,10 +81,6 @@ class FreshCredentials:
     def in_use(self) -> bool:
         """Whether anybody has asked for a context yet."""
         return self._credentials is not None
-
-    def still(self) -> AbstractAsyncContextManager[None]:
-        """While it lasts nothing is built: the files that it would be built from change."""
-        return self._building
 
     def take(self, credentials: Credentials) -> None:
         """Hands out these from now on, made of another identity."""

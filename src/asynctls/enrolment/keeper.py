@@ -26,7 +26,7 @@ from asynctls.pki.names import common_name_of
 from asynctls.state import hold_state_folder, to_its_end, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime, timedelta
 
@@ -52,7 +52,6 @@ class Keeper:
         *,
         crl_interval: timedelta,
         stale_crl: StaleCRL = StaleCRL.REFUSE,
-        alpn: Sequence[str] = (),
         holds_folder: bool = False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -62,7 +61,6 @@ class Keeper:
             identity: As loaded.
             crl_interval: How often the CRLs are fetched.
             stale_crl: What counts when one has ended and no other could be fetched.
-            alpn: What the contexts offer (RFC 7301).
             holds_folder: Whether the caller holds the identity's folder for as long. Where not, it
                 is held for each swap, and what another process renews there is taken.
             clock: The time, aware and UTC.
@@ -75,7 +73,7 @@ class Keeper:
         self._trust_on_disk = identity.trust
         self._on_change: list[Callable[[], None]] = []
         self._on_write: list[Callable[[str], None]] = []
-        self._contexts = OwnContexts(lambda: self._identity, alpn=tuple(alpn), clock=clock)
+        self._contexts = OwnContexts(lambda: self._identity, clock=clock)
         self._holds_folder = holds_folder
         self._timer = RenewalTimer(
             identity=lambda: self._identity, renew=self._renew_once, clock=clock
@@ -174,29 +172,35 @@ class Keeper:
         """A peer resumed a session that it should not have: no ticket given so far counts."""
         self._contexts.retire()
 
-    async def server_credentials(self) -> Credentials:
+    async def server_credentials(self, *, alpn: str | None = None) -> Credentials:
         """For the next connection that is accepted; a client must show a certificate.
 
+        Args:
+            alpn: The protocol to agree on (RFC 7301); None: none.
+
         Raises:
             CertificateError: None could be built from what is on disk.
         """
-        return await self._current(self._contexts.server)
+        return await self._current(self._contexts.server(alpn))
 
-    async def client_credentials(self) -> Credentials:
+    async def client_credentials(self, *, alpn: str | None = None) -> Credentials:
         """For the next connection to a server that is known by its host name.
 
+        Args:
+            alpn: The protocol to ask for (RFC 7301); None: none.
+
         Raises:
             CertificateError: None could be built from what is on disk.
         """
-        return await self._current(self._contexts.client)
+        return await self._current(self._contexts.client(alpn))
 
-    async def client_credentials_for_any_host(self) -> Credentials:
+    async def client_credentials_for_any_host(self, *, alpn: str | None = None) -> Credentials:
         """As ``client_credentials``, for a server whose name is judged in `admission` (a URI).
 
         Raises:
             CertificateError: None could be built from what is on disk.
         """
-        return await self._current(self._contexts.client_for_any_host)
+        return await self._current(self._contexts.client_for_any_host(alpn))
 
     async def _current(self, kind: FreshCredentials) -> Credentials:
         try:

@@ -1,13 +1,14 @@
 """The contexts that connections are made with, out of the identity in use.
 
-Three kinds, each made when it is first asked for: to accept, to connect to a server known by its
-host, and to connect to one whose name is judged in `admission`. They follow the identity together.
+Three kinds, for each protocol made when it is first asked for: to accept, to connect to a server
+known by its host, and to connect to one whose name is judged in `admission`. They follow the
+identity together.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ from asynctls.tls import contexts
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
     from asynctls.enrolment.identity import Identity
@@ -26,48 +28,58 @@ if TYPE_CHECKING:
 __all__ = ["OwnContexts"]
 
 
+@dataclass(frozen=True, slots=True)
+class Make:
+    """How contexts of one kind and one protocol are made of an identity; blocks."""
+
+    kind: Callable[..., ssl.SSLContext]
+    alpn: tuple[str, ...]
+
+    def __call__(self, identity: Identity) -> ssl.SSLContext:
+        """A new one."""
+        return self.kind(identity, alpn=self.alpn)
+
+
 class OwnContexts:
     """Makes contexts of one identity, then of the next."""
 
-    def __init__(
-        self,
-        identity: Callable[[], Identity],
-        *,
-        alpn: tuple[str, ...],
-        clock: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, identity: Callable[[], Identity], *, clock: Callable[[], datetime]) -> None:
         """Nothing is made yet.
 
         Args:
             identity: The one in use.
-            alpn: What the contexts offer (RFC 7301).
             clock: The time, aware and UTC.
         """
         self._identity = identity
-        self._alpn = alpn
-        kinds = (self._for_servers, self._for_clients, self._for_clients_of_any_host)
-        self._all = [
-            (FreshCredentials(partial(self._build, make), clock=clock), make) for make in kinds
-        ]
-        self.server, self.client, self.client_for_any_host = (each for each, _ in self._all)
+        self._clock = clock
+        self._building = asyncio.Lock()
+        self._all: dict[Make, FreshCredentials] = {}
+
+    def server(self, alpn: str | None) -> FreshCredentials:
+        """To accept, with this protocol (RFC 7301) or, None, with none."""
+        return self._fresh(_for_servers, alpn)
+
+    def client(self, alpn: str | None) -> FreshCredentials:
+        """To connect to a server that is known by its host, likewise."""
+        return self._fresh(_for_clients, alpn)
+
+    def client_for_any_host(self, alpn: str | None) -> FreshCredentials:
+        """To connect to a server whose name is judged elsewhere, likewise."""
+        return self._fresh(_for_clients_of_any_host, alpn)
 
     def note_admitted(self, not_after: datetime) -> None:
         """A peer whose certificate ends then was admitted: none may resume its session later."""
-        for each, _ in self._all:
+        for each in self._all.values():
             each.note_admitted(not_after)
 
     def retire(self) -> None:
         """No session ticket given so far counts, and no certificate read so far."""
-        for each, _ in self._all:
+        for each in self._all.values():
             each.retire()
 
-    @asynccontextmanager
-    async def still(self) -> AsyncIterator[None]:
+    def still(self) -> AbstractAsyncContextManager[None]:
         """While it lasts nothing is made: the files that it would be made from change."""
-        async with AsyncExitStack() as stack:
-            for each, _ in self._all:
-                await stack.enter_async_context(each.still())
-            yield
+        return self._building
 
     async def made_of(self, identity: Identity) -> Callable[[], None]:
         """Makes and tries what is in use anew, of another identity.
@@ -78,50 +90,32 @@ class OwnContexts:
         Raises:
             CertificateError: One cannot be made; nothing has changed.
         """
-        chosen = [(each, make) for each, make in self._all if each.in_use]
+        chosen = [(make, each) for make, each in self._all.items() if each.in_use]
 
         def build() -> list[Credentials]:
-            return [_credentials(make(identity), identity) for _, make in chosen]
+            return [_credentials(make(identity), identity) for make, _ in chosen]
 
         built = await asyncio.to_thread(build)
 
         def take() -> None:
             # One that was first asked for meanwhile may be made of the identity before.
             self.retire()
-            for (each, _), credentials in zip(chosen, built, strict=True):
+            for (_, each), credentials in zip(chosen, built, strict=True):
                 each.take(credentials)
 
         return take
 
-    def _build(self, make: Callable[[Identity], ssl.SSLContext]) -> Credentials:
+    def _fresh(self, kind: Callable[..., ssl.SSLContext], alpn: str | None) -> FreshCredentials:
+        make = Make(kind, () if alpn is None else (alpn,))
+        if make not in self._all:
+            self._all[make] = FreshCredentials(
+                partial(self._build, make), clock=self._clock, building=self._building
+            )
+        return self._all[make]
+
+    def _build(self, make: Make) -> Credentials:
         identity = self._identity()
         return _credentials(make(identity), identity)
-
-    def _for_servers(self, identity: Identity) -> ssl.SSLContext:
-        context = contexts.server_context(
-            chain=identity.certificate_file,
-            key=identity.key_file,
-            trust=identity.trust,
-            alpn=self._alpn,
-        )
-        contexts.try_out(context)
-        return context
-
-    def _for_clients(self, identity: Identity) -> ssl.SSLContext:
-        return self._client_context(contexts.client_context, identity)
-
-    def _for_clients_of_any_host(self, identity: Identity) -> ssl.SSLContext:
-        return self._client_context(contexts.client_context_for_any_host, identity)
-
-    def _client_context(
-        self, make: Callable[..., ssl.SSLContext], identity: Identity
-    ) -> ssl.SSLContext:
-        return make(
-            trust=identity.trust,
-            chain=identity.certificate_file,
-            key=identity.key_file,
-            alpn=self._alpn,
-        )
 
 
 def _credentials(context: ssl.SSLContext, identity: Identity) -> Credentials:
@@ -133,3 +127,23 @@ def _credentials(context: ssl.SSLContext, identity: Identity) -> Credentials:
             f"{identity.certificate_file} is not the certificate in use: reload (SIGHUP) takes it"
         )
     return Credentials(context, identity.certificate)
+
+
+def _for_servers(identity: Identity, *, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    context = contexts.server_context(
+        chain=identity.certificate_file, key=identity.key_file, trust=identity.trust, alpn=alpn
+    )
+    contexts.try_out(context)
+    return context
+
+
+def _for_clients(identity: Identity, *, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    return contexts.client_context(
+        trust=identity.trust, chain=identity.certificate_file, key=identity.key_file, alpn=alpn
+    )
+
+
+def _for_clients_of_any_host(identity: Identity, *, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    return contexts.client_context_for_any_host(
+        trust=identity.trust, chain=identity.certificate_file, key=identity.key_file, alpn=alpn
+    )

@@ -7,6 +7,7 @@ from asynctls.runtime.connections import Connections
 from asynctls.runtime.daemon import serve_until_stopped
 from asynctls.runtime.listening import Listener, listen
 from asynctls.runtime.loop import run
+from asynctls.runtime.services import Services
 from asynctls.runtime.side_thread import SideThread
 from asynctls.runtime.signals import Signals
 from asynctls.runtime.unix_listening import UnixListener, listen_unix
@@ -16,6 +17,7 @@ __all__ = [
     "Backoff",
     "Connections",
     "Listener",
+    "Services",
     "SideThread",
     "Signals",
     "UnixListener",

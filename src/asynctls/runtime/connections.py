@@ -1,4 +1,4 @@
-"""Every connection of a listener: one task each, none of which can end another, all of them owned.
+"""Every connection of a role: one task each, none of which can end another, all of them owned.
 
 The border round each one is the only place where any exception is caught: whatever a peer can
 bring about ends its own connection, with one event in the log.
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from asynctls.runtime.listening import Accept
+
     Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 __all__ = ["Connections"]
@@ -44,19 +46,12 @@ class Connections:
     Leaving the context cancels what is still live: ``drain`` first to let it end by itself.
     """
 
-    def __init__(
-        self, handle: Handle, *, places: Places | None = None, observer: Observer | None = None
-    ) -> None:
-        """Takes the coroutine that serves one connection.
+    def __init__(self, *, observer: Observer | None = None) -> None:
+        """Has none yet.
 
         Args:
-            handle: called with reader and writer; the writer is closed when it returns.
-            places: for connections; those that find none are closed at once. None: as many as open
-                files allow.
-            observer: is told of those that found none.
+            observer: is told of those that found no place.
         """
-        self._handle = handle
-        self._places = places or Places()
         self._observer = observer or Observer()
         self._tasks = asyncio.TaskGroup()
         self._live: set[asyncio.Task[None]] = set()
@@ -84,26 +79,41 @@ class Connections:
         # ever gets here, so the one that goes on is the body's as it is.
         await self._tasks.__aexit__(None, None, None)
 
-    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Takes a new connection: the callback of ``asyncio.start_server``."""
+    def served_by(self, handle: Handle, *, places: Places | None = None) -> Accept:
+        """What takes the connections of one listener: a callback for ``asyncio.start_server``.
+
+        Args:
+            handle: called with reader and writer; the writer is closed when it returns.
+            places: for them; those that find none are closed at once. None: as many as open files
+                allow.
+        """
+        return partial(self._accept, handle, places or Places())
+
+    def _accept(
+        self,
+        handle: Handle,
+        places: Places,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         if not self._accepting:
             writer.transport.abort()
             return
         network = network_of(writer)
-        limit = self._places.take(network)
+        limit = places.take(network)
         if limit is not None:
             writer.transport.abort()
-            self._not_taken(writer, limit)
+            self._not_taken(writer, limit, places.most(limit))
             return
-        task = self._tasks.create_task(self._serve(reader, writer))
+        task = self._tasks.create_task(self._serve(handle, reader, writer))
         self._live.add(task)
-        task.add_done_callback(partial(self._ended, network))
+        task.add_done_callback(partial(self._ended, places, network))
 
-    def _ended(self, network: str | None, task: asyncio.Task[None]) -> None:
+    def _ended(self, places: Places, network: str | None, task: asyncio.Task[None]) -> None:
         self._live.discard(task)
-        self._places.leave(network)
+        places.leave(network)
 
-    def _not_taken(self, writer: asyncio.StreamWriter, limit: Limit) -> None:
+    def _not_taken(self, writer: asyncio.StreamWriter, limit: Limit, most: int) -> None:
         self._observer.connection_not_taken(limit)
         left_out = self._sparing.left_out(limit)
         if left_out is not None:
@@ -111,7 +121,7 @@ class Connections:
                 "connection not taken",
                 address=address_of(writer),
                 limit=limit.value,
-                most=self._places.most(limit),
+                most=most,
                 advice=_ADVICE[limit],
                 left_out=left_out,
             )
@@ -133,10 +143,12 @@ class Connections:
         for task in self._live:
             task.cancel()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, handle: Handle, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         address = address_of(writer)
         try:
-            await self._handle(reader, writer)
+            await handle(reader, writer)
         except (AsynctlsError, ConnectionError, TimeoutError) as error:
             # Known by name: a peer that goes away, a frame that is none. No traceback.
             log.warning("connection failed", address=address, error=error)

@@ -21,7 +21,7 @@ log = get_logger()
 
 
 class Closes(Protocol):
-    """What is listened on: a `Listener`, a `UnixListener`."""
+    """What is listened on: a `Listener`, a `UnixListener`, all of `Services`."""
 
     def close(self) -> None:
         """Stops accepting; connections that are there live on."""
@@ -32,7 +32,7 @@ async def serve_until_stopped(
     listener: Closes,
     connections: Connections,
     *,
-    drain: timedelta,
+    drain: Callable[[], timedelta],
     on_drain: Callable[[], None] | None = None,
 ) -> None:
     """Says that it serves, and waits for the signal to stop.
@@ -44,7 +44,7 @@ async def serve_until_stopped(
         signals: what to wait for.
         listener: closed at the first signal.
         connections: those that are left to end.
-        drain: how long they may take.
+        drain: how long they may take, asked for when it begins: a reload can change it.
         on_drain: tells the peers of a protocol that has a word for it.
 
     Raises:
@@ -56,11 +56,12 @@ async def serve_until_stopped(
     listener.close()
     if on_drain is not None:
         on_drain()
+    drain_s = drain().total_seconds()
     if connections.live:
-        log.info("draining", connections=connections.live, at_most_s=drain.total_seconds())
+        log.info("draining", connections=connections.live, at_most_s=drain_s)
     cut = asyncio.create_task(_abort_on(signals.aborting, connections))
     try:
-        await connections.drain(drain.total_seconds())
+        await connections.drain(drain_s)
     finally:
         cut.cancel()
         await asyncio.gather(cut, return_exceptions=True)

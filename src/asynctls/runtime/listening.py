@@ -72,7 +72,7 @@ async def listen(
 
     Args:
         address: where; port 0 lets the system choose one.
-        accept: called for each connection (``Connections.accept``); it must not block.
+        accept: called for each connection (``Connections.served_by``); it must not block.
         role: for the log, and the table of the config that a fault names.
         setting: the key in that table that ``address`` stands under.
         event: what is logged; ``listening`` is logged once by each daemon, for scripts to wait for.

@@ -47,6 +47,10 @@ class _Sockets:
         with self._lock:
             self._open -= number
 
+    def recount(self, number: int) -> None:
+        with self._lock:
+            self._open += number
+
 
 _SOCKETS = _Sockets()
 
@@ -66,6 +70,19 @@ class Places:
             sockets: how many a connection has: two where it is carried to another one; none where
                 the files that are kept for the process suffice.
         """
+        self._sockets = sockets
+        self._taken = 0
+        self._by_network: Counter[str] = Counter()
+        self.change(most, per_address=per_address, sockets=sockets)
+
+    def change(self, most: int | None, *, per_address: int | None, sockets: int) -> None:
+        """From now on there are so many; who has a place keeps it, also where there are fewer.
+
+        Args:
+            most: as before.
+            per_address: likewise.
+            sockets: likewise, and counted so for those that are there.
+        """
         by_files = MOST if sockets == 0 else max(1, open_files() // sockets)
         in_all = by_files if most is None else most
         self._most = {
@@ -73,9 +90,8 @@ class Places:
             Limit.PER_ADDRESS: max(1, in_all // 2) if per_address is None else per_address,
             Limit.OPEN_FILES: by_files,
         }
+        _SOCKETS.recount(self._taken * (sockets - self._sockets))
         self._sockets = sockets
-        self._taken = 0
-        self._by_network: Counter[str] = Counter()
 
     def most(self, limit: Limit) -> int:
         """The number that a limit is."""

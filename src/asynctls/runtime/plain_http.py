@@ -73,7 +73,13 @@ async def serve_plain_http(
         await serve(_Plain(reader, writer), answer, limits=limits, stopping=stopping)
 
     async with (
-        Connections(handle, places=places, observer=observer) as connections,
-        listen(address, connections.accept, role=role, setting=setting, event=event) as listener,
+        Connections(observer=observer) as connections,
+        listen(
+            address,
+            connections.served_by(handle, places=places),
+            role=role,
+            setting=setting,
+            event=event,
+        ) as listener,
     ):
         yield listener

@@ -63,7 +63,7 @@ async def listen_unix(
 
     Args:
         path: where.
-        accept: called for each connection (``Connections.accept``); it must not block.
+        accept: called for each connection (``Connections.served_by``); it must not block.
         role: for the log, and the table of the config that a fault names.
         setting: the key in that table that ``path`` stands under.
         event: what is logged.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asynctls.admission import AllowList, Rules
     from asynctls.enrolment.keeper import Keeper
 
-__all__ = ["Accepted", "Acceptor"]
+__all__ = ["Accepted", "Acceptor", "Terms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +30,48 @@ class Accepted:
     own_certificate: bytes
 
 
-class Acceptor:
-    """Shakes hands with whoever connects, within a service's bounds.
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which a peer comes in.
 
-    Args:
-        keeper: our identity and the CRLs.
-        allow: who may come in.
+    Attributes:
+        allow: who may.
         alpn: the protocol that must be agreed; None: none is asked for.
         handshakes: how many TLS handshakes may be under way at once; others wait.
         handshake_timeout_s: how long one may take.
-        observer: is told how each ended.
     """
 
-    def __init__(
-        self,
-        keeper: Keeper,
-        *,
-        allow: AllowList,
-        alpn: str | None,
-        handshakes: int,
-        handshake_timeout_s: float,
-        observer: Observer | None = None,
-    ) -> None:
+    allow: AllowList
+    alpn: str | None
+    handshakes: int
+    handshake_timeout_s: float
+
+
+class Acceptor:
+    """Shakes hands with whoever connects, on terms that can change while it does."""
+
+    def __init__(self, keeper: Keeper, terms: Terms, *, observer: Observer | None = None) -> None:
+        """Accepts nothing yet.
+
+        Args:
+            keeper: our identity and the CRLs.
+            terms: those of the first connections.
+            observer: is told how each handshake ended.
+        """
         self._keeper = keeper
-        self._allow = allow
-        self._alpn = alpn
-        self._gate = Gate(handshakes)
-        self._handshake_timeout_s = handshake_timeout_s
+        self._terms = terms
+        self._gate = Gate(terms.handshakes)
         self._observer = observer or Observer()
+
+    def take(self, terms: Terms) -> None:
+        """Other terms count from now on, for handshakes that are under way too."""
+        if terms.handshakes != self._terms.handshakes:
+            self._gate = Gate(terms.handshakes)
+        self._terms = terms
 
     def rules(self) -> Rules:
         """What peers are held against at this moment."""
-        return self._keeper.rules(self._allow, alpn=self._alpn)
+        return self._keeper.rules(self._terms.allow, alpn=self._terms.alpn)
 
     async def accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -69,7 +79,7 @@ class Acceptor:
         """The connection, once its peer is admitted; None: there is none, and the log says why."""
         # Asked for at once: later the socket may be gone, and with it the address.
         address = address_of(writer)
-        credentials = await self._keeper.server_credentials()
+        credentials = await self._keeper.server_credentials(alpn=self._terms.alpn)
         try:
             stream = await Stream.accept(
                 reader,
@@ -77,7 +87,7 @@ class Acceptor:
                 credentials.context,
                 admit=self._admit,
                 gate=self._gate,
-                timeout_s=self._handshake_timeout_s,
+                timeout_s=self._terms.handshake_timeout_s,
             )
         except HandshakeError as error:
             if isinstance(error, PeerRefusedError) and not error.told:

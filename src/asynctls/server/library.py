@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING
 from asynctls.config import Address, ServerConfig
 from asynctls.enrolment.identity import Identity
 from asynctls.enrolment.keeper import Keeper
-from asynctls.server.accepting import Acceptor
+from asynctls.server.accepting import Terms
 from asynctls.server.connections import SessionServer
-from asynctls.server.serving import allowed, serving
+from asynctls.server.running import serving
+from asynctls.server.services import Service
+from asynctls.server.serving import allowed
 from asynctls.server.streams import StreamHandler, StreamServer
 from asynctls.session import ALPN, Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from asynctls.runtime.observing import Observer
+    from asynctls.server.accepting import Acceptor
     from asynctls.server.apps import App
     from asynctls.server.serving import Serves
 
@@ -79,7 +83,7 @@ async def serving_sessions(
     """As `serve`, while the context lasts; gives the address as it really is (port 0 works)."""
     limits = Limits()
     async with _serving(
-        lambda acceptor: SessionServer(app, acceptor, limits=limits),
+        lambda acceptor, observer: SessionServer(app, acceptor, limits=limits, observer=observer),
         address,
         identity=identity,
         allow=allow,
@@ -98,7 +102,7 @@ async def serving_streams(
 ) -> AsyncIterator[Address]:
     """As `serve_streams`, while the context lasts; gives the address as it really is."""
     async with _serving(
-        lambda acceptor: StreamServer(handler, acceptor),
+        lambda acceptor, observer: StreamServer(handler, acceptor, observer=observer),
         address,
         identity=identity,
         allow=allow,
@@ -109,30 +113,30 @@ async def serving_streams(
 
 @asynccontextmanager
 async def _serving(
-    make: Callable[[Acceptor], Serves],
+    serves: Callable[[Acceptor, Observer], Serves],
     address: str,
     *,
     identity: str | Path | Identity,
     allow: Sequence[str],
     alpn: str | None,
 ) -> AsyncIterator[Address]:
-    allow_list = allowed(allow)
-    where = Address.parse(address)
-    if not isinstance(identity, Identity):
-        identity = await asyncio.to_thread(Identity.load, Path(identity))
-    identity.check_valid(datetime.now(UTC))
     defaults = ServerConfig()
-    async with Keeper(
-        identity,
-        crl_interval=defaults.crl_interval,
-        alpn=() if alpn is None else (alpn,),
-    ) as keeper:
-        acceptor = Acceptor(
-            keeper,
-            allow=allow_list,
+    service = Service(
+        setting="listen",
+        listen=Address.parse(address),
+        terms=Terms(
+            allow=allowed(allow),
             alpn=alpn,
             handshakes=defaults.handshakes,
             handshake_timeout_s=defaults.handshake_timeout.total_seconds(),
-        )
-        async with serving(make(acceptor), keeper, where) as now:
-            yield now.listener.address
+        ),
+        serves=serves,
+    )
+    if not isinstance(identity, Identity):
+        identity = await asyncio.to_thread(Identity.load, Path(identity))
+    identity.check_valid(datetime.now(UTC))
+    async with (
+        Keeper(identity, crl_interval=defaults.crl_interval) as keeper,
+        serving(service, keeper) as listening,
+    ):
+        yield listening

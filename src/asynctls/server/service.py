@@ -1,4 +1,4 @@
-"""The server role: one identity, one listening socket, an app for each session."""
+"""The server role: one identity, and whatever services its config describes."""
 
 from __future__ import annotations
 
@@ -8,46 +8,37 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.admission import StaleCRL
-from asynctls.config import Endpoint
 from asynctls.enrolment.joining import ensure_identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.pki.keys import KeyType
-from asynctls.runtime import Signals, serve_until_stopped
-from asynctls.runtime.observing import Observer, observed
-from asynctls.server.accepting import Acceptor
-from asynctls.server.apps import app_of
-from asynctls.server.connections import SessionServer
-from asynctls.server.forwarding import forward
-from asynctls.server.serving import allowed, serving
-from asynctls.server.streams import StreamServer
-from asynctls.session import ALPN, Limits
+from asynctls.runtime import Connections, Services, Signals, serve_until_stopped
+from asynctls.runtime.observing import observed
+from asynctls.server.running import running
+from asynctls.server.services import services_of
 from asynctls.state import hold_state_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from prometheus_client.registry import Collector
 
     from asynctls.config import ServerConfig
-    from asynctls.server.apps import App
+    from asynctls.server.services import Service
 
 __all__ = ["run"]
-
-# How long what is forwarded to may take to answer.
-_REACH_S = 10.0
 
 
 async def run(config: ServerConfig) -> None:
     """The daemon ``asynctls server``: joins if need be, serves until it is told to stop.
 
     Raises:
-        ConfigError: nobody is allowed in, or the address cannot be listened on.
+        ConfigError: nobody is allowed in, or an address cannot be listened on.
         EnrolmentError: there is no identity, and none could be had.
         CertificateError: the identity's key and certificate cannot be used.
         StateError: the state folder cannot be used, or another daemon holds it.
     """
-    allow = allowed(config.allow)
     # Before all else, so that what is wrong with an app of the user's own uses up no token.
-    served = config.app.target or await app_of(config)
-    alpn = ALPN if config.app.target is None else None
+    services = await services_of(config)
     keeper: Keeper | None = None
 
     async def reload() -> None:
@@ -75,50 +66,38 @@ async def run(config: ServerConfig) -> None:
                         identity,
                         crl_interval=config.crl_interval,
                         stale_crl=StaleCRL(config.stale_crl),
-                        alpn=() if alpn is None else (alpn,),
                         holds_folder=True,
                     )
                 )
             )
-            if keeper is None:
-                return
-            observer = await stack.enter_async_context(
-                observed(config.metrics_listen, role="server", collect=partial(_collector, keeper))
-            )
-            acceptor = Acceptor(
-                keeper,
-                allow=allow,
-                alpn=alpn,
-                handshakes=config.handshakes,
-                handshake_timeout_s=config.handshake_timeout.total_seconds(),
-                observer=observer,
-            )
-            server = _server(config, served, acceptor, observer)
-            async with serving(server, keeper, config.listen) as now:
-                await serve_until_stopped(
-                    signals,
-                    now.listener,
-                    now.connections,
-                    drain=config.drain,
-                    on_drain=server.go_away,
-                )
+            if keeper is not None:
+                await _serve(config, services, keeper, signals)
 
 
-def _server(
-    config: ServerConfig, served: App | Endpoint, acceptor: Acceptor, observer: Observer
-) -> SessionServer | StreamServer:
-    if isinstance(served, Endpoint):
-        handler = forward(served, timeout_s=_REACH_S)
-        return StreamServer(handler, acceptor, observer=observer)
-    return SessionServer(
-        served,
-        acceptor,
-        limits=Limits(
-            max_message_bytes=config.max_message,
-            receipt_timeout_s=config.receipt_timeout.total_seconds(),
-        ),
-        observer=observer,
-    )
+async def _serve(
+    config: ServerConfig, services: Iterable[Service], keeper: Keeper, signals: Signals
+) -> None:
+    # Now, so that what is wrong with key or certificate is found before anybody connects; and one
+    # that ends while it is served is then still shown: the client tells why it refuses it.
+    for each in services:
+        await keeper.server_credentials(alpn=each.terms.alpn)
+    async with (
+        observed(
+            config.metrics_listen, role="server", collect=partial(_collector, keeper)
+        ) as observer,
+        Connections(observer=observer) as connections,
+        Services(
+            connections, partial(running, keeper=keeper, observer=observer), role="server"
+        ) as listening,
+    ):
+        (await listening.prepare(services))()
+        await serve_until_stopped(
+            signals,
+            listening,
+            connections,
+            drain=lambda: config.drain,
+            on_drain=listening.go_away,
+        )
 
 
 def _collector(keeper: Keeper) -> Collector:

@@ -66,7 +66,7 @@ async def run(config: TTPConfig) -> None:
             Signals(on_reload=service.reload) as signals,
             service.serving(signals.stopping) as (listener, connections),
         ):
-            await serve_until_stopped(signals, listener, connections, drain=config.drain)
+            await serve_until_stopped(signals, listener, connections, drain=lambda: config.drain)
 
 
 class Service:
@@ -96,23 +96,19 @@ class Service:
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._handle(reader, writer, stopping)
 
+        places = Places(
+            self._config.max_connections, per_address=self._config.max_connections_per_address
+        )
         await self._credentials.get()
         upkeep = asyncio.create_task(self._look_after())
         try:
             async with (
                 self._measured(),
                 self._serving_status(),
-                Connections(
-                    handle,
-                    places=Places(
-                        self._config.max_connections,
-                        per_address=self._config.max_connections_per_address,
-                    ),
-                    observer=self._authority.observer,
-                ) as connections,
+                Connections(observer=self._authority.observer) as connections,
                 listen(
                     self._config.listen,
-                    connections.accept,
+                    connections.served_by(handle, places=places),
                     role="ttp",
                     prepare=self._write_public_address,
                 ) as listener,

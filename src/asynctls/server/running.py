@@ -1,0 +1,133 @@
+"""A service while it runs: another can take its place, and the connections that it has live on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import asynccontextmanager
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from asynctls.enrolment.standing import standing_watched
+from asynctls.runtime import Connections, listen
+from asynctls.runtime.observing import Observer
+from asynctls.runtime.places import Places
+from asynctls.server.accepting import Acceptor
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Iterable
+
+    from asynctls.admission import Rules
+    from asynctls.config import Address
+    from asynctls.enrolment.keeper import Keeper
+    from asynctls.enrolment.standing import Live
+    from asynctls.server.services import Service
+    from asynctls.server.serving import Serves
+
+__all__ = ["Running", "running", "serving"]
+
+
+class Running:
+    """What is done with the connections of one address, by the service of that moment.
+
+    Whoever came by an earlier one goes on with its app and limits, and is judged by the latest
+    allow list.
+    """
+
+    def __init__(self, keeper: Keeper, service: Service, observer: Observer) -> None:
+        """Serves nothing yet.
+
+        Args:
+            keeper: our identity and the CRLs.
+            service: the first one.
+            observer: is told of handshakes and sessions.
+        """
+        self._observer = observer
+        self._acceptor = Acceptor(keeper, service.terms, observer=observer)
+        self._latest = service.serves(self._acceptor, observer)
+        self._at_work: Counter[Serves] = Counter()
+        self.places = Places(
+            service.max_connections,
+            per_address=service.max_connections_per_address,
+            sockets=service.sockets,
+        )
+
+    @property
+    def live(self) -> Iterable[Live]:
+        """The connections whose peers are judged again when there is news."""
+        return chain.from_iterable(each.live for each in self._at_work)
+
+    def rules(self) -> Rules:
+        """What peers are held against at this moment."""
+        return self._acceptor.rules()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has no connection."""
+        return not self._at_work
+
+    def take(self, service: Service) -> None:
+        """Whoever comes from now on is served by this one."""
+        self._acceptor.take(service.terms)
+        self._latest = service.serves(self._acceptor, self._observer)
+        self.places.change(
+            service.max_connections,
+            per_address=service.max_connections_per_address,
+            sockets=service.sockets,
+        )
+
+    def go_away(self) -> None:
+        """Tells every peer that we drain, where its protocol has a word for it."""
+        for each in {self._latest, *self._at_work}:
+            each.go_away()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serves one connection to its end."""
+        serves = self._latest
+        self._at_work[serves] += 1
+        try:
+            await serves.serve(reader, writer)
+        finally:
+            self._at_work[serves] -= 1
+            if not self._at_work[serves]:
+                del self._at_work[serves]
+
+
+@asynccontextmanager
+async def running(
+    service: Service, keeper: Keeper, *, observer: Observer | None = None
+) -> AsyncIterator[Running]:
+    """Has a service run while the context lasts, and its live peers judged whenever there is news.
+
+    Args:
+        service: the first one.
+        keeper: our identity and the CRLs.
+        observer: is told of handshakes and sessions.
+    """
+    runs = Running(keeper, service, observer or Observer())
+    async with standing_watched(keeper, lambda: runs.live, runs.rules):
+        yield runs
+
+
+@asynccontextmanager
+async def serving(service: Service, keeper: Keeper) -> AsyncIterator[Address]:
+    """Serves a program's one service while the context lasts; gives the address as it really is.
+
+    Args:
+        service: the only one.
+        keeper: our identity and the CRLs.
+
+    Raises:
+        CertificateError: the identity's key and certificate cannot be used.
+        ConfigError: the address cannot be listened on.
+    """
+    # See `service.run`.
+    await keeper.server_credentials(alpn=service.terms.alpn)
+    async with (
+        Connections() as connections,
+        running(service, keeper) as runs,
+        listen(
+            service.listen, connections.served_by(runs.serve, places=runs.places), role="server"
+        ) as listener,
+    ):
+        yield listener.address
