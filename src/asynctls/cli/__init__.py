@@ -36,6 +36,7 @@ _INTERRUPTED = 130
         "client": "A client: receives, verifies, prints; sends; or a tunnel's end.",
         "identity": "Who am I, until when, in which files; join, renew, keep.",
         "config": "Check a config file.",
+        "completion": "Have a shell complete these commands.",
     },
 )
 @click.version_option(__version__, prog_name="asynctls", message="%(prog)s %(version)s")

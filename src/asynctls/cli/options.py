@@ -17,6 +17,8 @@ from asynctls.config import RoleConfig, Setting, load, parse_duration, settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from click.shell_completion import CompletionItem
+
 __all__ = ["COMMON", "DURATION", "config_of", "role_options"]
 
 # What every verb takes after its name, beside --config.
@@ -126,7 +128,24 @@ def _option(setting: Setting) -> Callable[[CommandT], CommandT]:
         multiple=setting.repeated,
         metavar=_metavar(setting),
         help=f"{words}  May be given more than once." if setting.repeated else words,
+        shell_complete=_completion(setting),
     )
+
+
+def _completion(setting: Setting) -> Callable[..., list[CompletionItem[str]]]:
+    """What a shell proposes for the option's value: its words, files, folders."""
+
+    def propose(
+        _context: click.Context, _option: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        from click.shell_completion import CompletionItem
+
+        if setting.type is Path:
+            return [CompletionItem(incomplete, type="dir" if setting.name == "state" else "file")]
+        words = setting.choices or setting.choices_of_each
+        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+    return propose
 
 
 def _metavar(setting: Setting) -> str:

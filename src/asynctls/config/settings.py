@@ -73,6 +73,11 @@ class Setting:
         """The words that it can be, where these are all."""
         return get_args(self.type) if get_origin(self.type) is Literal else ()
 
+    @property
+    def choices_of_each(self) -> tuple[str, ...]:
+        """The words that each of a list can be, where these are all."""
+        return get_args(get_args(self.type)[0]) if self.repeated else ()
+
     def read(self, given: object, *, folder: Path | None = None) -> object:
         """The value as its field's type, from TOML, from text, or as it is already.
 
@@ -129,9 +134,8 @@ class Setting:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.repeated:
-            each = get_args(get_args(self.type)[0])
-            if each:
-                return f"a list of these: {', '.join(each)}"
+            if self.choices_of_each:
+                return f"a list of these: {', '.join(self.choices_of_each)}"
             return 'a list of texts (["…", "…"])'
         return _WANTED.get(self.type, "a text in quotes")
 
