@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asynctls.admission import LiveAfterExpiry
 from asynctls.client.connecting import connected
 from asynctls.config import Address, ClientConfig
 from asynctls.enrolment.identity import Identity
@@ -65,6 +66,7 @@ async def open_peer_stream(
     *,
     server_name: str | None,
     timeout_s: float,
+    live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
     observer: Observer | None = None,
 ) -> AsyncIterator[PeerStream]:
     """As `open_stream`, by the identity that ``keeper`` holds.
@@ -74,6 +76,7 @@ async def open_peer_stream(
         address: where to connect.
         server_name: as for `open_stream`.
         timeout_s: for the TCP connection, and again for the TLS handshake.
+        live_after_expiry: what a certificate's end means for the stream.
         observer: is told of handshakes, and of streams as of sessions.
 
     Raises:
@@ -87,6 +90,7 @@ async def open_peer_stream(
         server_name=server_name,
         timeout_s=timeout_s,
         alpn=None,
+        live_after_expiry=live_after_expiry,
         observer=observer,
     )
     stream = PeerStream(connection.stream, peer=connection.peer)
@@ -94,7 +98,11 @@ async def open_peer_stream(
     failure: SessionTruncatedError | None = None
     try:
         async with standing_watched(keeper, lambda: [stream], connection.rules):
-            with dates_watched(stream, own_certificate=connection.own_certificate):
+            with dates_watched(
+                stream,
+                own_certificate=connection.own_certificate,
+                live_after_expiry=live_after_expiry,
+            ):
                 yield stream
                 await stream.wait_closed()
     except TruncatedError as error:

@@ -81,7 +81,11 @@ class StreamServer:
         reason = "both ends closed it"
         truncated = False
         try:
-            with dates_watched(stream, own_certificate=accepted.own_certificate):
+            with dates_watched(
+                stream,
+                own_certificate=accepted.own_certificate,
+                live_after_expiry=self.rules().live_after_expiry,
+            ):
                 if not await end_unwelcome([stream], self.rules()):
                     await self._handler(stream)
                     await stream.wait_closed()
