@@ -13,7 +13,8 @@ from prometheus_client import generate_latest
 
 from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.metrics import IdentityMetrics
-from asynctls.runtime.metrics import ConnectionMetrics, new_registry
+from asynctls.runtime.metrics import new_registry
+from asynctls.runtime.session_metrics import ConnectionMetrics
 from asynctls.ttp.metrics import TTPMetrics
 from tests.scraping import promtool
 

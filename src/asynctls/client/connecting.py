@@ -27,6 +27,7 @@ from asynctls.logger import get_logger
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.runtime.figures import session_figures
 from asynctls.runtime.observing import Observer
+from asynctls.runtime.traffic import Metered
 from asynctls.session import ALPN, Limits, Session
 from asynctls.tls import Stream
 
@@ -129,16 +130,19 @@ async def open_session(
         version=stream.version,
         cipher=stream.cipher,
     )
+    metered = Metered(stream, session)
     opened = False
     try:
         async with session, standing_watched(keeper, lambda: [session], connection.rules):
             log.info("session started", peer=peer, address=str(address))
             opened = True
-            observer.session_started()
+            observer.session_started(metered)
             yield session
     finally:
         if opened:
-            observer.session_ended(session.failure)
+            observer.session_ended(metered, session.failure)
+        else:
+            observer.session_not_opened(metered, session.failure)
         log.info(
             "session ended",
             peer=peer,

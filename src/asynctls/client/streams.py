@@ -15,6 +15,7 @@ from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.standing import dates_watched, standing_watched
 from asynctls.errors import SessionTruncatedError, TruncatedError
 from asynctls.runtime.observing import Observer
+from asynctls.runtime.traffic import Metered
 from asynctls.streams import PeerStream
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ async def open_peer_stream(
         observer=observer,
     )
     stream = PeerStream(connection.stream, peer=connection.peer)
-    observer.session_started()
+    metered = Metered(connection.stream)
+    observer.session_started(metered)
     failure: SessionTruncatedError | None = None
     try:
         async with standing_watched(keeper, lambda: [stream], connection.rules):
@@ -110,4 +112,4 @@ async def open_peer_stream(
         raise
     finally:
         stream.abort()
-        observer.session_ended(failure)
+        observer.session_ended(metered, failure)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from asynctls.session.channel import Channel
     from asynctls.session.states import FrameType
+    from asynctls.session.tally import Tally
 
 __all__ = ["Session"]
 
@@ -194,6 +195,11 @@ class Session:
     def sent_bytes(self) -> Mapping[FrameType, int]:
         """TLS bytes sent, by the type of frame that they carried."""
         return MappingProxyType(self._link.sent_bytes)
+
+    @property
+    def tally(self) -> Tally:
+        """What went through so far."""
+        return self._protocol.tally
 
     @property
     def mac_ns(self) -> int:
