@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,31 +12,38 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from asynctls import __version__
-from asynctls.config import Address
+from asynctls.config import Address, Endpoint
 from asynctls.errors import (
     Alert,
+    BindingMismatchError,
     ConfigError,
+    ErrorCode,
+    ForgedError,
     HandshakeError,
     HandshakeTimeoutError,
     PeerRefusedError,
     RefusedByPeerError,
+    SessionClosedError,
+    SessionError,
+    SessionRefusedError,
+    SessionTruncatedError,
 )
-from asynctls.runtime.metrics import HandshakeMetrics, new_registry, serve_metrics
-from asynctls.runtime.places import Limit
+from asynctls.runtime.metrics import ConnectionMetrics, new_registry, serve_metrics
 from tests.scraping import ask, promtool
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
-
-    from asynctls.runtime import Listener
+    from pathlib import Path
 
 Events = list[MutableMapping[str, Any]]
 
-HERE = Address("127.0.0.1", 0)
+HERE = Endpoint(Address("127.0.0.1", 0))
 
 
-def serving(**settings: Any) -> AbstractAsyncContextManager[Listener]:
-    return serve_metrics(HERE, new_registry("server"), role="server", **settings)
+def serving(*troubles: str, **settings: Any) -> AbstractAsyncContextManager[Any]:
+    return serve_metrics(
+        HERE, new_registry("server"), role="server", troubles=lambda: troubles, **settings
+    )
 
 
 async def test_the_metrics_are_read_as_prometheus_reads_them(events: Events) -> None:
@@ -68,6 +76,29 @@ async def test_only_get_and_only_the_metrics(events: Events) -> None:
     assert body == ""
 
 
+async def test_it_says_whether_all_is_well() -> None:
+    async with asyncio.timeout(20), serving() as listener:
+        head, body = await ask(listener.address, "/healthz")
+        assert (head.startswith("HTTP/1.1 200 "), body) == (True, "ok\n")
+    async with asyncio.timeout(20), serving("no CRL", "no workers") as listener:
+        head, body = await ask(listener.address, "/healthz")
+        assert (head.startswith("HTTP/1.1 503 "), body) == (True, "no CRL; no workers\n")
+
+
+async def test_it_is_served_on_a_unix_socket_too(tmp_path: Path) -> None:
+    where = tmp_path / "metrics"
+    registry = new_registry("server")
+    serving_there = serve_metrics(Endpoint(where), registry, role="server", troubles=tuple)
+    async with asyncio.timeout(20), serving_there:
+        assert stat.S_IMODE(where.stat().st_mode) == 0o600
+        reader, writer = await asyncio.open_unix_connection(where)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        assert b"asynctls_build_info" in await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert not where.exists()
+
+
 async def test_what_must_be_looked_up_is_looked_up_for_each_answer() -> None:
     looked = []
 
@@ -93,10 +124,32 @@ async def test_leaving_does_not_wait_for_a_scraper_that_stays_connected() -> Non
 
 async def test_an_address_in_use_is_named_with_its_key() -> None:
     async with asyncio.timeout(20), serving() as listener:
+        where = Endpoint(listener.address)
         with pytest.raises(ConfigError) as caught:
-            async with serve_metrics(listener.address, new_registry("ttp"), role="ttp"):
+            async with serve_metrics(where, new_registry("ttp"), role="ttp", troubles=tuple):
                 pass
     assert str(caught.value.faults[0]).startswith("ttp.metrics_listen")
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (None, "closed"),
+        (ForgedError("a tag that the key did not make"), "forged"),
+        (SessionClosedError("revoked", told=ErrorCode.CERTIFICATE_REVOKED), "certificate_revoked"),
+        (SessionRefusedError("as the peer says", error_code=99), "refused_by_peer"),
+        (SessionTruncatedError("no CLOSE"), "truncated"),
+        (BindingMismatchError("two connections"), "other"),
+    ],
+)
+def test_a_session_is_counted_by_what_ended_it(failure: SessionError | None, reason: str) -> None:
+    registry = CollectorRegistry()
+    metrics = ConnectionMetrics(registry)
+    metrics.session_started()
+    assert registry.get_sample_value("asynctls_sessions") == 1
+    metrics.session_ended(failure)
+    assert registry.get_sample_value("asynctls_sessions") == 0
+    assert registry.get_sample_value("asynctls_sessions_ended_total", {"reason": reason}) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,20 +166,9 @@ def test_a_handshake_is_counted_by_how_it_failed(
     error: HandshakeError, result: str, reason: str
 ) -> None:
     registry = CollectorRegistry()
-    HandshakeMetrics(registry).handshake_failed(error)
+    ConnectionMetrics(registry).handshake_failed(error)
     labels = {"result": result, "reason": reason}
     assert registry.get_sample_value("asynctls_handshakes_total", labels) == 1
-
-
-def test_a_connection_that_was_not_taken_is_counted_by_the_limit() -> None:
-    registry = CollectorRegistry()
-    metrics = HandshakeMetrics(registry)
-    metrics.connection_not_taken(Limit.PER_ADDRESS)
-    counted = {
-        limit: registry.get_sample_value("asynctls_connections_not_taken_total", {"limit": limit})
-        for limit in ("in_all", "per_address", "open_files")
-    }
-    assert counted == {"in_all": 0, "per_address": 1, "open_files": 0}
 
 
 async def test_promtool_finds_nothing_to_say() -> None:

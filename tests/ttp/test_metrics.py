@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynctls.config import Address, TTPConfig
+from asynctls.config import Address, Endpoint, TTPConfig
 from asynctls.errors import EnrolmentRefusedError
 from asynctls.pki.certificates import to_der
 from asynctls.pki.keys import KeyType, generate_now
@@ -35,7 +35,7 @@ def config_in(folder: Path) -> TTPConfig:
         listen=Address("127.0.0.1", 0),
         root_key_type="ecdsa-p256",
         issuing_key_type="ecdsa-p256",
-        metrics_listen=Address("127.0.0.1", 0),
+        metrics_listen=Endpoint(Address("127.0.0.1", 0)),
     )
 
 
@@ -46,7 +46,7 @@ async def authority(tmp_path: Path) -> AsyncIterator[Authority]:
 
 
 async def read(metrics: TTPMetrics, logged: Any) -> Scrape:
-    async with metrics.serving(Address("127.0.0.1", 0)):
+    async with metrics.serving(Endpoint(Address("127.0.0.1", 0))):
         return await scrape(str((await logged.until("metrics served"))["address"]))
 
 
@@ -87,7 +87,7 @@ async def test_the_ledgers_rows_are_counted_whoever_wrote_them(
 ) -> None:
     metrics = TTPMetrics(authority)
     rows = "asynctls_ttp_ledger_rows_total"
-    async with metrics.serving(Address("127.0.0.1", 0)):
+    async with metrics.serving(Endpoint(Address("127.0.0.1", 0))):
         address = str((await logged.until("metrics served"))["address"])
         before = await scrape(address)
         # Root, issuing CA, the TTP's TLS, the OCSP responder.
@@ -132,7 +132,7 @@ async def test_a_ledger_that_cannot_be_read_shows_and_costs_no_answer(
 ) -> None:
     ledger = authority.folder / "ledger.db"
     metrics = TTPMetrics(authority)
-    async with metrics.serving(Address("127.0.0.1", 0)):
+    async with metrics.serving(Endpoint(Address("127.0.0.1", 0))):
         address = str((await logged.until("metrics served"))["address"])
         assert (await scrape(address)).value("asynctls_ttp_ledger_readable") == 1
         ledger.rename(ledger.with_suffix(".away"))
@@ -147,7 +147,7 @@ async def test_scrapers_that_come_together_count_each_row_once(
     authority: Authority, logged: Any
 ) -> None:
     metrics = TTPMetrics(authority)
-    async with metrics.serving(Address("127.0.0.1", 0)):
+    async with metrics.serving(Endpoint(Address("127.0.0.1", 0))):
         address = str((await logged.until("metrics served"))["address"])
         read = await asyncio.gather(*(scrape(address) for _ in range(8)))
     rows = "asynctls_ttp_ledger_rows_total"

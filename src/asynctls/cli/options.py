@@ -164,7 +164,7 @@ def _metavar(setting: Setting) -> str:
         "ledger": "URL",
         "listen": "HOST:PORT",
         "message": "TEXT",
-        "metrics_listen": "HOST:PORT",
+        "metrics_listen": "ENDPOINT",
         "name": "DNS-OR-IP",
         "public": "HOST:PORT",
         "name_constraints": "DOMAIN",

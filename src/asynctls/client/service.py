@@ -15,6 +15,7 @@ from asynctls.client.lines import Lines
 from asynctls.client.outbox import Outbox
 from asynctls.client.printing import Printer
 from asynctls.client.tunnel import Tunnel, TunnelService, tunnels_of
+from asynctls.enrolment.health import identity_troubles
 from asynctls.enrolment.joining import ensure_identity_alone
 from asynctls.enrolment.keeper import Keeper
 from asynctls.logger import get_logger
@@ -126,7 +127,12 @@ async def _staying(
         # Now, so that what is wrong with key or certificate ends the start, not each connection.
         await keeper.client_credentials(alpn=alpn)
         observer = await stack.enter_async_context(
-            observed(config.metrics_listen, role="client", collect=partial(_collector, keeper))
+            observed(
+                config.metrics_listen,
+                role="client",
+                collect=partial(_collector, keeper),
+                troubles=partial(identity_troubles, keeper),
+            )
         )
         yield keeper, signals, observer
 

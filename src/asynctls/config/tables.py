@@ -95,8 +95,8 @@ _StaleCRL: TypeAlias = Annotated[
     About("once the CRL has ended and the TTP is out of reach: refuse everybody, or go on with it"),
 ]
 _MetricsListen: TypeAlias = Annotated[
-    Address | None,
-    About("address that Prometheus metrics are served on, over plain HTTP; unset: nowhere"),
+    Endpoint | None,
+    About("HOST:PORT or unix:PATH that Prometheus metrics are served on, by plain HTTP"),
 ]
 _Drain: TypeAlias = Annotated[
     timedelta,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
@@ -27,6 +27,9 @@ from asynctls.errors import (
     HandshakeTimeoutError,
     PeerRefusedError,
     RefusedByPeerError,
+    SessionClosedError,
+    SessionRefusedError,
+    SessionTruncatedError,
 )
 from asynctls.http import Limits, Request, Response
 from asynctls.runtime.observing import Observer
@@ -34,15 +37,19 @@ from asynctls.runtime.places import Limit, Places
 from asynctls.runtime.plain_http import serve_plain_http
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
-    from asynctls.config import Address
-    from asynctls.errors import Alert, ErrorCode, HandshakeError
+    from prometheus_client.core import Metric
+
+    from asynctls.config import Endpoint
+    from asynctls.errors import Alert, ErrorCode, HandshakeError, SessionError
     from asynctls.runtime.listening import Listener
+    from asynctls.runtime.unix_listening import UnixListener
 
-__all__ = ["HandshakeMetrics", "new_registry", "reason_word", "serve_metrics"]
+__all__ = ["ConnectionMetrics", "HandshakeMetrics", "new_registry", "serve_metrics"]
 
 _PATH = "/metrics"
+_HEALTH = "/healthz"
 # A scraper keeps one connection open and asks nothing of it but this, four times a minute.
 _LIMITS = Limits(body_bytes=0, idle_timeout_s=120.0)
 _MOST = 16
@@ -105,9 +112,9 @@ class HandshakeMetrics(Observer):
         """No TLS connection came about."""
         match error:
             case PeerRefusedError(alert=alert):
-                result, reason = "refused", reason_word(alert)
+                result, reason = "refused", _word(alert)
             case RefusedByPeerError(alert=alert):
-                result, reason = "refused_by_peer", reason_word(alert)
+                result, reason = "refused_by_peer", _word(alert)
             case HandshakeTimeoutError():
                 result, reason = "failed", "time_out"
             case _:
@@ -115,48 +122,97 @@ class HandshakeMetrics(Observer):
         self._handshakes.labels(result=result, reason=reason).inc()
 
 
-def reason_word(said: Alert | ErrorCode | None) -> str:
-    """The label ``reason`` for an alert or an ERROR; ``other`` for one that nothing names."""
+class ConnectionMetrics(HandshakeMetrics):
+    """Counts sessions as well."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self._sessions = Gauge("asynctls_sessions", "Sessions that are open.", registry=registry)
+        self._started = Counter(
+            "asynctls_sessions_started", "Sessions that were opened.", registry=registry
+        )
+        self._ended = Counter(
+            "asynctls_sessions_ended",
+            "Sessions that ended: closed, refused_by_peer, truncated, or by which ERROR of ours.",
+            ["reason"],
+            registry=registry,
+        )
+
+    def session_started(self) -> None:
+        """A session was opened."""
+        self._started.inc()
+        self._sessions.inc()
+
+    def session_ended(self, failure: SessionError | None) -> None:
+        """A session that was opened ended; None: both ends closed it."""
+        self._sessions.dec()
+        match failure:
+            case None:
+                reason = "closed"
+            case SessionRefusedError():
+                reason = "refused_by_peer"
+            case SessionTruncatedError():
+                reason = "truncated"
+            case SessionClosedError(told=code):
+                reason = _word(code)
+            case _:
+                reason = _word(failure.code)
+        self._ended.labels(reason=reason).inc()
+
+
+def _word(said: Alert | ErrorCode | None) -> str:
     return "other" if said is None else said.name.lower()
+
+
+class Registry(Protocol):
+    """What is shown: a ``CollectorRegistry``, or what collects from more than one."""
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics as of now."""
 
 
 @asynccontextmanager
 async def serve_metrics(
-    address: Address,
-    registry: CollectorRegistry,
+    endpoint: Endpoint,
+    registry: Registry,
     *,
     role: str,
+    troubles: Callable[[], Sequence[str]],
     prepare: Callable[[], Awaitable[None]] | None = None,
-) -> AsyncIterator[Listener]:
-    """Answers ``GET /metrics`` over plain HTTP while the context lasts.
+) -> AsyncIterator[Listener | UnixListener]:
+    """Answers ``GET /metrics`` and ``GET /healthz`` over plain HTTP while the context lasts.
 
     The log has one event ``metrics served`` with the address as it really is. Whoever can connect
     can read: there are numbers and the names of the daemon's own certificates, no peers', no
     secret.
 
     Args:
-        address: where; port 0 lets the system choose one.
+        endpoint: where; port 0 lets the system choose one.
         registry: what is shown.
         role: the daemon's, whose table a fault names.
-        prepare: awaited before each answer, for what must be looked up first.
+        troubles: why the daemon cannot do its work; none: it can.
+        prepare: awaited before the metrics are shown, for what must be looked up first.
 
     Raises:
         ConfigError: for the key ``<role>.metrics_listen`` when it cannot be listened on.
     """
 
     async def answer(request: Request) -> Response:
-        if request.path != _PATH:
-            return Response.text(404, f"the metrics are at {_PATH}")
+        if request.path not in (_PATH, _HEALTH):
+            return Response.text(404, f"what there is: {_PATH} and {_HEALTH}")
         if request.method != "GET":
             return Response.text(405, "use GET here", headers=(("Allow", "GET, HEAD"),))
+        if request.path == _HEALTH:
+            found = troubles()
+            return Response.text(503, "; ".join(found)) if found else Response.text(200, "ok")
         if prepare is not None:
             await prepare()
         # In a thread: it is text by the kilobyte, and reads files in /proc.
-        text = await asyncio.to_thread(generate_latest, registry)
+        text = await asyncio.to_thread(generate_latest, cast("CollectorRegistry", registry))
         return Response(200, (("Content-Type", CONTENT_TYPE_PLAIN_0_0_4),), text)
 
     async with serve_plain_http(
-        address,
+        endpoint.where,
         answer,
         role=role,
         setting="metrics_listen",

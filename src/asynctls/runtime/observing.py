@@ -9,14 +9,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from prometheus_client.registry import Collector
 
-    from asynctls.config import Address
+    from asynctls.config import Endpoint
     from asynctls.errors import HandshakeError, SessionError
     from asynctls.runtime.places import Limit
-    from asynctls.runtime.traffic import Metered
 
 __all__ = ["Observer", "observed"]
 
@@ -33,39 +32,43 @@ class Observer:
     def handshake_failed(self, error: HandshakeError) -> None:
         """No TLS connection came about."""
 
-    def session_started(self, metered: Metered) -> None:
+    def session_started(self) -> None:
         """A session was opened."""
 
-    def session_ended(self, metered: Metered, failure: SessionError | None) -> None:
+    def session_ended(self, failure: SessionError | None) -> None:
         """A session that was opened ended; None: both ends closed it."""
-
-    def session_not_opened(self, metered: Metered, failure: SessionError | None) -> None:
-        """A TLS connection came about, and no session on it; None: TLS could carry none."""
 
 
 @asynccontextmanager
 async def observed(
-    address: Address | None, *, role: str, collect: Callable[[], Collector]
+    endpoint: Endpoint | None,
+    *,
+    role: str,
+    collect: Callable[[], Collector],
+    troubles: Callable[[], Sequence[str]],
 ) -> AsyncIterator[Observer]:
     """Who is to be told of a role's connections, while its metrics are served.
 
     Args:
-        address: where they are served; None: nowhere, and nobody counts.
+        endpoint: where they are served; None: nowhere, and nobody counts.
         role: for the log, and the table of the config that a fault names.
         collect: makes the collector of the role's other metrics; called only if they are served.
+        troubles: why the role cannot do its work; none: it can.
 
     Raises:
         ConfigError: for the key ``<role>.metrics_listen`` when it cannot be listened on.
     """
-    if address is None:
+    if endpoint is None:
         yield Observer()
         return
-    # See the docstring of the first.
-    from asynctls.runtime.metrics import new_registry, serve_metrics  # noqa: PLC0415
-    from asynctls.runtime.session_metrics import ConnectionMetrics  # noqa: PLC0415
+    from asynctls.runtime.metrics import (  # noqa: PLC0415 - see its docstring
+        ConnectionMetrics,
+        new_registry,
+        serve_metrics,
+    )
 
     registry = new_registry(role)
     registry.register(collect())
     observer = ConnectionMetrics(registry)
-    async with serve_metrics(address, registry, role=role):
+    async with serve_metrics(endpoint, registry, role=role, troubles=troubles):
         yield observer

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from asynctls.http import Handler, Limits, serve
 from asynctls.runtime.connections import Connections
-from asynctls.runtime.listening import Listener, listen
+from asynctls.runtime.unix_listening import UnixListener, listen_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from asynctls.config import Address
+    from asynctls.runtime.listening import Listener
     from asynctls.runtime.observing import Observer
     from asynctls.runtime.places import Places
 
@@ -42,7 +44,7 @@ class _Plain:
 
 @asynccontextmanager
 async def serve_plain_http(
-    address: Address,
+    where: Address | Path,
     answer: Handler,
     *,
     role: str,
@@ -51,11 +53,11 @@ async def serve_plain_http(
     limits: Limits,
     places: Places,
     observer: Observer | None = None,
-) -> AsyncIterator[Listener]:
+) -> AsyncIterator[Listener | UnixListener]:
     """Serves HTTP without TLS while the context lasts; leaving it cuts off what is under way.
 
     Args:
-        address: where; port 0 lets the system choose one.
+        where: a TCP address (port 0 lets the system choose one), or a UNIX socket's path.
         answer: answers each request.
         role: for the log, and the table of the config that a fault names.
         setting: the key in that table that ``address`` stands under.
@@ -65,7 +67,7 @@ async def serve_plain_http(
         observer: is told of those.
 
     Raises:
-        ConfigError: for the key ``<role>.<setting>`` when the address cannot be listened on.
+        ConfigError: for the key ``<role>.<setting>`` when it cannot be listened on.
     """
     stopping = asyncio.Event()
 
@@ -74,8 +76,8 @@ async def serve_plain_http(
 
     async with (
         Connections(observer=observer) as connections,
-        listen(
-            address,
+        listen_at(
+            where,
             connections.served_by(handle, places=places),
             role=role,
             setting=setting,

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from asynctls.runtime.listening import listen
-from asynctls.runtime.unix_listening import listen_unix
+from asynctls.runtime.unix_listening import listen_at
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
     from typing import Self
 
     from asynctls.config import Address
@@ -152,14 +151,9 @@ class Services(Generic[ServiceT]):
         async with AsyncExitStack() as stack:
             runs = await stack.enter_async_context(self._start(service))
             accept = self._connections.served_by(runs.serve, places=runs.places)
-            if isinstance(service.listen, Path):
-                listener: Closes = await stack.enter_async_context(
-                    listen_unix(service.listen, accept, role=self._role, setting=service.setting)
-                )
-            else:
-                listener = await stack.enter_async_context(
-                    listen(service.listen, accept, role=self._role, setting=service.setting)
-                )
+            listener = await stack.enter_async_context(
+                listen_at(service.listen, accept, role=self._role, setting=service.setting)
+            )
             ending = stack.pop_all()
         return _Running(runs, listener, ending)
 

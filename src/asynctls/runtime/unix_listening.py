@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 from asynctls.errors import ConfigError, Fault
 from asynctls.logger import get_logger
 from asynctls.runtime.inherited import inherited_sockets
+from asynctls.runtime.listening import listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
-    from asynctls.runtime.listening import Accept
+    from asynctls.config import Address
+    from asynctls.runtime.listening import Accept, Listener
 
-__all__ = ["UnixListener", "listen_unix"]
+__all__ = ["UnixListener", "listen_at", "listen_unix"]
 
 log = get_logger()
 
@@ -94,6 +97,20 @@ async def listen_unix(
         one.close()
         if made is not None:
             _remove(path, made)
+
+
+def listen_at(
+    where: Address | Path,
+    accept: Accept,
+    *,
+    role: str,
+    setting: str = "listen",
+    event: str = "listening",
+) -> AbstractAsyncContextManager[Listener | UnixListener]:
+    """`listen` or `listen_unix`, as ``where`` says."""
+    if isinstance(where, Path):
+        return listen_unix(where, accept, role=role, setting=setting, event=event)
+    return listen(where, accept, role=role, setting=setting, event=event)
 
 
 def _open_socket(path: Path) -> tuple[socket.socket, os.stat_result]:

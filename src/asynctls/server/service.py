@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.admission import StaleCRL
+from asynctls.enrolment.health import identity_troubles
 from asynctls.enrolment.joining import ensure_identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.pki.keys import KeyType
@@ -83,7 +84,10 @@ async def _serve(
         await keeper.server_credentials(alpn=each.terms.alpn)
     async with (
         observed(
-            config.metrics_listen, role="server", collect=partial(_collector, keeper)
+            config.metrics_listen,
+            role="server",
+            collect=partial(_collector, keeper),
+            troubles=partial(identity_troubles, keeper),
         ) as observer,
         Connections(observer=observer) as connections,
         Services(

@@ -13,7 +13,6 @@ from asynctls.enrolment.standing import dates_watched, end_unwelcome
 from asynctls.errors import AsynctlsError, SessionTruncatedError, TruncatedError
 from asynctls.logger import get_logger
 from asynctls.runtime.observing import Observer
-from asynctls.runtime.traffic import Metered
 from asynctls.streams import PeerStream
 
 if TYPE_CHECKING:
@@ -67,10 +66,10 @@ class StreamServer:
 
     async def _run(self, accepted: Accepted) -> None:
         tls, peer = accepted.stream, accepted.peer
-        stream, metered = PeerStream(tls, peer=peer), Metered(tls)
+        stream = PeerStream(tls, peer=peer)
         # Known before it is judged again below, so that no change of the rules is missed.
         self._live.add(stream)
-        self._observer.session_started(metered)
+        self._observer.session_started()
         log.info(
             "stream started",
             peer=str(peer),
@@ -82,11 +81,7 @@ class StreamServer:
         reason = "both ends closed it"
         truncated = False
         try:
-            with dates_watched(
-                stream,
-                own_certificate=accepted.own_certificate,
-                live_after_expiry=self.rules().live_after_expiry,
-            ):
+            with dates_watched(stream, own_certificate=accepted.own_certificate):
                 if not await end_unwelcome([stream], self.rules()):
                     await self._handler(stream)
                     await stream.wait_closed()
@@ -104,8 +99,7 @@ class StreamServer:
             stream.abort()
             self._live.discard(stream)
             reason = stream.cut_off_for or reason
-            failure = SessionTruncatedError(reason) if truncated else None
-            self._observer.session_ended(metered, failure)
+            self._observer.session_ended(SessionTruncatedError(reason) if truncated else None)
             log.info(
                 "stream ended",
                 peer=str(peer),

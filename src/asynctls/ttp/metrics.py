@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from prometheus_client.core import Metric
 
-    from asynctls.config import Address
+    from asynctls.config import Endpoint
     from asynctls.ttp.authority import Authority
     from asynctls.ttp.chain import Value
 
@@ -77,18 +77,25 @@ class TTPMetrics(HandshakeMetrics, TTPObserver):
             "Requests to write that failed because of the ledger.",
             registry=self._registry,
         )
+        self._authority = authority
         self._state = _State(authority)
         self._registry.register(self._state)
 
     @asynccontextmanager
-    async def serving(self, address: Address) -> AsyncIterator[None]:
+    async def serving(self, endpoint: Endpoint) -> AsyncIterator[None]:
         """Serves the metrics while the context lasts.
 
         Raises:
             ConfigError: for the key ``ttp.metrics_listen`` when it cannot be listened on.
         """
         try:
-            async with serve_metrics(address, self._registry, role="ttp", prepare=self._state.look):
+            async with serve_metrics(
+                endpoint,
+                self._registry,
+                role="ttp",
+                troubles=self._authority.troubles,
+                prepare=self._state.look,
+            ):
                 yield
         finally:
             await self._state.stop()
