@@ -21,6 +21,7 @@
     ├── ServerUnreachableError    nobody answers where a server should be
     ├── InputError                standard input cannot be read, or a line of it not be sent
     ├── DemoError                 a role of the demo did not do its part
+    ├── WorkerError               a worker process, or its supervisor, did not do its part
     ├── HTTPError                 the other side does not keep to HTTP, or to our limits
     ├── HandshakeError            no TLS connection came about
     │   ├── PeerRefusedError      we refused the peer, and told it by an alert
@@ -88,6 +89,7 @@ __all__ = [
     "TTPNotTrustedError",
     "TTPUnreachableError",
     "TruncatedError",
+    "WorkerError",
 ]
 
 
@@ -253,6 +255,10 @@ class InputError(AsynctlsError):
 
 class DemoError(AsynctlsError):
     """A role of the demo did not do its part; what it said is in the transcript."""
+
+
+class WorkerError(AsynctlsError):
+    """A worker process did not do its part, or a supervisor did not."""
 
 
 class HTTPError(AsynctlsError):

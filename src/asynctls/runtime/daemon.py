@@ -13,11 +13,25 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from asynctls.runtime.connections import Connections
-    from asynctls.runtime.signals import Signals
 
 __all__ = ["serve_until_stopped"]
 
 log = get_logger()
+
+
+class Told(Protocol):
+    """Whence a daemon hears that it is to end: `Signals`, a worker's `Orders`."""
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when it is to drain."""
+
+    @property
+    def aborting(self) -> asyncio.Event:
+        """Set when it is to end at once."""
+
+    def ready(self, status: str) -> None:
+        """The daemon does its work now."""
 
 
 class Closes(Protocol):
@@ -28,7 +42,7 @@ class Closes(Protocol):
 
 
 async def serve_until_stopped(
-    signals: Signals,
+    signals: Told,
     listener: Closes,
     connections: Connections,
     *,

@@ -36,9 +36,14 @@ _MOST = 256
 
 
 class InheritedSockets:
-    """The descriptors that were handed over and not asked for so far, by name."""
+    """The descriptors that were handed over and not asked for so far, by name.
 
-    def __init__(self, named: Iterable[tuple[str, int]] = ()) -> None:
+    Attributes:
+        announced: whoever handed them over says itself that they are listened on.
+    """
+
+    def __init__(self, named: Iterable[tuple[str, int]] = (), *, announced: bool = False) -> None:
+        self.announced = announced
         self._by_name: dict[str, list[int]] = {}
         for name, descriptor in named:
             self._by_name.setdefault(name, []).append(descriptor)

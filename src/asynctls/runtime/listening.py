@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,12 @@ from asynctls.logger import get_logger
 from asynctls.runtime.inherited import inherited_sockets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
     Prepare = Callable[[Address], Awaitable[None]]
 
-__all__ = ["Listener", "listen"]
+__all__ = ["Listener", "address_of_socket", "bind", "listen", "told_as_faults"]
 
 log = get_logger()
 
@@ -82,17 +82,22 @@ async def listen(
     Raises:
         ConfigError: for the key ``<role>.<setting>`` when the address cannot be listened on.
     """
-    try:
-        sockets = inherited_sockets().take(setting, socket.AF_INET, socket.AF_INET6)
-        sockets = sockets or await _open_sockets(address)
-    except OSError as error:
-        problem = _WORDS.get(error.errno or 0, error.strerror or str(error))
-        if isinstance(error, socket.gaierror):
-            problem = f"the host cannot be found: {error.strerror}"
-        raise ConfigError(Fault(f"{role}.{setting}", str(address), problem)) from error
+    inherited = inherited_sockets()
+    with told_as_faults(f"{role}.{setting}", address):
+        sockets = inherited.take(setting, socket.AF_INET, socket.AF_INET6)
+        said_elsewhere = bool(sockets) and inherited.announced
+        sockets = sockets or await bind(address)
+        try:
+            for one in sockets:
+                # Here as well, since a port can turn out to be taken only now.
+                one.listen(_BACKLOG)
+        except OSError:
+            for one in sockets:
+                one.close()
+            raise
     servers: list[asyncio.Server] = []
     try:
-        real = [_address_of(one) for one in sockets]
+        real = [address_of_socket(one) for one in sockets]
         while sockets:
             servers.append(
                 await asyncio.start_server(
@@ -103,8 +108,9 @@ async def listen(
         listener = Listener(real[0], tuple(servers))
         if prepare is not None:
             await prepare(listener.address)
-        also = {"also": [str(one) for one in real[1:]]} if real[1:] else {}
-        log.info(event, address=str(real[0]), role=role, **also)
+        if not said_elsewhere:
+            also = {"also": [str(one) for one in real[1:]]} if real[1:] else {}
+            log.info(event, address=str(real[0]), role=role, **also)
         yield listener
     finally:
         # wait_closed() is not called: from Python 3.12 on it waits for the connections too.
@@ -114,7 +120,32 @@ async def listen(
             unused.close()
 
 
-async def _open_sockets(address: Address) -> list[socket.socket]:
+@contextmanager
+def told_as_faults(key: str, address: Address) -> Iterator[None]:
+    """What goes wrong with a socket is raised in words, as a fault of the setting.
+
+    Raises:
+        ConfigError: in the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        problem = _WORDS.get(error.errno or 0, error.strerror or str(error))
+        if isinstance(error, socket.gaierror):
+            problem = f"the host cannot be found: {error.strerror}"
+        raise ConfigError(Fault(key, str(address), problem)) from error
+
+
+async def bind(address: Address, *, shared: bool = False) -> list[socket.socket]:
+    """Sockets bound to all that an address stands for; nobody can connect to them yet.
+
+    Args:
+        address: port 0 lets the system choose one, which all of them share.
+        shared: several processes of this user may listen there, each by a socket of its own.
+
+    Raises:
+        OSError: it cannot be done.
+    """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -127,14 +158,14 @@ async def _open_sockets(address: Address) -> list[socket.socket]:
             one = socket.socket(family, socket.SOCK_STREAM)
             sockets.append(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 # One address, one family: else peers by IPv4 come under two kinds of address.
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             one.bind((where[0], port, *where[2:]))
             # All families share the port that the first one got.
             port = one.getsockname()[1]
-            # Here as well, since a port can turn out to be taken only now.
-            one.listen(_BACKLOG)
     except OSError:
         for one in sockets:
             one.close()
@@ -142,6 +173,7 @@ async def _open_sockets(address: Address) -> list[socket.socket]:
     return sockets
 
 
-def _address_of(one: socket.socket) -> Address:
+def address_of_socket(one: socket.socket) -> Address:
+    """Where a socket is bound to."""
     host, port = one.getsockname()[:2]
     return Address(host, port)

@@ -12,7 +12,7 @@ import contextlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self
 
-from asynctls.admission import LiveAfterExpiry, Peer
+from asynctls.admission import Peer
 from asynctls.errors import (
     AsynctlsError,
     BindingMismatchError,
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     from asynctls.session.channel import Channel
     from asynctls.session.states import FrameType
-    from asynctls.session.tally import Tally
 
 __all__ = ["Session"]
 
@@ -63,10 +62,6 @@ class Session:
     Made by `connect` or `accept`, opened and ended by ``async with``; it owns the channel from
     then on. Several tasks may send and receive at once: the pieces of two messages never mix, and
     each message is received once.
-
-    Attributes:
-        put_out: is set when this end has ended the session since its peer may not stay (`end`, and
-            the end of a certificate), for whoever waits for something else.
     """
 
     def __init__(
@@ -77,7 +72,6 @@ class Session:
         own_certificate: bytes,
         peer: Peer,
         limits: Limits,
-        live_after_expiry: LiveAfterExpiry,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         certificates = own_certificate, peer.certificate
@@ -87,7 +81,6 @@ class Session:
         self._own_certificate = own_certificate
         self._peer = peer
         self._limits = limits
-        self._live_after_expiry = live_after_expiry
         self._now = now
         self._protocol = Protocol(
             role,
@@ -106,21 +99,13 @@ class Session:
         self._receipts_unread = 0
         self._peer_closed = False
         self._going_away = asyncio.Event()
-        self._stalls = False
-        self.put_out = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._reading: asyncio.Timeout | None = None
         self._expiry: Expiry | None = None
 
     @classmethod
     def connect(
-        cls,
-        channel: Channel,
-        *,
-        own_certificate: bytes,
-        peer: Peer,
-        limits: Limits | None = None,
-        live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
+        cls, channel: Channel, *, own_certificate: bytes, peer: Peer, limits: Limits | None = None
     ) -> Session:
         """The client's end, to be opened by ``async with``.
 
@@ -129,7 +114,6 @@ class Session:
             own_certificate: the certificate that this end showed, DER.
             peer: whom the other end's certificate names; it was admitted.
             limits: of messages, queue and waiting.
-            live_after_expiry: whether the session ends with the first of the two certificates.
 
         Entering raises:
             HandshakeError: the channel cannot carry a session.
@@ -142,18 +126,11 @@ class Session:
             own_certificate=own_certificate,
             peer=peer,
             limits=limits or Limits(),
-            live_after_expiry=live_after_expiry,
         )
 
     @classmethod
     def accept(
-        cls,
-        channel: Channel,
-        *,
-        own_certificate: bytes,
-        peer: Peer,
-        limits: Limits | None = None,
-        live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
+        cls, channel: Channel, *, own_certificate: bytes, peer: Peer, limits: Limits | None = None
     ) -> Session:
         """The server's end, to be opened by ``async with``; as `connect`."""
         return cls(
@@ -162,7 +139,6 @@ class Session:
             own_certificate=own_certificate,
             peer=peer,
             limits=limits or Limits(),
-            live_after_expiry=live_after_expiry,
         )
 
     def __repr__(self) -> str:
@@ -175,10 +151,7 @@ class Session:
 
     @property
     def going_away(self) -> bool:
-        """Whether it is time to finish and to come back.
-
-        The server has said that it drains, or one of the two certificates ends soon.
-        """
+        """Whether the server has said that it drains: finish, and come back."""
         return self._going_away.is_set()
 
     @property
@@ -197,23 +170,9 @@ class Session:
         return MappingProxyType(self._link.sent_bytes)
 
     @property
-    def tally(self) -> Tally:
-        """What went through so far."""
-        return self._protocol.tally
-
-    @property
     def mac_ns(self) -> int:
         """Nanoseconds spent in HMAC over frames, both directions."""
         return self._protocol.mac_ns
-
-    def allow_stalls(self) -> None:
-        """A peer that takes nothing for long is slow and not dead, as in a tunnel.
-
-        Then also the end waits until it has taken all; only `end` and what loses the connection
-        cut that short.
-        """
-        self._stalls = True
-        self._channel.allow_stalls()
 
     # Opening
 
@@ -226,14 +185,7 @@ class Session:
             await self._give_up(error)
             raise
         self._keeper = asyncio.create_task(self._keep(), name=repr(self))
-        self._expiry = Expiry(
-            own,
-            self._peer,
-            live_after_expiry=self._live_after_expiry,
-            on_near=self._finish_soon,
-            on_end=self._expire,
-            now=self._now,
-        )
+        self._expiry = Expiry(own, self._peer, on_end=self._expire, now=self._now)
         self._expiry.start()
         return self
 
@@ -315,7 +267,7 @@ class Session:
             self._stop_reading()
 
     async def until_going_away(self) -> None:
-        """Returns when it is time to finish and to come back; see `going_away`."""
+        """Returns when the server has said that it drains; never, where it does not."""
         await self._going_away.wait()
 
     async def end(self, code: ErrorCode, text: str) -> None:
@@ -323,15 +275,7 @@ class Session:
 
         Whoever sends or receives gets SessionClosedError with that text.
         """
-        self._put_out(code, text)
-        await self._over()
-
-    def abort(self, text: str) -> None:
-        """Ends the session by ERROR 10 with that text, and waits for nothing."""
-        self._end(ErrorCode.INTERNAL, text)
-
-    async def wait_closed(self) -> None:
-        """Waits until the connection is closed, however the session has ended."""
+        self._end(code, text)
         await self._over()
 
     def goaway(self) -> None:
@@ -460,8 +404,6 @@ class Session:
             self._inbox.end()
             self._wake_senders()
         self._link.flush()
-        if self._stalls and self._protocol.failure is None:
-            await self._link.all_taken()
         await self._link.shut(self._limits.close_timeout_s)
 
     async def _read_event(self) -> None:
@@ -500,21 +442,8 @@ class Session:
 
     # The end, from any side
 
-    def _finish_soon(self) -> None:
-        log.info("certificate ends soon", peer=str(self._peer), advice="finish and come back")
-        self._going_away.set()
-        if self._protocol.role is Role.SERVER:
-            self.goaway()
-
     def _expire(self, words: str) -> None:
-        self._put_out(ErrorCode.CERTIFICATE_EXPIRED, words)
-
-    def _put_out(self, code: ErrorCode, text: str) -> None:
-        if self._protocol.over:
-            # All was said, and what the peer has not taken by now it does not get.
-            self._channel.abort()
-        self._end(code, text)
-        self.put_out.set()
+        self._end(ErrorCode.CERTIFICATE_EXPIRED, words)
 
     def _end(self, code: ErrorCode, text: str) -> None:
         if not self._protocol.over:
@@ -526,10 +455,7 @@ class Session:
 
     def _take_no_more(self) -> None:
         self._inbox.end()
-        if len(self._inbox):
-            # Whoever receives must not take the peer's CLOSE, behind what is dropped, for the end.
-            self._peer_closed = False
-            self._inbox.clear()
+        self._inbox.clear()
         self._protocol.forget_owed()
 
     def _stop_reading(self) -> None:
