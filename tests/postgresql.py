@@ -13,11 +13,12 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -124,6 +125,29 @@ class PostgreSQL:
         """Ends the server at once, in the middle of whatever it does (its 'immediate' mode)."""
         self._run("pg_ctl", "stop", "--mode", "immediate", "--pgdata", str(self._data))
         self.stop()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stops every process of the server while the context lasts: its sockets take what comes.
+
+        To a client this looks like a network that drops everything without a word.
+        """
+        postmaster = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+        # Before it can make another one of them.
+        os.kill(postmaster, signal.SIGSTOP)
+        listed = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True
+        )
+        pairs = (line.split() for line in listed.stdout.splitlines())
+        children = [int(pid) for pid, parent in pairs if int(parent) == postmaster]
+        try:
+            for pid in children:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in (*children, postmaster):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"

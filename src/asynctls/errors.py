@@ -7,7 +7,8 @@
     ├── StateError                a state folder cannot be used
     │   ├── StateLockedError      another daemon holds it
     │   └── LedgerError           the ledger cannot be read or written
-    │       └── LedgerBrokenError its HMAC chain does not hold
+    │       ├── LedgerBrokenError its HMAC chain does not hold
+    │       └── LedgerAwayError   its database cannot be reached, or says nothing
     ├── RequestError              a CSR or OCSP request that cannot be accepted, whoever sent it
     ├── CertificateError          a certificate, key or CRL that cannot be used
     ├── EnrolmentError            an identity could not be had
@@ -69,6 +70,7 @@ __all__ = [
     "IdentityError",
     "InputError",
     "JoinStringError",
+    "LedgerAwayError",
     "LedgerBrokenError",
     "LedgerError",
     "MalformedError",
@@ -185,6 +187,10 @@ class LedgerBrokenError(LedgerError):
     def __init__(self, message: str, *, sequence: int) -> None:
         self.sequence = sequence
         super().__init__(message)
+
+
+class LedgerAwayError(LedgerError):
+    """The ledger's database cannot be reached, or does not answer; trying again can help."""
 
 
 class RequestError(AsynctlsError):

@@ -215,7 +215,9 @@ async def test_a_handler_that_hangs_is_503(served: Served) -> None:
         raise AssertionError
 
     async with served(hang, limits=Limits(handler_timeout_s=0.05)) as connection:
-        assert statuses(await connection.ask(LAST)) == [503]
+        answer = await connection.ask(LAST)
+        assert statuses(answer) == [503]
+        assert b"\r\nRetry-After: 5\r\n" in answer
 
 
 async def test_a_client_that_does_not_read_is_cut_off(served: Served) -> None:

@@ -34,6 +34,7 @@ _READ_BYTES = 16 * 1024
 _WRITE_BYTES = 64 * 1024
 _LINGER_BYTES = 256 * 1024
 _LINGER_S = 2.0
+_RETRY_S = "5"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"})
 _VERSIONS = frozenset({b"1.0", b"1.1"})
 _CONTINUE = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
@@ -209,7 +210,7 @@ class _Exchanges:
             # The border: one request's fault never ends the service, and never shows outside.
             log.exception("request failed", method=request.method, path=request.path)
             if timeout.expired():
-                return Response.text(503, "busy: try again")
+                return Response.text(503, "busy: try again", headers=(("Retry-After", _RETRY_S),))
             return Response.text(500, "internal error: the server's log has it")
 
     async def _refuse(self, status: int, words: str) -> None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from asynctls.enrolment import est_codec
 from asynctls.enrolment.csr_attributes import csr_attributes
-from asynctls.errors import EnrolmentPendingError, EnrolmentRefusedError, RequestError
+from asynctls.errors import EnrolmentPendingError, EnrolmentRefusedError, LedgerError, RequestError
 from asynctls.http import Request, Response
 from asynctls.logger import get_logger
-from asynctls.ttp.public import PublicPages
+from asynctls.runtime.sparing import Sparing
+from asynctls.ttp.public import PublicPages, not_now
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -67,6 +68,7 @@ class EST:
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
         self.public = PublicPages(authority)
+        self._sparing = Sparing()
         self._paths: dict[str, tuple[str, _Answer]] = {
             est_codec.CACERTS: ("GET", self._cacerts),
             est_codec.CSRATTRS: ("GET", self._csrattrs),
@@ -77,6 +79,15 @@ class EST:
 
     async def answer(self, request: Request, asker: Asker) -> Response:
         """The answer to one request; only what nobody foresaw is raised."""
+        try:
+            return await self._answer(request, asker)
+        except LedgerError as error:
+            left_out = self._sparing.left_out("request not answered")
+            if left_out is not None:
+                log.warning("request not answered", reason=str(error), left_out=left_out)
+            return not_now()
+
+    async def _answer(self, request: Request, asker: Asker) -> Response:
         method, answer = self._paths.get(request.path, ("", None))
         if answer is None:
             return await self.public.answer(request)

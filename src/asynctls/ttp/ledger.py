@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from asynctls.errors import LedgerBrokenError, LedgerError
 from asynctls.ttp import chain, storage
 from asynctls.ttp.chain import EMPTY, Head
+from asynctls.ttp.reach import Reach
 from asynctls.ttp.transactions import Transaction, head_of
 from asynctls.ttp.writer import Writer
 
@@ -50,7 +51,8 @@ class Ledger:
     def __init__(self, store: Store, key: Secret) -> None:
         self._store = store
         self._key = key
-        self._writer = Writer(store, key)
+        self._reach = Reach()
+        self._writer = Writer(store, key, self._reach)
         self._closed = False
 
     @classmethod
@@ -191,11 +193,20 @@ class Ledger:
         return await self.read(read)
 
     def _read_now(self, query: Callable[[sa.Connection], T]) -> T:
+        away = self._reach.refusal()
+        if away is not None:
+            raise away
         try:
             with self._store.connect(self._store.reading) as connection, connection.begin():
+                self._reach.found()
                 return query(connection)
         except sa.exc.DBAPIError as error:
-            raise self._store.explain(error) from error
+            failure = self._store.explain(error)
+            if self._store.lost(error):
+                self._reach.lost(failure)
+            else:
+                self._reach.found()
+            raise failure from error
 
 
 def _store(folder: Path, database: SecretText | None, *, must_exist: bool) -> Store:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from asynctls.ttp.authority import Authority
     from asynctls.ttp.records import SignedCRL
 
-__all__ = ["PublicPages"]
+__all__ = ["PublicPages", "not_now"]
 
 _REQUEST_TYPE = "application/ocsp-request"
 _ANSWER_TYPE = (("Content-Type", "application/ocsp-response"),)
@@ -41,6 +41,8 @@ _CRL_TYPE = (("Content-Type", est_codec.CRL_TYPE),)
 _FOR_A_MINUTE = (("Cache-Control", "max-age=60"),)
 _NO_STORE = (("Cache-Control", "no-store"),)
 _ROOT_CRL_S = 2.0
+# As often as the TTP's upkeep looks whether it can be used again.
+_RETRY_S = "5"
 
 _Page: TypeAlias = "Callable[[], Awaitable[Response]]"
 
@@ -97,7 +99,7 @@ class PublicPages:
             try:
                 self._root_crl = (now, await self._authority.root_crl_der())
             except LedgerError:
-                raise
+                return not_now()
             except StateError as error:
                 # One that an operator has yet to bring.
                 return Response.text(404, str(error))
@@ -123,6 +125,13 @@ class PublicPages:
         if isinstance(answer, Unanswered) or answer.is_for_one:
             return Response(200, (*_ANSWER_TYPE, *_NO_STORE), answer.der)
         return Response(200, (*_ANSWER_TYPE, *_for_caches(answer)), answer.der)
+
+
+def not_now() -> Response:
+    """While the ledger cannot be used; in words that tell a stranger nothing of files and hosts."""
+    return Response.text(
+        503, "the ledger cannot be used now: try again", headers=(("Retry-After", _RETRY_S),)
+    )
 
 
 def _decoded(encoded: str) -> bytes:

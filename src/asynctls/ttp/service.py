@@ -46,7 +46,8 @@ __all__ = ["Service", "run"]
 log = get_logger()
 
 _ALPN = ("http/1.1",)
-_LIMITS = Limits()
+# Shorter than our roles wait, so that they hear of a ledger that is slow.
+_LIMITS = Limits(handler_timeout_s=12.0)
 # Anybody may come, without so much as a TLS handshake, and asks in one packet.
 _STATUS_LIMITS = Limits(body_bytes=MAX_REQUEST_BYTES, header_timeout_s=5.0, idle_timeout_s=10.0)
 _STATUS_CONNECTIONS = 256

@@ -64,6 +64,7 @@ class SQLite(Store):
             _engine(path),
             reading={},
             writing={_WRITING: True},
+            migrating={_WRITING: True},
             keyless="put it back, or restore the state folder from a backup",
         )
 

@@ -38,6 +38,7 @@ class Store(ABC):
         reading: execution options for a connection that reads: one consistent view.
         writing: execution options for a connection that writes: one writer at a time, which sees
             all that was committed before its turn.
+        migrating: likewise, for one that brings the schema to ours, which may take long.
         keyless: what to do when the ledger's key is not in the state folder.
     """
 
@@ -45,6 +46,7 @@ class Store(ABC):
     engine: sa.Engine
     reading: Final[dict[str, object]]
     writing: Final[dict[str, object]]
+    migrating: Final[dict[str, object]]
     keyless: str
 
     def __init__(
@@ -54,12 +56,14 @@ class Store(ABC):
         *,
         reading: dict[str, object],
         writing: dict[str, object],
+        migrating: dict[str, object],
         keyless: str,
     ) -> None:
         self.name = name
         self.engine = engine
         self.reading = reading
         self.writing = writing
+        self.migrating = migrating
         self.keyless = keyless
 
     def connect(self, options: dict[str, object]) -> sa.Connection:
@@ -102,7 +106,7 @@ def prepare(store: Store, key_path: Path, *, must_exist: bool) -> Secret:
                     "a backup"
                 )
         if due:
-            with store.connect(store.writing) as connection, connection.begin():
+            with store.connect(store.migrating) as connection, connection.begin():
                 _migrate(connection, store)
                 _make_key(connection, key_path)
         key = state.read_private(key_path)

@@ -12,7 +12,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from asynctls.errors import AsynctlsError, StateError
+from asynctls.errors import AsynctlsError, LedgerAwayError, StateError
 from asynctls.logger import get_logger
 from asynctls.pki.constraints import outside
 from asynctls.pki.profiles import key_id_text
@@ -92,6 +92,10 @@ class Caretaker:
             try:
                 await self.look_after()
                 self._upkeep.done()
+            except LedgerAwayError as error:
+                # The ledger has logged it, once for all who ask, and logs its end.
+                self._upkeep.failed(error)
+                await asyncio.sleep(_AFTER_FAILURE_S)
             except AsynctlsError as error:
                 self._upkeep.failed(error)
                 log.exception("the TTP's own upkeep failed; it is tried again", reason=str(error))

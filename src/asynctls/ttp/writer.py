@@ -18,13 +18,12 @@ import queue
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import sqlalchemy as sa
 
 from asynctls.errors import LedgerBrokenError, LedgerError
-from asynctls.logger import get_logger
 from asynctls.ttp import audit, chain, storage
 from asynctls.ttp.chain import EMPTY, Head, Value
 from asynctls.ttp.observing import TTPObserver
@@ -34,11 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynctls.mac import Secret
+    from asynctls.ttp.reach import Reach
     from asynctls.ttp.storage import Store
 
 __all__ = ["Writer"]
-
-log = get_logger()
 
 T = TypeVar("T")
 
@@ -56,6 +54,7 @@ class _Request(Generic[T]):
     operation: Callable[[Transaction], T]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[T]
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +93,9 @@ class Writer:
         observer: is told of what was written.
     """
 
-    def __init__(self, store: Store, key: Secret) -> None:
+    def __init__(self, store: Store, key: Secret, reach: Reach) -> None:
         self.observer = TTPObserver()
+        self._reach = reach
         self._store = store
         self._key = key
         self._trusted = EMPTY
@@ -110,7 +110,7 @@ class Writer:
         """Has ``operation`` run; its result, or what it raised, comes once all is committed."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._requests.put(_Request(operation, loop, future))  # type: ignore[arg-type]
+        self._requests.put(_Request(operation, loop, future, time.monotonic()))  # type: ignore[arg-type]
         return future
 
     def close(self) -> None:
@@ -144,23 +144,32 @@ class Writer:
 
     def _commit(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
         """One transaction for the group, over as many connections as it takes. Never raises."""
-        end = time.monotonic() + _PATIENCE_S
+        end = group[-1].asked_at + _PATIENCE_S
         pauses = iter(_PAUSES_S)
         pause = 0.0
         while True:
-            try:
-                return self._settle(group)
-            except sa.exc.DBAPIError as error:
-                pause = next(pauses, pause)
-                if time.monotonic() + pause > end or self._closing.wait(pause):
-                    doubt, self._doubt = self._doubt, None
-                    explained = self._store.explain(error)
-                    if doubt is not None:
-                        explained = LedgerError(
-                            f"{explained}; whether the last rows were recorded is not known, and "
-                            "shows when it can be reached again"
-                        )
-                    return [_Outcome(each, error=explained) for each in group]
+            failure: LedgerError | None = self._reach.refusal()
+            if failure is None:
+                try:
+                    return self._settle(group)
+                except sa.exc.DBAPIError as error:
+                    failure = self._store.explain(error)
+            pause = next(pauses, pause)
+            if time.monotonic() + pause > end or self._closing.wait(pause):
+                return self._given_up(group, failure)
+
+    def _given_up(
+        self, group: list[_Request[object]], failure: LedgerError
+    ) -> list[_Outcome[object]]:
+        doubt = self._doubt
+        if doubt is not None and doubt.outcomes:
+            failure = LedgerError(
+                f"{failure}; whether the last rows were recorded is not known, and shows when it "
+                "can be reached again"
+            )
+            # Whoever comes next finds that out, and has nobody to give a result to.
+            self._doubt = replace(doubt, outcomes=[])
+        return [_Outcome(each, error=failure) for each in group]
 
     def _settle(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
         """One transaction for the group; if one of it spoils that, one for each.
@@ -173,18 +182,17 @@ class Writer:
         except sa.exc.DBAPIError as error:
             if self._store.lost(error):
                 self._drop_connection()
-                log.warning("ledger out of reach", reason=str(self._store.explain(error)))
+                self._reach.lost(self._store.explain(error))
                 raise
-            self._doubt = None
+            self._reach.found()
             if not isinstance(error, (sa.exc.IntegrityError, sa.exc.DataError)):
                 # Disk or file: the others would meet it too. A fresh connection may not.
                 self._drop_connection()
-                return [_Outcome(each, error=self._store.explain(error)) for each in group]
+                return self._given_up(group, self._store.explain(error))
             failed: Exception = self._store.explain(error)
         except _SpoiledError as error:
             failed = error.__cause__ if isinstance(error.__cause__, Exception) else error
         except Exception as error:  # noqa: BLE001, RUF100 - the thread must live; it is handed on
-            self._doubt = None
             failed = error
         # The fault of one of them, whichever it is.
         if len(group) > 1:
@@ -203,18 +211,27 @@ class Writer:
             self._connection = self._store.connect(self._store.writing)
         connection = self._connection
         with connection.begin() as begun:
+            self._reach.found()
             if (doubt := self._doubt) is not None:
+                was_kept = has_link(connection, doubt.head)
                 self._doubt = None
-                if has_link(connection, doubt.head):
-                    begun.rollback()
-                    return self._kept(doubt)
+                if was_kept:
+                    self._kept(doubt)
+                    if doubt.outcomes:
+                        begun.rollback()
+                        return doubt.outcomes
             head = self._trusted_head(connection)
             transaction = Transaction(connection, self._key, head)
             outcomes = [self._run(transaction, request) for request in group]
             done = _Doubt(transaction.head, transaction.appended, outcomes)
             if done.head is not head:
                 self._doubt = done
-            begun.commit()
+            try:
+                begun.commit()
+            except sa.exc.DBAPIError as error:
+                if not self._store.lost(error):
+                    self._doubt = None
+                raise
             self._doubt = None
         return self._kept(done)
 
