@@ -157,6 +157,11 @@ class Fault:
     source: str
     problem: str
 
+    def within(self, place: str) -> Fault:
+        """The same of a part of its table: ``server.tunnel[2].allow``."""
+        table, _, name = self.key.partition(".")
+        return Fault(f"{table}.{place}.{name}", self.source, self.problem)
+
     def __str__(self) -> str:
         return f"{self.key} ({self.source}): {self.problem}"
 

@@ -37,13 +37,15 @@ def test_names_patterns_and_join_strings_are_judged_as_well(asynctls: Run, tmp_p
     bad.write_text(
         '[ttp]\nname = ["ttp.example", "a b", "spiffe://ttp.example"]\n'
         '[server]\nallow = ["client", "*", "*.example"]\n[client]\njoin = "s3cr3t"\n'
+        '[[server.tunnel]]\nlisten = "h:1"\n[[server.tunnel]]\nlisten = "h:2"\nallow = ["a b"]\n'
     )
     bad.chmod(0o600)
     ended = asynctls("config", "check", "bad.toml")
     assert ended.code == 2
     keys = [line.split()[0] for line in ended.out.splitlines()]
-    assert sorted(keys) == ["client.join", "server.allow", "server.allow", "ttp.name", "ttp.name"]
-    assert ended.out.count("(bad.toml)") == 5
+    servers = ["server.allow", "server.allow", "server.tunnel[2].allow"]
+    assert sorted(keys) == ["client.join", *servers, "ttp.name", "ttp.name"]
+    assert ended.out.count("(bad.toml)") == 6
     assert "s3cr3t" not in ended.out
 
 

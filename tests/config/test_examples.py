@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asynctls.config import TABLES, ServerConfig, check_file, settings
+from asynctls.config import TABLES, ClientConfig, RoleConfig, ServerConfig, check_file, settings
+from asynctls.config.tunnels import TUNNEL_KEYS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = {
@@ -72,6 +73,23 @@ def test_an_example_tells_the_true_defaults(name: str) -> None:
                 continue
             value = setting.read(content[setting.name])
             assert value == getattr(defaults, setting.name), (table, setting.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("server.toml", ServerConfig), ("client.toml", ClientConfig)]
+)
+def test_an_example_shows_tunnels_and_names_all_that_they_can_set(
+    tmp_path: Path, name: str, kind: type[RoleConfig]
+) -> None:
+    text = (CONFIGS / name).read_text()
+    path = tmp_path / name
+    path.write_text(re.sub(r"^#     ", "", text, flags=re.MULTILINE))
+    assert check_file(path) == ()
+    assert len(tomllib.loads(path.read_text())[name.removesuffix(".toml")]["tunnel"]) == 2
+    words = " ".join(line.removeprefix("# ") for line in text.splitlines())
+    named = re.search(r"A tunnel can set: ([a-z_, ]+)\.", words)
+    assert named is not None
+    assert tuple(named[1].split(", ")) == TUNNEL_KEYS[kind]
 
 
 def test_the_server_of_the_example_lets_the_client_in() -> None:

@@ -48,9 +48,8 @@ def check(*, file: Path, **_given: object) -> int:
 
 def _names_and_secrets(file: Path) -> Iterator[Fault]:
     """What only the rooms above the config can judge; what is not set may come by an option."""
-    from asynctls.admission import allow_list
     from asynctls.enrolment import JoinString
-    from asynctls.errors import CertificateError, ConfigError, Fault, JoinStringError
+    from asynctls.errors import ConfigError, Fault, JoinStringError
     from asynctls.ttp.ca import constraints_of
     from asynctls.ttp.policy import Policy
     from asynctls.ttp.public_address import own_names
@@ -65,14 +64,26 @@ def _names_and_secrets(file: Path) -> Iterator[Fault]:
                 judge(ttp)
         except ConfigError as error:
             yield from (Fault(each.key, str(file), each.problem) for each in error.faults)
-    try:
-        allow_list(server.allow)
-    except CertificateError as error:
-        for line in str(error).splitlines():
-            yield Fault("server.allow", str(file), line)
+    yield from _allow_lists(server, file)
     for table, config in (("server", server), ("client", client), ("identity", identity)):
         if config.join is not None:
             try:
                 JoinString.parse(config.join.reveal())
             except JoinStringError as error:
                 yield Fault(f"{table}.join", str(file), str(error))
+
+
+def _allow_lists(server: ServerConfig, file: Path) -> Iterator[Fault]:
+    from asynctls.admission import allow_list
+    from asynctls.errors import CertificateError, Fault
+
+    lists = {"server": server.allow}
+    for number, tunnel in enumerate(server.tunnel, 1):
+        if tunnel.allow != server.allow:
+            lists[f"server.tunnel[{number}]"] = tunnel.allow
+    for place, texts in lists.items():
+        try:
+            allow_list(texts)
+        except CertificateError as error:
+            for line in str(error).splitlines():
+                yield Fault(f"{place}.allow", str(file), line)

@@ -61,7 +61,13 @@ class TunnelService:
 
 def tunnels_of(config: ClientConfig) -> tuple[TunnelService, ...]:
     """Every tunnel of a client; none: it has sessions."""
-    return () if config.listen is None else (TunnelService.of(config, config.listen),)
+    if config.listen is not None:
+        return (TunnelService.of(config, config.listen),)
+    return tuple(
+        TunnelService.of(tunnel, tunnel.listen, setting=f"tunnel[{number}].listen")
+        for number, tunnel in enumerate(config.tunnel, 1)
+        if tunnel.listen is not None
+    )
 
 
 class Tunnel:

@@ -10,12 +10,15 @@ import stat
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import msgspec
 
+from asynctls.config.address import Address
+from asynctls.config.endpoint import Endpoint
 from asynctls.config.settings import Setting, settings
 from asynctls.config.tables import TABLES, RoleConfig
+from asynctls.config.tunnels import BESIDE_NO_TUNNEL, TUNNEL_KEYS
 from asynctls.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -28,23 +31,35 @@ ConfigT = TypeVar("ConfigT", bound=RoleConfig)
 _FILE_VARIABLE = "ASYNCTLS_CONFIG"
 # Two ways to say one thing: what is said closer to the command line silences the other.
 _ALTERNATIVES = frozenset({"join", "join_file"})
+_TUNNEL = "tunnel"
 
 
 @dataclass(slots=True)
 class _Reading(Generic[ConfigT]):
-    """What was read of one table so far: its values, whence each came, and the faults."""
+    """What was read of one table so far: its values, whence each came, and the faults.
+
+    Attributes:
+        kind: the table's struct.
+        place: what keys are named after: ``server``, ``server.tunnel[2]``.
+        keys: those that it can have.
+        tunnels: what was read of its tunnels.
+    """
 
     kind: type[ConfigT]
+    place: str
+    keys: Mapping[str, Setting]
     values: dict[str, object] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    tunnels: list[_Reading[ConfigT]] = field(default_factory=list)
 
-    @property
-    def table(self) -> str:
-        return next(name for name, kind in TABLES.items() if kind is self.kind)
+    @classmethod
+    def of(cls, kind: type[ConfigT]) -> Self:
+        table = next(name for name, each in TABLES.items() if each is kind)
+        return cls(kind, table, {setting.name: setting for setting in settings(kind)})
 
     def fault(self, name: str, source: str, problem: str) -> None:
-        self.faults.append(Fault(f"{self.table}.{name}", source, problem))
+        self.faults.append(Fault(f"{self.place}.{name}", source, problem))
 
     def take(
         self, given: Iterable[tuple[Setting, str, object]], *, folder: Path | None = None
@@ -68,11 +83,27 @@ class _Reading(Generic[ConfigT]):
 
     def finish(self) -> ConfigT | None:
         """The struct, unless there was a fault; values are held against one another at last."""
+        if self.tunnels:
+            for name in sorted(BESIDE_NO_TUNNEL & self.sources.keys()):
+                problem = f"means nothing beside [[{self.place}.{_TUNNEL}]]: set it there"
+                self.fault(name, self.sources[name], problem)
+        for tunnel in self.tunnels:
+            self.faults.extend(tunnel.faults)
         if self.faults:
             return None
         config = msgspec.structs.replace(self.kind(), **self.values)
-        for name, problem in config.disagreements():
+        tunnels = [msgspec.structs.replace(config, **tunnel.values) for tunnel in self.tunnels]
+        if tunnels:
+            config = msgspec.structs.replace(config, **{_TUNNEL: tuple(tunnels)})
+        disagreements = tuple(config.disagreements())
+        for name, problem in disagreements:
             self.fault(name, self.sources.get(name, "default"), problem)
+        for tunnel, each in zip(self.tunnels, tunnels, strict=True):
+            for name, problem in each.disagreements():
+                # What the role has set is told once, as the role's.
+                if (name, problem) not in disagreements:
+                    tunnel.fault(name, tunnel.sources.get(name, "default"), problem)
+            self.faults.extend(tunnel.faults)
         return None if self.faults else config
 
 
@@ -96,22 +127,20 @@ def load(
     Raises:
         ConfigError: with every fault of the table's values, and of the file's outline.
     """
-    reading = _Reading(kind)
+    reading = _Reading.of(kind)
     if path is None and environ.get(_FILE_VARIABLE):
         path = Path(environ[_FILE_VARIABLE])
     if path is not None:
         tables = _read_file(path, reading.faults)
         reading.faults.extend(_outline_faults(tables, path))
-        _take_table(reading, tables.get(reading.table), path)
-    own = settings(kind)
+        _take_table(reading, tables.get(reading.place), path)
     reading.take(
         (setting, setting.variable, _split(setting, environ[setting.variable]))
-        for setting in own
+        for setting in reading.keys.values()
         if environ.get(setting.variable)
     )
-    by_name = {setting.name: setting for setting in own}
     reading.take(
-        (by_name[name], by_name[name].option, value)
+        (reading.keys[name], reading.keys[name].option, value)
         for name, value in overrides.items()
         if value is not None and value != ()
     )
@@ -127,7 +156,7 @@ def check_file(path: Path) -> tuple[Fault, ...]:
     tables = _read_file(path, faults)
     faults.extend(_outline_faults(tables, path))
     for name, kind in TABLES.items():
-        reading = _Reading(kind)
+        reading = _Reading.of(kind)
         _take_table(reading, tables.get(name), path)
         reading.finish()
         faults.extend(reading.faults)
@@ -178,7 +207,10 @@ def _take_table(reading: _Reading[ConfigT], content: object, path: Path) -> None
     """Takes what a file says of one table, and names the keys that it does not have."""
     if not isinstance(content, dict):
         return
-    own = {setting.name: setting for setting in settings(reading.kind)}
+    own = reading.keys
+    if reading.kind in TUNNEL_KEYS and _TUNNEL in content:
+        content = dict(content)
+        _take_tunnels(reading, content.pop(_TUNNEL), path)
     for name in sorted(content.keys() - own.keys()):
         proposal = _proposal(name, own)
         if not proposal and (where := _homes(name)):
@@ -189,6 +221,32 @@ def _take_table(reading: _Reading[ConfigT], content: object, path: Path) -> None
         if setting.secret:
             _check_privacy(reading, setting.name, path)
     reading.take(known, folder=path.parent)
+
+
+def _take_tunnels(reading: _Reading[ConfigT], rows: object, path: Path) -> None:
+    """Takes what a file says of a role's tunnels, each of which has the role's settings else."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        problem = f"is made of tables: each begins with the line [[{reading.place}.{_TUNNEL}]]"
+        reading.fault(_TUNNEL, str(path), problem)
+        return
+    keys = {name: reading.keys[name] for name in TUNNEL_KEYS[reading.kind]}
+    taken: dict[object, str] = {}
+    for number, row in enumerate(rows, 1):
+        tunnel = _Reading(reading.kind, f"{reading.place}.{_TUNNEL}[{number}]", keys)
+        _take_table(tunnel, row, path)
+        if "listen" not in row:
+            tunnel.fault("listen", "not set", "a tunnel has an address of its own")
+        where = tunnel.values.get("listen")
+        if where in taken:
+            tunnel.fault("listen", str(path), f"{where} is the address of {taken[where]} too")
+        elif where is not None and not _is_any_port(where):
+            taken[where] = tunnel.place
+        reading.tunnels.append(tunnel)
+
+
+def _is_any_port(where: object) -> bool:
+    address = where.where if isinstance(where, Endpoint) else where
+    return isinstance(address, Address) and address.port == 0
 
 
 def _check_privacy(reading: _Reading[ConfigT], name: str, path: Path) -> None:

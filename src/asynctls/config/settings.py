@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -231,7 +231,8 @@ def settings(kind: type[RoleConfig]) -> tuple[Setting, ...]:
     defaults = kind()
     found = []
     for name, hint in get_type_hints(kind, include_extras=True).items():
-        if name.startswith("__"):
+        if get_origin(hint) is not Annotated:
+            # A role's tunnels, which are tables of their own.
             continue
         base, about = get_args(hint)
         found.append(Setting(name, _plain(base), _shown_default(getattr(defaults, name)), about))

@@ -229,7 +229,7 @@ def _too_many_per_address(config: "TTPConfig | ServerConfig") -> Iterator[tuple[
 
 
 class ServerConfig(RoleConfig, frozen=True, kw_only=True):
-    """The table ``[server]``."""
+    """The table ``[server]``; ``tunnel`` has each of its tunnels, if any, as the config of one."""
 
     state: _State = field(default_factory=lambda: state_folder("server"))
     listen: Annotated[Address, About("address that sessions are served on; port 0: any")] = Address(
@@ -278,6 +278,7 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
     queue_bytes: QueueBytes = 4_194_304
     drain: _Drain = timedelta(seconds=10)
     metrics_listen: _MetricsListen = None
+    tunnel: "tuple[ServerConfig, ...]" = ()
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
         """A message with a place in it that nothing fills in, a limit that can never be met."""
@@ -289,7 +290,7 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
 
 
 class ClientConfig(RoleConfig, frozen=True, kw_only=True):
-    """The table ``[client]``."""
+    """The table ``[client]``; ``tunnel`` as for the server."""
 
     state: _State = field(default_factory=lambda: state_folder("client"))
     connect: Annotated[Address, About("address of the server", least=1)] = Address(
@@ -326,13 +327,15 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
     queue_bytes: QueueBytes = 4_194_304
     drain: _Drain = timedelta(seconds=10)
     metrics_listen: _MetricsListen = None
+    tunnel: "tuple[ClientConfig, ...]" = ()
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
         """Standard input is for one thing, and a tunnel has no messages.
 
         And a client that does not stay is gone before anybody reads its metrics.
         """
-        if self.metrics_listen is not None and not self.follow and self.listen is None:
+        stays = self.follow or self.listen is not None or self.tunnel
+        if self.metrics_listen is not None and not stays:
             yield "metrics_listen", "is for a client that stays: set follow as well"
         if self.send is not None and str(self.join_file) == "-":
             yield "send", "join_file takes standard input already: name a file in one of the two"

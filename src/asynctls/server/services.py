@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from asynctls.errors import ConfigError, Fault
 from asynctls.server.accepting import Terms
 from asynctls.server.apps import app_of
 from asynctls.server.connections import SessionServer
@@ -78,7 +79,19 @@ async def services_of(config: ServerConfig) -> tuple[Service, ...]:
     Raises:
         ConfigError: with each fault that stands in their way.
     """
-    return (await Service.of(config),)
+    if not config.tunnel:
+        return (await Service.of(config),)
+    services: list[Service] = []
+    faults: list[Fault] = []
+    for number, tunnel in enumerate(config.tunnel, 1):
+        place = f"tunnel[{number}]"
+        try:
+            services.append(await Service.of(tunnel, setting=f"{place}.listen"))
+        except ConfigError as error:
+            faults += [each.within(place) for each in error.faults]
+    if faults:
+        raise ConfigError(*faults)
+    return tuple(services)
 
 
 async def _serves(config: ServerConfig) -> Callable[[Acceptor, Observer], Serves]:
