@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # What a shell ends one command with, and what nobody types as it stands there.
-_ENDS = frozenset({"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "("})
+_ENDS = frozenset({"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "(", ")"})
 _LEFT_OUT = re.compile(r"…|\.\.\.")
 
 
