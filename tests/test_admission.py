@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from asynctls.admission import (
     Admitted,
     Anyone,
+    LiveAfterExpiry,
     Peer,
     Refused,
     Rules,
@@ -341,3 +342,19 @@ def test_what_strangers_show_is_not_remembered() -> None:
     assert claimed == Peer.claimed(certificate) == Peer.of(certificate)
     assert claimed is not Peer.claimed(certificate)
     assert Peer.of(certificate) is Peer.of(certificate)
+
+
+def test_a_live_peer_may_outlive_its_certificate_and_nobody_comes_in_by_an_expired_one() -> None:
+    kept = replace(rules(), live_after_expiry=LiveAfterExpiry.KEEP)
+    certificate = ca().leaf()
+    peer = Peer.of(certificate)
+    later = peer.not_after + SECOND
+    current = replace(kept, crls=(ca().crl(lifetime=3 * DAY),))
+    assert admit_again(peer, now=later, rules=current) == Admitted(peer)
+    assert (
+        refusal(admit(certificate, ALPN, now=later, rules=current))[0] == Alert.CERTIFICATE_EXPIRED
+    )
+    revoked = replace(kept, crls=(ca().crl(peer.serial_number, lifetime=3 * DAY),))
+    assert refusal(admit_again(peer, now=later, rules=revoked))[0] == Alert.CERTIFICATE_REVOKED
+    nobody = replace(current, allow=())
+    assert refusal(admit_again(peer, now=later, rules=nobody))[0] == Alert.ACCESS_DENIED

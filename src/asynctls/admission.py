@@ -41,6 +41,7 @@ __all__ = [
     "Admitted",
     "AllowList",
     "Anyone",
+    "LiveAfterExpiry",
     "Peer",
     "Refused",
     "Rules",
@@ -68,6 +69,17 @@ class StaleCRL(StrEnum):
 
     REFUSE = "refuse"
     GO_ON = "go-on"
+
+
+class LiveAfterExpiry(StrEnum):
+    """What the end of a certificate means for a connection that is live by then.
+
+    It ends as well, or it is kept: then its dates are not judged again, while a revocation or the
+    allow list still ends it. Who connects is always held against the dates.
+    """
+
+    END = "end"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,7 @@ class Rules:
         server_uri: for a client that knows its server by a URI, which OpenSSL does not match: the
             name that the server's certificate must have; None where OpenSSL checked the host.
         stale_crl: what counts once the CRL of a peer's issuer has ended.
+        live_after_expiry: whether `admit_again` judges dates.
 
     Raises:
         CertificateError: `server_uri` is no name.
@@ -133,6 +146,7 @@ class Rules:
     alpn: str | None
     server_uri: str | None = None
     stale_crl: StaleCRL = StaleCRL.REFUSE
+    live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END
 
     def __post_init__(self) -> None:
         if self.server_uri is not None:
@@ -205,7 +219,7 @@ def admit(
         agreed = "none was agreed" if alpn is None else f"{alpn!r} was agreed"
         reason = f"the application protocol is {rules.alpn!r}, and {agreed}"
         return Refused(Alert.NO_APPLICATION_PROTOCOL, reason, peer)
-    return admit_again(peer, now=now, rules=rules)
+    return _verdict(peer, _judge_dates(peer, now) or _judge_standing(peer, now, rules))
 
 
 def admit_again(peer: Peer, *, now: datetime, rules: Rules) -> Admitted | Refused:
@@ -214,14 +228,21 @@ def admit_again(peer: Peer, *, now: datetime, rules: Rules) -> Admitted | Refuse
     The dates are OpenSSL's reading of them, so that both give the same answer in the same second:
     a certificate or CRL ends at the second it names.
     """
-    refusal = (
-        _judge_dates(peer, now) or _judge_status(peer, now, rules) or _judge_holder(peer, rules)
-    )
-    return Admitted(peer) if refusal is None else Refused(*refusal, peer)
+    keeps = rules.live_after_expiry is LiveAfterExpiry.KEEP
+    expired = None if keeps else _judge_dates(peer, now)
+    return _verdict(peer, expired or _judge_standing(peer, now, rules))
 
 
 _ANY: Final = "any"
 _Refusal = tuple[Alert, str]
+
+
+def _verdict(peer: Peer, refusal: _Refusal | None) -> Admitted | Refused:
+    return Admitted(peer) if refusal is None else Refused(*refusal, peer)
+
+
+def _judge_standing(peer: Peer, now: datetime, rules: Rules) -> _Refusal | None:
+    return _judge_status(peer, now, rules) or _judge_holder(peer, rules)
 
 
 def _judge_dates(peer: Peer, now: datetime) -> _Refusal | None:

@@ -128,6 +128,12 @@ class _BareTCP:
     async def drain(self) -> None:
         await self._writer.drain()
 
+    async def flush(self) -> None:
+        await self._writer.drain()
+
+    def allow_stalls(self) -> None:
+        pass
+
     async def close(self) -> None:
         self._writer.close()
         with contextlib.suppress(OSError):

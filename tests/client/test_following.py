@@ -64,7 +64,7 @@ async def test_it_waits_for_a_server_that_is_not_there_yet_or_goes_away(
     # Told that the server drains, the client ends its session, and the server needs no deadline.
     assert (await server.stop()).code == 0
     assert not server.named("connections cut off")
-    await client.event("the server goes away")
+    await client.event("finishing")
     await client.event("connecting again")
     await client.give(b"two\n")
     assert "cannot be reached" in (await client.event("connecting again", count=2))["reason"]

@@ -48,7 +48,7 @@ class Block:
     not_run: str | None
 
     def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
+        return f"{self.page.name}:{self.line}"
 
     @property
     def file(self) -> str | None:

@@ -80,10 +80,10 @@ class Reader:
 
     async def __aenter__(self) -> Self:
         programs = self.folder / "bin"
-        programs.mkdir(parents=True)
+        programs.mkdir(parents=True, exist_ok=True)
         (programs / "asynctls").write_text(_ASYNCTLS.format(python=sys.executable))
         (programs / "asynctls").chmod(0o755)
-        shutil.copytree(ROOT / "configs", self.folder / "configs")
+        shutil.copytree(ROOT / "configs", self.folder / "configs", dirs_exist_ok=True)
         for file in (self.folder / "configs").glob("*.toml"):
             # The addresses stand there as the defaults that they are.
             text = re.sub(r"^# (?=(listen|connect) = .*:844[03])", "", file.read_text(), flags=re.M)
@@ -214,7 +214,16 @@ class _Awaiting(ast.NodeTransformer):
 
 
 def _among(line: str, wrote: list[str]) -> bool:
-    """Whether a line was printed; … stands for what is different each time, a comment for none."""
-    shown = line.partition("   #")[0].strip()
-    pattern = ".*".join(map(re.escape, shown.split("…")))
+    """Whether a line was printed, but for what differs each time.
+
+    Those are numbers, fingerprints, spaces, and what the page has … for.
+    """
+    pattern = re.sub(
+        r"(?P<hex>[0-9A-Fa-f]{16,})|(?P<number>[0-9]+)|(?P<any>…)|(?P<space>\s+)|(?P<other>.)",
+        lambda found: _PATTERNS.get(found.lastgroup or "", re.escape(found[0])),
+        line.strip(),
+    )
     return any(re.fullmatch(pattern, text.strip()) for text in wrote)
+
+
+_PATTERNS = {"hex": "[0-9A-Fa-f]+", "number": "[0-9]+", "any": ".*", "space": r"\s+"}

@@ -27,9 +27,12 @@ async def test_a_server_counts_handshakes_and_sessions_and_shows_what_it_holds(
 
     client = await issued("client")
     async with library.connect(address, server_name="server", identity=client) as session:
-        await session.receive()
+        message = await session.receive()
         during = await scrape(metrics)
         assert during.value("asynctls_sessions") == 1
+        # It lives on: a session can do so for months.
+        assert during.value("asynctls_messages_total", direction="sent") == 1
+        assert during.value("asynctls_application_bytes_total", direction="sent") == len(message)
     refused = await asynctls.client(await issued("stranger"), address)
     assert (await refused.ended()).code == 1
     await server.event("refused")
@@ -40,6 +43,9 @@ async def test_a_server_counts_handshakes_and_sessions_and_shows_what_it_holds(
     assert after.value("asynctls_sessions") == 0
     assert after.value("asynctls_sessions_started_total") == 1
     assert after.values("asynctls_sessions_ended_total") == {("closed",): 1}
+    assert after.value("asynctls_receipts_total", direction="received") == 1
+    assert after.value("asynctls_tls_bytes_total", direction="sent") > 1000
+    assert set(after.values("asynctls_mac_failures_total").values()) == {0}
     assert after.values("asynctls_handshakes_total") == {
         ("", "done"): 1,
         ("access_denied", "refused"): 1,

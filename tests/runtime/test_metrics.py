@@ -15,20 +15,14 @@ from asynctls import __version__
 from asynctls.config import Address, Endpoint
 from asynctls.errors import (
     Alert,
-    BindingMismatchError,
     ConfigError,
-    ErrorCode,
-    ForgedError,
     HandshakeError,
     HandshakeTimeoutError,
     PeerRefusedError,
     RefusedByPeerError,
-    SessionClosedError,
-    SessionError,
-    SessionRefusedError,
-    SessionTruncatedError,
 )
-from asynctls.runtime.metrics import ConnectionMetrics, new_registry, serve_metrics
+from asynctls.runtime.metrics import HandshakeMetrics, new_registry, serve_metrics
+from asynctls.runtime.places import Limit
 from tests.scraping import ask, promtool
 
 if TYPE_CHECKING:
@@ -132,27 +126,6 @@ async def test_an_address_in_use_is_named_with_its_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "reason"),
-    [
-        (None, "closed"),
-        (ForgedError("a tag that the key did not make"), "forged"),
-        (SessionClosedError("revoked", told=ErrorCode.CERTIFICATE_REVOKED), "certificate_revoked"),
-        (SessionRefusedError("as the peer says", error_code=99), "refused_by_peer"),
-        (SessionTruncatedError("no CLOSE"), "truncated"),
-        (BindingMismatchError("two connections"), "other"),
-    ],
-)
-def test_a_session_is_counted_by_what_ended_it(failure: SessionError | None, reason: str) -> None:
-    registry = CollectorRegistry()
-    metrics = ConnectionMetrics(registry)
-    metrics.session_started()
-    assert registry.get_sample_value("asynctls_sessions") == 1
-    metrics.session_ended(failure)
-    assert registry.get_sample_value("asynctls_sessions") == 0
-    assert registry.get_sample_value("asynctls_sessions_ended_total", {"reason": reason}) == 1
-
-
-@pytest.mark.parametrize(
     ("error", "result", "reason"),
     [
         (PeerRefusedError(Alert.ACCESS_DENIED, "not on the list"), "refused", "access_denied"),
@@ -166,9 +139,20 @@ def test_a_handshake_is_counted_by_how_it_failed(
     error: HandshakeError, result: str, reason: str
 ) -> None:
     registry = CollectorRegistry()
-    ConnectionMetrics(registry).handshake_failed(error)
+    HandshakeMetrics(registry).handshake_failed(error)
     labels = {"result": result, "reason": reason}
     assert registry.get_sample_value("asynctls_handshakes_total", labels) == 1
+
+
+def test_a_connection_that_was_not_taken_is_counted_by_the_limit() -> None:
+    registry = CollectorRegistry()
+    metrics = HandshakeMetrics(registry)
+    metrics.connection_not_taken(Limit.PER_ADDRESS)
+    counted = {
+        limit: registry.get_sample_value("asynctls_connections_not_taken_total", {"limit": limit})
+        for limit in ("in_all", "per_address", "open_files")
+    }
+    assert counted == {"in_all": 0, "per_address": 1, "open_files": 0}
 
 
 async def test_promtool_finds_nothing_to_say() -> None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from asynctls.admission import Peer
+from asynctls.admission import LiveAfterExpiry, Peer
 from asynctls.errors import TruncatedError
 from asynctls.session import ALPN, Limits, Session
 
@@ -93,6 +93,15 @@ class MemoryChannel:
                 raise TruncatedError("the connection was cut")
             await self._change_of_state()
 
+    async def flush(self) -> None:
+        while self.other.incoming and not self.closed:
+            if self.other.closed:
+                raise TruncatedError("the connection was cut")
+            await self._change_of_state()
+
+    def allow_stalls(self) -> None:
+        pass
+
     async def close(self) -> None:
         self.closed = True
         self.other.clean_end = True
@@ -114,6 +123,7 @@ class Ends:
     client_certificate: bytes
     server_certificate: bytes
     limits: Limits = field(default_factory=Limits)
+    live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END
 
     def client(self, limits: Limits | None = None) -> Session:
         return Session.connect(
@@ -121,6 +131,7 @@ class Ends:
             own_certificate=self.client_certificate,
             peer=Peer.of(self.client_channel.peer_certificate or b""),
             limits=limits or self.limits,
+            live_after_expiry=self.live_after_expiry,
         )
 
     def server(self, limits: Limits | None = None) -> Session:
@@ -129,6 +140,7 @@ class Ends:
             own_certificate=self.server_certificate,
             peer=Peer.of(self.server_channel.peer_certificate or b""),
             limits=limits or self.limits,
+            live_after_expiry=self.live_after_expiry,
         )
 
 
@@ -150,11 +162,19 @@ def make_ends(certificates: tuple[bytes, bytes]) -> MakeEnds:
         client_certificate: bytes = certificates[0],
         server_certificate: bytes = certificates[1],
         limits: Limits | None = None,
+        live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
     ) -> Ends:
         client = MemoryChannel(peer_certificate=server_certificate)
         server = MemoryChannel(peer_certificate=client_certificate)
         client.other, server.other = server, client
-        return Ends(client, server, client_certificate, server_certificate, limits or Limits())
+        return Ends(
+            client,
+            server,
+            client_certificate,
+            server_certificate,
+            limits or Limits(),
+            live_after_expiry,
+        )
 
     return make
 

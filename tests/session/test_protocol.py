@@ -24,6 +24,7 @@ from asynctls.session.frames import Sealer
 from asynctls.session.keys import derive
 from asynctls.session.protocol import Delivered, Ended, Event, GoesAway, Message, Opened, Protocol
 from asynctls.session.states import TABLE, FrameType, Role, State, Step
+from asynctls.session.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -356,3 +357,14 @@ def test_a_secret_is_random_unless_given() -> None:
     second = Protocol(Role.CLIENT, BINDING, max_message_bytes=1).frames_to_send()
     assert first != second
     assert pair()[0].mac_ns > 0
+
+
+def test_what_went_through_is_counted_in_whole_messages_and_receipts() -> None:
+    client, server = pair(most=200_000)
+    sequence = send(client, bytes(150_000), receipt_wanted=True)
+    send(client, b"")
+    move(client, server)
+    server.send_receipt(sequence)
+    move(server, client)
+    assert client.tally == Tally(messages_sent=2, bytes_sent=150_000, receipts_received=1)
+    assert server.tally == Tally(messages_received=2, bytes_received=150_000, receipts_sent=1)

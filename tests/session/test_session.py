@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from structlog.testing import capture_logs
 
-from asynctls.admission import Peer
+from asynctls.admission import LiveAfterExpiry
 from asynctls.errors import (
     BindingMismatchError,
     ErrorCode,
@@ -27,7 +27,6 @@ from asynctls.errors import (
 )
 from asynctls.session import FrameType, Limits, Session
 from asynctls.session import link as link_module
-from asynctls.session.dates import Expiry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -411,16 +410,38 @@ async def test_a_session_ends_when_a_certificate_does(
             assert outcome.error_code == ErrorCode.CERTIFICATE_EXPIRED
 
 
-async def test_the_clock_is_looked_at_again_and_again(certificates: tuple[bytes, bytes]) -> None:
-    ended: list[str] = []
-    peers = [Peer.of(certificate) for certificate in certificates]
-    times = iter([peers[0].not_after - timedelta(days=1), peers[0].not_after])
-    expiry = Expiry(*peers, on_end=ended.append, now=lambda: next(times))
-    expiry.start()
-    assert not ended
-    expiry.start()
-    assert len(ended) == 1
-    expiry.stop()
+async def test_before_that_both_know_and_the_client_can_finish(
+    make_ends: MakeEnds, certificate_ending: Callable[..., bytes]
+) -> None:
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+    ends = make_ends(client_certificate=certificate_ending("client", not_after=soon))
+    async with opened(ends) as (client, server):
+        await both(client.until_going_away(), server.until_going_away())
+        assert datetime.now(UTC) < soon
+        await until(lambda: bool(server.sent_bytes[FrameType.GOAWAY]))
+        await client.send(b"the last word")
+        assert await server.receive() == b"the last word"
+    assert (client.failure, server.failure) == (None, None)
+
+
+async def test_a_session_may_outlive_its_certificates_and_the_log_says_so(
+    make_ends: MakeEnds, certificate_ending: Callable[..., bytes]
+) -> None:
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+    ends = make_ends(
+        client_certificate=certificate_ending("client", not_after=soon),
+        live_after_expiry=LiveAfterExpiry.KEEP,
+    )
+    with capture_logs() as logs:
+        async with opened(ends) as (client, server):
+            while sum(each["event"] == "certificate outlived" for each in logs) < 2:  # noqa: ASYNC110 - capture_logs has no event to wait for
+                await asyncio.sleep(0.05)
+            await client.send(b"still here")
+            assert await server.receive() == b"still here"
+            assert not client.going_away
+    assert datetime.now(UTC) >= soon
+    assert "live_after_expiry" in str(logs[-1]["then"])
+    assert (client.failure, server.failure) == (None, None)
 
 
 # What an attacker does

@@ -528,15 +528,18 @@ def test_damaged_data_end_the_connection_and_the_peer_is_told(kit: Kit) -> None:
     flight[-1] ^= 1
     server.receive_data(bytes(flight))
     assert server.read(100) == b"one"
+    assert not server.damaged
     for _ in range(2):
         with pytest.raises(TruncatedError, match="tampered"):
             server.read(100)
+    assert server.damaged
     with pytest.raises(TruncatedError):
         server.write(b"no")
     server.close_notify()
     client.receive_data(server.data_to_send())
     with pytest.raises(TruncatedError, match="by an alert: bad record mac"):
         client.read(100)
+    assert not client.damaged
 
 
 def test_a_replayed_record_is_found_out(kit: Kit) -> None:

@@ -767,6 +767,7 @@ async def test_ten_mebibytes_each_way_at_once_with_backpressure(kit: Kit, ends: 
         connection = client._writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         assert await both_ways(client) == content
+        assert client.plaintext_sent == client.plaintext_received == len(content)
         await client.close()
     assert largest < 256 * 1024
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asynctls.admission import Admitted, Anyone, Peer, Refused, admit
+from asynctls.admission import Admitted, Anyone, LiveAfterExpiry, Peer, Refused, admit
 from asynctls.client.refusals import explained
 from asynctls.config import Address, ClientConfig
 from asynctls.enrolment.identity import Identity
@@ -27,6 +27,7 @@ from asynctls.logger import get_logger
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.runtime.figures import session_figures
 from asynctls.runtime.observing import Observer
+from asynctls.runtime.traffic import Metered
 from asynctls.session import ALPN, Limits, Session
 from asynctls.tls import Stream
 
@@ -84,6 +85,7 @@ async def open_session(
     server_name: str | None,
     timeout_s: float,
     limits: Limits,
+    live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
     observer: Observer | None = None,
 ) -> AsyncIterator[Session]:
     """Opens a session by the identity that ``keeper`` holds.
@@ -94,6 +96,7 @@ async def open_session(
         server_name: as for `connect`.
         timeout_s: for the TCP connection, and again for the TLS handshake.
         limits: the session's.
+        live_after_expiry: what a certificate's end means for the session.
         observer: is told of handshake and session.
 
     Raises:
@@ -108,6 +111,7 @@ async def open_session(
         server_name=server_name,
         timeout_s=timeout_s,
         alpn=ALPN,
+        live_after_expiry=live_after_expiry,
         observer=observer,
     )
     stream = connection.stream
@@ -116,6 +120,7 @@ async def open_session(
         own_certificate=connection.own_certificate,
         peer=connection.peer,
         limits=limits,
+        live_after_expiry=live_after_expiry,
     )
     peer = str(session.peer)
     log.info(
@@ -125,16 +130,19 @@ async def open_session(
         version=stream.version,
         cipher=stream.cipher,
     )
+    metered = Metered(stream, session)
     opened = False
     try:
         async with session, standing_watched(keeper, lambda: [session], connection.rules):
             log.info("session started", peer=peer, address=str(address))
             opened = True
-            observer.session_started()
+            observer.session_started(metered)
             yield session
     finally:
         if opened:
-            observer.session_ended(session.failure)
+            observer.session_ended(metered, session.failure)
+        else:
+            observer.session_not_opened(metered, session.failure)
         log.info(
             "session ended",
             peer=peer,
@@ -161,6 +169,7 @@ async def connected(
     server_name: str | None,
     timeout_s: float,
     alpn: str | None,
+    live_after_expiry: LiveAfterExpiry,
     observer: Observer,
 ) -> Connected:
     """Connects by TCP and TLS to a server that is admitted.
@@ -171,6 +180,7 @@ async def connected(
         server_name: as for `connect`.
         timeout_s: for the TCP connection, and again for the TLS handshake.
         alpn: the protocol that must be agreed; None: none.
+        live_after_expiry: what a certificate's end means for the connection.
         observer: is told how the handshake ended.
 
     Raises:
@@ -182,7 +192,12 @@ async def connected(
     is_uri = kind_of(name) is NameKind.URI
 
     def rules() -> Rules:
-        return keeper.rules(Anyone(), alpn=alpn, server_uri=name if is_uri else None)
+        return keeper.rules(
+            Anyone(),
+            alpn=alpn,
+            server_uri=name if is_uri else None,
+            live_after_expiry=live_after_expiry,
+        )
 
     def decide(certificate: bytes | None, alpn: str | None) -> Admitted | Refused:
         return admit(certificate, alpn, now=datetime.now(UTC), rules=rules())

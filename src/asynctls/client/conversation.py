@@ -60,13 +60,15 @@ class Conversation:
             raise SessionClosedError(_unsent(self._outbox))
 
     async def run_until_stopped(self, signals: Signals, *, drain_s: float) -> None:
-        """As ``run``, and comes to its end early when the server goes away, or on a signal.
+        """As ``run``, and comes to its end early on a signal, or when it is time to come back.
+
+        That is when the server goes away, or one of the certificates ends soon.
 
         Nothing more is sent then; what is under way gets its time, on a signal ``drain_s``
         seconds, or until the second signal.
         """
         watching = (
-            asyncio.create_task(self._watch_server()),
+            asyncio.create_task(self._watch_session()),
             asyncio.create_task(self._watch_signals(signals, drain_s)),
         )
         try:
@@ -92,9 +94,13 @@ class Conversation:
         await asyncio.wait((sending,), timeout=_LAST_RECEIPTS_S)
         sending.cancel()
 
-    async def _watch_server(self) -> None:
+    async def _watch_session(self) -> None:
         await self._session.until_going_away()
-        log.info("the server goes away", peer=str(self._session.peer))
+        log.info(
+            "finishing",
+            peer=str(self._session.peer),
+            reason="the server goes away, or a certificate ends soon",
+        )
         self._finish.set()
 
     async def _watch_signals(self, signals: Signals, drain_s: float) -> None:

@@ -57,6 +57,7 @@ class Follower:
         self._outbox = outbox
         self._signals = signals
         self._drain_s = drain_s
+        self._backoff = Backoff()
 
     async def run(self) -> None:
         """Until all is sent, if there is something to send; else until the first signal.
@@ -65,7 +66,6 @@ class Follower:
             InputError: what was to be sent cannot be read or sent.
             OSError: standard output takes no more.
         """
-        backoff = Backoff()
         loop = asyncio.get_running_loop()
         self._signals.ready("following")
         while True:
@@ -82,10 +82,10 @@ class Follower:
                 reason = str(error)
                 if _ended_by_date(error):
                     # Which is no trouble: with short certificates it is how every session ends.
-                    backoff.start_anew()
+                    self._backoff.start_anew()
             if self._stopping or self._all_sent:
                 break
-            delay_s = backoff.delay_s(held_s=loop.time() - opened)
+            delay_s = self._backoff.delay_s(held_s=loop.time() - opened)
             log.warning("connecting again", reason=reason, retry_in_s=round(delay_s, 1))
             await self._signals.unless_stopping(asyncio.sleep(delay_s))
             if self._stopping:
@@ -110,7 +110,12 @@ class Follower:
             if session is None:
                 return
             conversation = Conversation(session, self._printer, self._outbox)
-            await conversation.run_until_stopped(self._signals, drain_s=self._drain_s)
+            try:
+                await conversation.run_until_stopped(self._signals, drain_s=self._drain_s)
+            finally:
+                if session.going_away:
+                    # It was asked to come back.
+                    self._backoff.start_anew()
 
 
 def _ended_by_date(error: AsynctlsError) -> bool:

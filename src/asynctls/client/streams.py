@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asynctls.admission import LiveAfterExpiry
 from asynctls.client.connecting import connected
 from asynctls.config import Address, ClientConfig
 from asynctls.enrolment.identity import Identity
@@ -14,6 +15,7 @@ from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.standing import dates_watched, standing_watched
 from asynctls.errors import SessionTruncatedError, TruncatedError
 from asynctls.runtime.observing import Observer
+from asynctls.runtime.traffic import Metered
 from asynctls.streams import PeerStream
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ async def open_peer_stream(
     *,
     server_name: str | None,
     timeout_s: float,
+    live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
     observer: Observer | None = None,
 ) -> AsyncIterator[PeerStream]:
     """As `open_stream`, by the identity that ``keeper`` holds.
@@ -74,6 +77,7 @@ async def open_peer_stream(
         address: where to connect.
         server_name: as for `open_stream`.
         timeout_s: for the TCP connection, and again for the TLS handshake.
+        live_after_expiry: what a certificate's end means for the stream.
         observer: is told of handshakes, and of streams as of sessions.
 
     Raises:
@@ -87,14 +91,20 @@ async def open_peer_stream(
         server_name=server_name,
         timeout_s=timeout_s,
         alpn=None,
+        live_after_expiry=live_after_expiry,
         observer=observer,
     )
     stream = PeerStream(connection.stream, peer=connection.peer)
-    observer.session_started()
+    metered = Metered(connection.stream)
+    observer.session_started(metered)
     failure: SessionTruncatedError | None = None
     try:
         async with standing_watched(keeper, lambda: [stream], connection.rules):
-            with dates_watched(stream, own_certificate=connection.own_certificate):
+            with dates_watched(
+                stream,
+                own_certificate=connection.own_certificate,
+                live_after_expiry=live_after_expiry,
+            ):
                 yield stream
                 await stream.wait_closed()
     except TruncatedError as error:
@@ -102,4 +112,4 @@ async def open_peer_stream(
         raise
     finally:
         stream.abort()
-        observer.session_ended(failure)
+        observer.session_ended(metered, failure)

@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from asynctls.admission import Peer, Rules, StaleCRL
+from asynctls.admission import LiveAfterExpiry, Peer, Rules, StaleCRL
 from asynctls.enrolment import crls, est_client
 from asynctls.enrolment.clock import utc_now
 from asynctls.enrolment.crl_timer import CRLTimer
@@ -150,6 +150,7 @@ class Keeper:
         *,
         alpn: str | None,
         server_uri: str | None = None,
+        live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
     ) -> Rules:
         """What `admission.admit` holds a peer against at this moment."""
         return Rules(
@@ -158,6 +159,7 @@ class Keeper:
             alpn=alpn,
             server_uri=server_uri,
             stale_crl=self._stale_crl,
+            live_after_expiry=live_after_expiry,
         )
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:

@@ -19,6 +19,7 @@ from asynctls.session.dates import Expiry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
+    from asynctls.admission import LiveAfterExpiry
     from asynctls.enrolment.keeper import Keeper
     from asynctls.streams import PeerStream
 
@@ -65,7 +66,9 @@ async def end_unwelcome(sessions: Iterable[Live], rules: Rules) -> int:
 
 
 @contextmanager
-def dates_watched(stream: PeerStream, *, own_certificate: bytes) -> Iterator[None]:
+def dates_watched(
+    stream: PeerStream, *, own_certificate: bytes, live_after_expiry: LiveAfterExpiry
+) -> Iterator[None]:
     """While the context lasts, cuts a stream off when the first of its two certificates ends.
 
     A session does so by itself, and tells its peer.
@@ -73,8 +76,14 @@ def dates_watched(stream: PeerStream, *, own_certificate: bytes) -> Iterator[Non
     Args:
         stream: a live one.
         own_certificate: the one that we showed on it (DER).
+        live_after_expiry: with ``KEEP`` the log tells of that end, and the stream goes on.
     """
-    expiry = Expiry(Peer.of(own_certificate), stream.peer, on_end=stream.cut_off)
+    expiry = Expiry(
+        Peer.of(own_certificate),
+        stream.peer,
+        live_after_expiry=live_after_expiry,
+        on_end=stream.cut_off,
+    )
     expiry.start()
     try:
         yield

@@ -27,9 +27,6 @@ from asynctls.errors import (
     HandshakeTimeoutError,
     PeerRefusedError,
     RefusedByPeerError,
-    SessionClosedError,
-    SessionRefusedError,
-    SessionTruncatedError,
 )
 from asynctls.http import Limits, Request, Response
 from asynctls.runtime.observing import Observer
@@ -42,11 +39,11 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from asynctls.config import Endpoint
-    from asynctls.errors import Alert, ErrorCode, HandshakeError, SessionError
+    from asynctls.errors import Alert, ErrorCode, HandshakeError
     from asynctls.runtime.listening import Listener
     from asynctls.runtime.unix_listening import UnixListener
 
-__all__ = ["ConnectionMetrics", "HandshakeMetrics", "new_registry", "serve_metrics"]
+__all__ = ["HandshakeMetrics", "new_registry", "reason_word", "serve_metrics"]
 
 _PATH = "/metrics"
 _HEALTH = "/healthz"
@@ -112,9 +109,9 @@ class HandshakeMetrics(Observer):
         """No TLS connection came about."""
         match error:
             case PeerRefusedError(alert=alert):
-                result, reason = "refused", _word(alert)
+                result, reason = "refused", reason_word(alert)
             case RefusedByPeerError(alert=alert):
-                result, reason = "refused_by_peer", _word(alert)
+                result, reason = "refused_by_peer", reason_word(alert)
             case HandshakeTimeoutError():
                 result, reason = "failed", "time_out"
             case _:
@@ -122,45 +119,8 @@ class HandshakeMetrics(Observer):
         self._handshakes.labels(result=result, reason=reason).inc()
 
 
-class ConnectionMetrics(HandshakeMetrics):
-    """Counts sessions as well."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        super().__init__(registry)
-        self._sessions = Gauge("asynctls_sessions", "Sessions that are open.", registry=registry)
-        self._started = Counter(
-            "asynctls_sessions_started", "Sessions that were opened.", registry=registry
-        )
-        self._ended = Counter(
-            "asynctls_sessions_ended",
-            "Sessions that ended: closed, refused_by_peer, truncated, or by which ERROR of ours.",
-            ["reason"],
-            registry=registry,
-        )
-
-    def session_started(self) -> None:
-        """A session was opened."""
-        self._started.inc()
-        self._sessions.inc()
-
-    def session_ended(self, failure: SessionError | None) -> None:
-        """A session that was opened ended; None: both ends closed it."""
-        self._sessions.dec()
-        match failure:
-            case None:
-                reason = "closed"
-            case SessionRefusedError():
-                reason = "refused_by_peer"
-            case SessionTruncatedError():
-                reason = "truncated"
-            case SessionClosedError(told=code):
-                reason = _word(code)
-            case _:
-                reason = _word(failure.code)
-        self._ended.labels(reason=reason).inc()
-
-
-def _word(said: Alert | ErrorCode | None) -> str:
+def reason_word(said: Alert | ErrorCode | None) -> str:
+    """The label ``reason`` for an alert or an ERROR; ``other`` for one that nothing names."""
     return "other" if said is None else said.name.lower()
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asynctls.config import Endpoint
     from asynctls.errors import HandshakeError, SessionError
     from asynctls.runtime.places import Limit
+    from asynctls.runtime.traffic import Metered
 
 __all__ = ["Observer", "observed"]
 
@@ -32,11 +33,14 @@ class Observer:
     def handshake_failed(self, error: HandshakeError) -> None:
         """No TLS connection came about."""
 
-    def session_started(self) -> None:
+    def session_started(self, metered: Metered) -> None:
         """A session was opened."""
 
-    def session_ended(self, failure: SessionError | None) -> None:
+    def session_ended(self, metered: Metered, failure: SessionError | None) -> None:
         """A session that was opened ended; None: both ends closed it."""
+
+    def session_not_opened(self, metered: Metered, failure: SessionError | None) -> None:
+        """A TLS connection came about, and no session on it; None: TLS could carry none."""
 
 
 @asynccontextmanager
@@ -61,11 +65,9 @@ async def observed(
     if endpoint is None:
         yield Observer()
         return
-    from asynctls.runtime.metrics import (  # noqa: PLC0415 - see its docstring
-        ConnectionMetrics,
-        new_registry,
-        serve_metrics,
-    )
+    # See the docstring of the first.
+    from asynctls.runtime.metrics import new_registry, serve_metrics  # noqa: PLC0415
+    from asynctls.runtime.session_metrics import ConnectionMetrics  # noqa: PLC0415
 
     registry = new_registry(role)
     registry.register(collect())

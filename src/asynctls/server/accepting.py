@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from asynctls.admission import Admitted, Peer, Refused, admit
+from asynctls.admission import Admitted, LiveAfterExpiry, Peer, Refused, admit
 from asynctls.errors import HandshakeError, PeerRefusedError, RefusedByPeerError
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.refusals import log_refusal
@@ -39,12 +39,14 @@ class Terms:
         alpn: the protocol that must be agreed; None: none is asked for.
         handshakes: how many TLS handshakes may be under way at once; others wait.
         handshake_timeout_s: how long one may take.
+        live_after_expiry: what a certificate's end means for connections that are live by then.
     """
 
     allow: AllowList
     alpn: str | None
     handshakes: int
     handshake_timeout_s: float
+    live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END
 
 
 class Acceptor:
@@ -71,7 +73,10 @@ class Acceptor:
 
     def rules(self) -> Rules:
         """What peers are held against at this moment."""
-        return self._keeper.rules(self._terms.allow, alpn=self._terms.alpn)
+        terms = self._terms
+        return self._keeper.rules(
+            terms.allow, alpn=terms.alpn, live_after_expiry=terms.live_after_expiry
+        )
 
     async def accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -20,6 +20,7 @@ from asynctls.errors import (
 from asynctls.logger import get_logger
 from asynctls.runtime.figures import session_figures
 from asynctls.runtime.observing import Observer
+from asynctls.runtime.traffic import Metered
 from asynctls.session import Session
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class SessionServer:
             own_certificate=accepted.own_certificate,
             peer=accepted.peer,
             limits=self._limits,
+            live_after_expiry=self.rules().live_after_expiry,
         )
         await self._run(session, accepted.stream)
 
@@ -93,10 +95,11 @@ class SessionServer:
     async def _run(self, session: Session, stream: Stream) -> None:
         peer = str(session.peer)
         failure = None
+        metered = Metered(stream, session)
         try:
             async with session:
                 self._live.add(session)
-                self._observer.session_started()
+                self._observer.session_started(metered)
                 log.info(
                     "session started",
                     peer=peer,
@@ -125,7 +128,9 @@ class SessionServer:
         finally:
             if session in self._live:
                 self._live.discard(session)
-                self._observer.session_ended(session.failure)
+                self._observer.session_ended(metered, session.failure)
+            else:
+                self._observer.session_not_opened(metered, session.failure)
             log.info(
                 "session ended",
                 peer=peer,

@@ -13,6 +13,7 @@ from asynctls.enrolment.standing import dates_watched, end_unwelcome
 from asynctls.errors import AsynctlsError, SessionTruncatedError, TruncatedError
 from asynctls.logger import get_logger
 from asynctls.runtime.observing import Observer
+from asynctls.runtime.traffic import Metered
 from asynctls.streams import PeerStream
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ class StreamServer:
 
     async def _run(self, accepted: Accepted) -> None:
         tls, peer = accepted.stream, accepted.peer
-        stream = PeerStream(tls, peer=peer)
+        stream, metered = PeerStream(tls, peer=peer), Metered(tls)
         # Known before it is judged again below, so that no change of the rules is missed.
         self._live.add(stream)
-        self._observer.session_started()
+        self._observer.session_started(metered)
         log.info(
             "stream started",
             peer=str(peer),
@@ -81,7 +82,11 @@ class StreamServer:
         reason = "both ends closed it"
         truncated = False
         try:
-            with dates_watched(stream, own_certificate=accepted.own_certificate):
+            with dates_watched(
+                stream,
+                own_certificate=accepted.own_certificate,
+                live_after_expiry=self.rules().live_after_expiry,
+            ):
                 if not await end_unwelcome([stream], self.rules()):
                     await self._handler(stream)
                     await stream.wait_closed()
@@ -99,7 +104,8 @@ class StreamServer:
             stream.abort()
             self._live.discard(stream)
             reason = stream.cut_off_for or reason
-            self._observer.session_ended(SessionTruncatedError(reason) if truncated else None)
+            failure = SessionTruncatedError(reason) if truncated else None
+            self._observer.session_ended(metered, failure)
             log.info(
                 "stream ended",
                 peer=str(peer),

@@ -49,6 +49,12 @@ class Channel(Protocol):
     async def drain(self) -> None:
         """Waits while too much is queued."""
 
+    async def flush(self) -> None:
+        """Waits until the kernel has taken all that was written, however long."""
+
+    def allow_stalls(self) -> None:
+        """A peer that takes nothing for long is slow and not dead."""
+
     async def close(self) -> None:
         """Sends what is queued and close_notify, and ends the connection; bounded."""
 

@@ -1,17 +1,31 @@
-"""Ends a session when the first of its two certificates ends (RFC 5280, section 4.1.2.5)."""
+"""What the end of the first of two certificates means for a live connection (RFC 5280, 4.1.2.5).
+
+By default the connection ends with it, and some time before that the session says so, so that its
+client can finish and come back with a newer certificate. With `LiveAfterExpiry.KEEP` it goes on,
+and the log says that it does.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+import random
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
+
+from asynctls.admission import LiveAfterExpiry
+from asynctls.logger import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynctls.admission import Peer
 
-__all__ = ["Expiry", "utc_now"]
+__all__ = ["LONGEST_NOTICE", "Expiry", "notice", "utc_now"]
+
+log = get_logger()
+
+LONGEST_NOTICE: Final = timedelta(minutes=5)
+"""How long before its end a session is told of it, at the most."""
 
 # The wall clock can be set, and a loop's time may stand still in sleep: look again this often.
 _LOOK_AGAIN_S: Final = 600.0
@@ -22,28 +36,81 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def notice(left: timedelta) -> timedelta:
+    """How long before its end a connection is told of it that has ``left`` to live at its start.
+
+    A quarter of that, or less by chance: with certificates that are renewed at two thirds of their
+    life the next one is there by then, and not all clients of a server come back at once.
+    """
+    longest = min(max(left, timedelta(0)) / 4, LONGEST_NOTICE)
+    return longest * random.uniform(0.7, 1.0)  # noqa: S311 - spreads load, no secret
+
+
 class Expiry:
-    """Calls ``on_end`` once with whose certificate ended and when, in words."""
+    """Watches the clock for a connection and its two certificates, from ``start`` to ``stop``.
+
+    Args:
+        own: the certificate that we showed.
+        peer: the other end's.
+        live_after_expiry: what the end of the first one means.
+        on_near: called once when that is near; never with ``KEEP``.
+        on_end: called once with whose certificate ended and when, in words; never with ``KEEP``.
+        now: the clock.
+    """
 
     def __init__(
-        self, *whose: Peer, on_end: Callable[[str], None], now: Callable[[], datetime] = utc_now
+        self,
+        own: Peer,
+        peer: Peer,
+        *,
+        live_after_expiry: LiveAfterExpiry,
+        on_near: Callable[[], None] = lambda: None,
+        on_end: Callable[[str], None],
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._first = min(whose, key=lambda peer: peer.not_after)
+        self._peer = peer
+        self._first = min(own, peer, key=lambda each: each.not_after)
+        self._keeps = live_after_expiry is LiveAfterExpiry.KEEP
+        self._on_near = on_near
         self._on_end = on_end
         self._now = now
+        self._near = self._first.not_after
+        self._told = self._keeps
         self._alarm: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Looks at the clock now, and again when it is time; ``on_end`` may be called at once."""
-        left_s = (self._first.not_after - self._now()).total_seconds()
-        if left_s > 0:
-            self._alarm = asyncio.get_running_loop().call_later(
-                min(left_s, _LOOK_AGAIN_S), self.start
-            )
+        """Looks at the clock now, and again when it is time; a callback may be called at once."""
+        self._near = self._first.not_after - notice(self._first.not_after - self._now())
+        self._look()
+
+    def _look(self) -> None:
+        now = self._now()
+        if now >= self._first.not_after:
+            self._alarm = None
+            self._end()
             return
-        self._on_end(
+        if not self._told and now >= self._near:
+            self._told = True
+            self._on_near()
+        left = (self._first.not_after if self._told else self._near) - now
+        self._alarm = asyncio.get_running_loop().call_later(
+            min(left.total_seconds(), _LOOK_AGAIN_S), self._look
+        )
+
+    def _end(self) -> None:
+        words = (
             f"the certificate of {self._first.name} ended at "
             f"{self._first.not_after:%Y-%m-%dT%H:%M:%SZ}"
+        )
+        if not self._keeps:
+            self._on_end(words)
+            return
+        log.warning(
+            "certificate outlived",
+            peer=str(self._peer),
+            reason=words,
+            then="the connection goes on, as live_after_expiry is 'keep'; it ends by itself, or "
+            "when its peer is revoked or no longer allowed",
         )
 
     def stop(self) -> None:

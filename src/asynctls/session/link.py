@@ -7,6 +7,7 @@ above meets an OSError; and what goes out is counted, by type of frame and in TL
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import AsynctlsError, SessionError
@@ -102,6 +103,11 @@ class Link:
         except SessionError as failure:
             if failure.__cause__ is None:
                 failure.__cause__ = error
+
+    async def all_taken(self) -> None:
+        """Waits until the kernel has taken all that was sent, however slow the peer is."""
+        with contextlib.suppress(OSError, AsynctlsError):
+            await self._channel.flush()
 
     async def shut(self, timeout_s: float) -> None:
         """Ends the connection: with close_notify, or, where that takes too long, at once."""

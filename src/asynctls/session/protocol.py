@@ -37,6 +37,7 @@ from asynctls.session.frames import (
 from asynctls.session.keys import Keys, derive
 from asynctls.session.shape import MAX_PAYLOAD
 from asynctls.session.states import TABLE, FrameType, Role, State, Step
+from asynctls.session.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -86,7 +87,8 @@ class Protocol:
 
     ``binding`` is keys.binding's, ``max_message_bytes`` the largest message that this end takes;
     a client's ``secret`` is random unless given. A client's KEY is ready to be sent at once, a
-    server waits for it. After an error the object is dead: it says the same again.
+    server waits for it. After an error the object is dead: it says the same again. ``tally`` counts
+    what went through.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Protocol:
         self.role = role
         self.max_message_bytes = max_message_bytes
         self.peer_max_message_bytes = 0
+        self.tally = Tally()
         self._sending = State.START
         self._receiving = State.START
         self._message = bytearray()
@@ -191,6 +194,8 @@ class Protocol:
         if receipt_wanted:
             self._awaited.add(sequence)
         self._queue(FrameType.DATA, sealer.data(view[last_at:], receipt_wanted=receipt_wanted))
+        self.tally.messages_sent += 1
+        self.tally.bytes_sent += len(message)
         yield sequence
 
     def send_receipt(self, message_sequence: int) -> None:
@@ -198,6 +203,7 @@ class Protocol:
         self._owed.remove(message_sequence)
         sealer = self._advance_sending(Step.RECEIPT)
         self._queue(FrameType.RECEIPT, sealer.receipt(message_sequence))
+        self.tally.receipts_sent += 1
 
     def forget_owed(self) -> None:
         """The application takes no more: the receipts that it owes will not be sent."""
@@ -270,6 +276,7 @@ class Protocol:
                 if sequence not in self._awaited:
                     raise MalformedError(f"{frame}: no receipt is due for that")
                 self._awaited.remove(sequence)
+                self.tally.receipts_received += 1
                 return Delivered(sequence)
             case Close():
                 return Ended()
@@ -301,6 +308,8 @@ class Protocol:
             self._message = bytearray()
         if frame.receipt_wanted:
             self._owed.add(frame.sequence)
+        self.tally.messages_received += 1
+        self.tally.bytes_received += size
         return Message(content, frame.sequence, frame.receipt_wanted)
 
     def _derive(self, secret: Secret) -> Secret:

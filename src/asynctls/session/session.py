@@ -12,7 +12,7 @@ import contextlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self
 
-from asynctls.admission import Peer
+from asynctls.admission import LiveAfterExpiry, Peer
 from asynctls.errors import (
     AsynctlsError,
     BindingMismatchError,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from asynctls.session.channel import Channel
     from asynctls.session.states import FrameType
+    from asynctls.session.tally import Tally
 
 __all__ = ["Session"]
 
@@ -62,6 +63,10 @@ class Session:
     Made by `connect` or `accept`, opened and ended by ``async with``; it owns the channel from
     then on. Several tasks may send and receive at once: the pieces of two messages never mix, and
     each message is received once.
+
+    Attributes:
+        put_out: is set when this end has ended the session since its peer may not stay (`end`, and
+            the end of a certificate), for whoever waits for something else.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Session:
         own_certificate: bytes,
         peer: Peer,
         limits: Limits,
+        live_after_expiry: LiveAfterExpiry,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         certificates = own_certificate, peer.certificate
@@ -81,6 +87,7 @@ class Session:
         self._own_certificate = own_certificate
         self._peer = peer
         self._limits = limits
+        self._live_after_expiry = live_after_expiry
         self._now = now
         self._protocol = Protocol(
             role,
@@ -99,13 +106,21 @@ class Session:
         self._receipts_unread = 0
         self._peer_closed = False
         self._going_away = asyncio.Event()
+        self._stalls = False
+        self.put_out = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._reading: asyncio.Timeout | None = None
         self._expiry: Expiry | None = None
 
     @classmethod
     def connect(
-        cls, channel: Channel, *, own_certificate: bytes, peer: Peer, limits: Limits | None = None
+        cls,
+        channel: Channel,
+        *,
+        own_certificate: bytes,
+        peer: Peer,
+        limits: Limits | None = None,
+        live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
     ) -> Session:
         """The client's end, to be opened by ``async with``.
 
@@ -114,6 +129,7 @@ class Session:
             own_certificate: the certificate that this end showed, DER.
             peer: whom the other end's certificate names; it was admitted.
             limits: of messages, queue and waiting.
+            live_after_expiry: whether the session ends with the first of the two certificates.
 
         Entering raises:
             HandshakeError: the channel cannot carry a session.
@@ -126,11 +142,18 @@ class Session:
             own_certificate=own_certificate,
             peer=peer,
             limits=limits or Limits(),
+            live_after_expiry=live_after_expiry,
         )
 
     @classmethod
     def accept(
-        cls, channel: Channel, *, own_certificate: bytes, peer: Peer, limits: Limits | None = None
+        cls,
+        channel: Channel,
+        *,
+        own_certificate: bytes,
+        peer: Peer,
+        limits: Limits | None = None,
+        live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
     ) -> Session:
         """The server's end, to be opened by ``async with``; as `connect`."""
         return cls(
@@ -139,6 +162,7 @@ class Session:
             own_certificate=own_certificate,
             peer=peer,
             limits=limits or Limits(),
+            live_after_expiry=live_after_expiry,
         )
 
     def __repr__(self) -> str:
@@ -151,7 +175,10 @@ class Session:
 
     @property
     def going_away(self) -> bool:
-        """Whether the server has said that it drains: finish, and come back."""
+        """Whether it is time to finish and to come back.
+
+        The server has said that it drains, or one of the two certificates ends soon.
+        """
         return self._going_away.is_set()
 
     @property
@@ -170,9 +197,23 @@ class Session:
         return MappingProxyType(self._link.sent_bytes)
 
     @property
+    def tally(self) -> Tally:
+        """What went through so far."""
+        return self._protocol.tally
+
+    @property
     def mac_ns(self) -> int:
         """Nanoseconds spent in HMAC over frames, both directions."""
         return self._protocol.mac_ns
+
+    def allow_stalls(self) -> None:
+        """A peer that takes nothing for long is slow and not dead, as in a tunnel.
+
+        Then also the end waits until it has taken all; only `end` and what loses the connection
+        cut that short.
+        """
+        self._stalls = True
+        self._channel.allow_stalls()
 
     # Opening
 
@@ -185,7 +226,14 @@ class Session:
             await self._give_up(error)
             raise
         self._keeper = asyncio.create_task(self._keep(), name=repr(self))
-        self._expiry = Expiry(own, self._peer, on_end=self._expire, now=self._now)
+        self._expiry = Expiry(
+            own,
+            self._peer,
+            live_after_expiry=self._live_after_expiry,
+            on_near=self._finish_soon,
+            on_end=self._expire,
+            now=self._now,
+        )
         self._expiry.start()
         return self
 
@@ -267,7 +315,7 @@ class Session:
             self._stop_reading()
 
     async def until_going_away(self) -> None:
-        """Returns when the server has said that it drains; never, where it does not."""
+        """Returns when it is time to finish and to come back; see `going_away`."""
         await self._going_away.wait()
 
     async def end(self, code: ErrorCode, text: str) -> None:
@@ -275,7 +323,15 @@ class Session:
 
         Whoever sends or receives gets SessionClosedError with that text.
         """
-        self._end(code, text)
+        self._put_out(code, text)
+        await self._over()
+
+    def abort(self, text: str) -> None:
+        """Ends the session by ERROR 10 with that text, and waits for nothing."""
+        self._end(ErrorCode.INTERNAL, text)
+
+    async def wait_closed(self) -> None:
+        """Waits until the connection is closed, however the session has ended."""
         await self._over()
 
     def goaway(self) -> None:
@@ -404,6 +460,8 @@ class Session:
             self._inbox.end()
             self._wake_senders()
         self._link.flush()
+        if self._stalls and self._protocol.failure is None:
+            await self._link.all_taken()
         await self._link.shut(self._limits.close_timeout_s)
 
     async def _read_event(self) -> None:
@@ -442,8 +500,21 @@ class Session:
 
     # The end, from any side
 
+    def _finish_soon(self) -> None:
+        log.info("certificate ends soon", peer=str(self._peer), advice="finish and come back")
+        self._going_away.set()
+        if self._protocol.role is Role.SERVER:
+            self.goaway()
+
     def _expire(self, words: str) -> None:
-        self._end(ErrorCode.CERTIFICATE_EXPIRED, words)
+        self._put_out(ErrorCode.CERTIFICATE_EXPIRED, words)
+
+    def _put_out(self, code: ErrorCode, text: str) -> None:
+        if self._protocol.over:
+            # All was said, and what the peer has not taken by now it does not get.
+            self._channel.abort()
+        self._end(code, text)
+        self.put_out.set()
 
     def _end(self, code: ErrorCode, text: str) -> None:
         if not self._protocol.over:
@@ -455,7 +526,10 @@ class Session:
 
     def _take_no_more(self) -> None:
         self._inbox.end()
-        self._inbox.clear()
+        if len(self._inbox):
+            # Whoever receives must not take the peer's CLOSE, behind what is dropped, for the end.
+            self._peer_closed = False
+            self._inbox.clear()
         self._protocol.forget_owed()
 
     def _stop_reading(self) -> None:

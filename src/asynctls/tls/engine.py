@@ -33,7 +33,7 @@ from asynctls.errors import (
     PeerRefusedError,
     TruncatedError,
 )
-from asynctls.tls.reasons import explain_failure, explain_handshake, explain_silence
+from asynctls.tls.reasons import explain_failure, explain_handshake, explain_silence, is_damage
 from asynctls.tls.records import Meter, Scanner
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ class Engine:
         self._ended = False
         self._close_notify_sent = False
         self._failure: AsynctlsError | None = None
+        self.damaged = False
+        """A record of the peer's did not verify: it was changed on the way."""
 
     def _offer(self, session: ssl.SSLSession) -> None:
         try:
@@ -296,6 +298,7 @@ class Engine:
             self._ended = True
             plaintext = b""
         except ssl.SSLError as error:
+            self.damaged = is_damage(error)
             self._failure = explain_failure(error)
             self._failure.__cause__ = error
             plaintext = b""

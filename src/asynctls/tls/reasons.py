@@ -27,7 +27,7 @@ from asynctls.tls.records import HandshakeType
 if TYPE_CHECKING:
     from asynctls.tls.records import Scanner
 
-__all__ = ["explain_failure", "explain_handshake", "explain_silence"]
+__all__ = ["explain_failure", "explain_handshake", "explain_silence", "is_damage"]
 
 _UNREADABLE = (
     ValueError,
@@ -121,12 +121,17 @@ def explain_failure(error: ssl.SSLError) -> TruncatedError:
         return TruncatedError(f"the peer ended the connection by an alert: {words} ({number})")
     if error.reason == "APPLICATION_DATA_AFTER_CLOSE_NOTIFY":
         return TruncatedError("the peer was still sending when the connection was closed")
-    if error.reason in ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "BAD_RECORD_TYPE"):
+    if is_damage(error):
         return TruncatedError(
             "the connection was damaged or tampered with on the way "
             f"({_plain(error)}), and was ended"
         )
     return TruncatedError(f"the connection failed: {_plain(error)}")
+
+
+def is_damage(error: ssl.SSLError) -> bool:
+    """Whether a record was not what the peer sent: its MAC does not verify (RFC 5246, 6.2.3.3)."""
+    return error.reason in ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "BAD_RECORD_TYPE")
 
 
 def _refusal(error: ssl.SSLError, received: Scanner, server_hostname: str | None) -> str:

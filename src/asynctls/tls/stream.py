@@ -67,6 +67,10 @@ class Stream:
         self._read_returned: asyncio.Future[None] | None = None
         self._closing = False
         self._discarding = False
+        self.plaintext_sent = 0
+        """Bytes that `write` took."""
+        self.plaintext_received = 0
+        """Bytes that `read` gave."""
 
     @classmethod
     async def accept(
@@ -181,6 +185,7 @@ class Stream:
                     # and reads none must not fill our memory.
                     await self.drain()
                 if plaintext is not None:
+                    self.plaintext_received += len(plaintext)
                     return plaintext
                 self._engine.receive_data(await self._receive())
         finally:
@@ -212,6 +217,7 @@ class Stream:
         if self._closing or self._writer.transport.is_closing():
             raise TruncatedError("the connection is closed: nothing more can be sent")
         produced = self._engine.write(plaintext)
+        self.plaintext_sent += len(plaintext)
         _flush(self._engine, self._writer)
         return produced
 
@@ -335,6 +341,11 @@ class Stream:
     def extended_master_secret(self) -> bool:
         """The master secret is bound to the handshake (RFC 7627)."""
         return self._engine.extended_master_secret
+
+    @property
+    def damaged(self) -> bool:
+        """A record of the peer's did not verify: it was changed on the way."""
+        return self._engine.damaged
 
     @property
     def ssl_session(self) -> ssl.SSLSession | None:

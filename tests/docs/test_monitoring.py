@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import generate_latest
 
 from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.metrics import IdentityMetrics
-from asynctls.runtime.metrics import ConnectionMetrics, new_registry
+from asynctls.runtime.metrics import new_registry
+from asynctls.runtime.session_metrics import ConnectionMetrics
 from asynctls.ttp.metrics import TTPMetrics
+from tests.docs.pages import GUIDES, blocks
 from tests.scraping import promtool
 
-GUIDE = (Path(__file__).parents[1] / "docs" / "guide" / "monitoring.md").read_text()
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GUIDE = (GUIDES / "monitoring.md").read_text()
 SUFFIXES = re.compile(r"_(total|bucket|count|sum)$")
 
 
@@ -41,7 +45,7 @@ async def test_every_metric_that_the_guide_names_is_there_and_every_one_is_named
     ("name", "kind"), [("asynctls.rules.yml", "rules"), ("prometheus.yml", "config")]
 )
 async def test_promtool_takes_the_guides_files(name: str, kind: str, tmp_path: Path) -> None:
-    (content,) = re.findall(rf"```yaml\n# {re.escape(name)}\n(.*?)```", GUIDE, re.DOTALL)
-    (tmp_path / name).write_text(content)
+    (block,) = (each for each in blocks(GUIDES / "monitoring.md") if each.file == name)
+    (tmp_path / name).write_text(block.text)
     code, told = await promtool(kind, tmp_path / name)
     assert code == 0, told

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from asynctls.ttp.policy import Rule
+from tests.docs.pages import GUIDES
 
-GUIDE = (Path(__file__).parents[1] / "docs" / "guide" / "policy.md").read_text()
+GUIDE = (GUIDES / "policy.md").read_text()
 # What does not come as far as the policy: the EST service itself refuses it.
 NEVER_DECIDED = {"no-credential": 401, "wrong-type": 415, "no-certificate": 403}
 

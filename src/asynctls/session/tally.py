@@ -1,0 +1,19 @@
+"""What went through a session so far, by direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Tally"]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Whole messages, the bytes in them, and receipts."""
+
+    messages_sent: int = 0
+    messages_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    receipts_sent: int = 0
+    receipts_received: int = 0
