@@ -29,7 +29,7 @@ from asynctls.runtime.figures import session_figures
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.traffic import Metered
 from asynctls.session import ALPN, Limits, Session
-from asynctls.tls import Stream
+from asynctls.tls import KEEPALIVE_S, Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -84,6 +84,7 @@ async def open_session(
     *,
     server_name: str | None,
     timeout_s: float,
+    keepalive_s: float = KEEPALIVE_S,
     limits: Limits,
     live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
     observer: Observer | None = None,
@@ -95,6 +96,7 @@ async def open_session(
         address: where to connect.
         server_name: as for `connect`.
         timeout_s: for the TCP connection, and again for the TLS handshake.
+        keepalive_s: how long the server may be silent to TCP before it counts as dead.
         limits: the session's.
         live_after_expiry: what a certificate's end means for the session.
         observer: is told of handshake and session.
@@ -110,6 +112,7 @@ async def open_session(
         address,
         server_name=server_name,
         timeout_s=timeout_s,
+        keepalive_s=keepalive_s,
         alpn=ALPN,
         live_after_expiry=live_after_expiry,
         observer=observer,
@@ -168,6 +171,7 @@ async def connected(
     *,
     server_name: str | None,
     timeout_s: float,
+    keepalive_s: float,
     alpn: str | None,
     live_after_expiry: LiveAfterExpiry,
     observer: Observer,
@@ -179,6 +183,7 @@ async def connected(
         address: where to connect.
         server_name: as for `connect`.
         timeout_s: for the TCP connection, and again for the TLS handshake.
+        keepalive_s: how long the server may be silent to TCP before it counts as dead.
         alpn: the protocol that must be agreed; None: none.
         live_after_expiry: what a certificate's end means for the connection.
         observer: is told how the handshake ended.
@@ -215,6 +220,7 @@ async def connected(
             server_hostname=None if is_uri else name,
             admit=decide,
             timeout_s=timeout_s,
+            keepalive_s=keepalive_s,
         )
     except HandshakeError as error:
         observer.handshake_failed(error)

@@ -22,7 +22,8 @@ from asynctls.logger import get_logger
 from asynctls.pki.keys import KeyType
 from asynctls.runtime import Connections, Services, Signals, serve_until_stopped
 from asynctls.runtime.observing import observed
-from asynctls.session import ALPN, Limits
+from asynctls.runtime.session_limits import limits_of
+from asynctls.session import ALPN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -178,7 +179,8 @@ def _open_session(
         config.connect,
         server_name=config.server_name,
         timeout_s=config.connect_timeout.total_seconds(),
-        limits=Limits(max_message_bytes=config.max_message),
+        keepalive_s=config.keepalive.total_seconds(),
+        limits=limits_of(config),
         observer=observer,
     )
 

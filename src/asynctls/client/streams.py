@@ -17,6 +17,7 @@ from asynctls.errors import SessionTruncatedError, TruncatedError
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.traffic import Metered
 from asynctls.streams import PeerStream
+from asynctls.tls import KEEPALIVE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,6 +68,7 @@ async def open_peer_stream(
     *,
     server_name: str | None,
     timeout_s: float,
+    keepalive_s: float = KEEPALIVE_S,
     live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
     observer: Observer | None = None,
 ) -> AsyncIterator[PeerStream]:
@@ -77,6 +79,7 @@ async def open_peer_stream(
         address: where to connect.
         server_name: as for `open_stream`.
         timeout_s: for the TCP connection, and again for the TLS handshake.
+        keepalive_s: how long the server may be silent to TCP before it counts as dead.
         live_after_expiry: what a certificate's end means for the stream.
         observer: is told of handshakes, and of streams as of sessions.
 
@@ -90,6 +93,7 @@ async def open_peer_stream(
         address,
         server_name=server_name,
         timeout_s=timeout_s,
+        keepalive_s=keepalive_s,
         alpn=None,
         live_after_expiry=live_after_expiry,
         observer=observer,

@@ -36,6 +36,7 @@ class TunnelService:
         connect: the server's address.
         server_name: the name that its certificate must have; None: the host in ``connect``.
         timeout_s: for the TCP connection to the server, and again for the TLS handshake.
+        keepalive_s: how long the server, or a local program, may be silent to TCP.
         max_connections: at once; None: as many as open files allow.
     """
 
@@ -44,6 +45,7 @@ class TunnelService:
     connect: Address
     server_name: str | None
     timeout_s: float
+    keepalive_s: float
     max_connections: int | None
 
     @classmethod
@@ -55,6 +57,7 @@ class TunnelService:
             connect=config.connect,
             server_name=config.server_name,
             timeout_s=config.connect_timeout.total_seconds(),
+            keepalive_s=config.keepalive.total_seconds(),
             max_connections=config.max_connections,
         )
 
@@ -104,13 +107,15 @@ class Tunnel:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carries one connection to its end."""
-        local, service = PlainStream(reader, writer), self._service
+        service = self._service
+        local = PlainStream(reader, writer, keepalive_s=service.keepalive_s)
         try:
             async with open_peer_stream(
                 self._keeper,
                 service.connect,
                 server_name=service.server_name,
                 timeout_s=service.timeout_s,
+                keepalive_s=service.keepalive_s,
                 observer=self._observer,
             ) as stream:
                 await self._carry(local, stream, str(service.connect))

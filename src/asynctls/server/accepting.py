@@ -10,7 +10,7 @@ from asynctls.admission import Admitted, LiveAfterExpiry, Peer, Refused, admit
 from asynctls.errors import HandshakeError, PeerRefusedError, RefusedByPeerError
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.refusals import log_refusal
-from asynctls.tls import Gate, Stream, address_of
+from asynctls.tls import KEEPALIVE_S, Gate, Stream, address_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,6 +39,7 @@ class Terms:
         alpn: the protocol that must be agreed; None: none is asked for.
         handshakes: how many TLS handshakes may be under way at once; others wait.
         handshake_timeout_s: how long one may take.
+        keepalive_s: how long a peer may be silent to TCP before it counts as dead.
         live_after_expiry: what a certificate's end means for connections that are live by then.
     """
 
@@ -46,6 +47,7 @@ class Terms:
     alpn: str | None
     handshakes: int
     handshake_timeout_s: float
+    keepalive_s: float = KEEPALIVE_S
     live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END
 
 
@@ -93,6 +95,7 @@ class Acceptor:
                 admit=self._admit,
                 gate=self._gate,
                 timeout_s=self._terms.handshake_timeout_s,
+                keepalive_s=self._terms.keepalive_s,
             )
         except HandshakeError as error:
             if isinstance(error, PeerRefusedError) and not error.told:

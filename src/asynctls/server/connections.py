@@ -116,8 +116,10 @@ class SessionServer:
         except HandshakeError as error:
             failure = str(error)
         except SessionError as error:
-            # The session's own failure is its reason below; another session's is the app's fault.
-            if error is not session.failure and not isinstance(error, SessionClosedError):
+            # The session's own failure is its reason below; another one once the app has it is the
+            # app's fault.
+            own = error is session.failure or isinstance(error, SessionClosedError)
+            if session in self._live and not own:
                 failure = f"the app failed: {error}"
         except asyncio.CancelledError:
             failure = "cut off: the server stops"

@@ -18,26 +18,30 @@ if TYPE_CHECKING:
 __all__ = ["forward"]
 
 
-def forward(target: Endpoint, *, timeout_s: float) -> StreamHandler:
+def forward(target: Endpoint, *, timeout_s: float, keepalive_s: float) -> StreamHandler:
     """A handler that connects to ``target`` for each stream, and carries both ways to the ends.
 
     Args:
         target: a TCP address, or the path of a UNIX socket.
         timeout_s: how long connecting to it may take.
+        keepalive_s: how long it may be silent to TCP before it counts as dead.
     """
 
     async def forwarded(stream: PeerStream) -> None:
-        await carry(stream, await _open(target, timeout_s))
+        reader, writer = await _open(target, timeout_s)
+        await carry(stream, PlainStream(reader, writer, keepalive_s=keepalive_s))
 
     return forwarded
 
 
-async def _open(target: Endpoint, timeout_s: float) -> PlainStream:
+async def _open(
+    target: Endpoint, timeout_s: float
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     try:
         async with asyncio.timeout(timeout_s):
             if isinstance(target.where, Path):
-                return PlainStream(*await asyncio.open_unix_connection(target.where))
-            return PlainStream(*await asyncio.open_connection(target.where.host, target.where.port))
+                return await asyncio.open_unix_connection(target.where)
+            return await asyncio.open_connection(target.where.host, target.where.port)
     except OSError as error:
         reason = error.strerror or str(error) or f"no answer within {timeout_s:g} s"
         raise ServerUnreachableError(

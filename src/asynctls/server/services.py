@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from asynctls.errors import ConfigError, Fault
+from asynctls.runtime.session_limits import limits_of
 from asynctls.server.accepting import Terms
 from asynctls.server.apps import app_of
 from asynctls.server.connections import SessionServer
 from asynctls.server.forwarding import forward
 from asynctls.server.serving import allowed
 from asynctls.server.streams import StreamServer
-from asynctls.session import ALPN, Limits
+from asynctls.session import ALPN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from asynctls.server.serving import Serves
 
 __all__ = ["Service", "services_of"]
-
-# How long what is forwarded to may take to answer.
-_REACH_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,7 @@ class Service:
                 alpn=ALPN if config.app.target is None else None,
                 handshakes=config.handshakes,
                 handshake_timeout_s=config.handshake_timeout.total_seconds(),
+                keepalive_s=config.keepalive.total_seconds(),
             ),
             serves=await _serves(config),
             max_connections=config.max_connections,
@@ -96,11 +95,12 @@ async def services_of(config: ServerConfig) -> tuple[Service, ...]:
 
 async def _serves(config: ServerConfig) -> Callable[[Acceptor, Observer], Serves]:
     if config.app.target is not None:
-        handler = forward(config.app.target, timeout_s=_REACH_S)
+        handler = forward(
+            config.app.target,
+            timeout_s=config.reach_timeout.total_seconds(),
+            keepalive_s=config.keepalive.total_seconds(),
+        )
         return lambda acceptor, observer: StreamServer(handler, acceptor, observer=observer)
     app = await app_of(config)
-    limits = Limits(
-        max_message_bytes=config.max_message,
-        receipt_timeout_s=config.receipt_timeout.total_seconds(),
-    )
+    limits = limits_of(config)
     return lambda acceptor, observer: SessionServer(app, acceptor, limits=limits, observer=observer)

@@ -16,12 +16,14 @@ from asynctls.tls.contexts import (
 )
 from asynctls.tls.engine import Admit, Engine, Side, Verdict
 from asynctls.tls.gate import Gate
+from asynctls.tls.liveness import KEEPALIVE_S
 from asynctls.tls.plain import PlainStream
 from asynctls.tls.records import Meter, Part
 from asynctls.tls.relay import Duplex, Relay
 from asynctls.tls.stream import Stream
 
 __all__ = [
+    "KEEPALIVE_S",
     "Admit",
     "ClientCertificate",
     "Duplex",
