@@ -15,6 +15,7 @@ import asynctls
 from asynctls.errors import (
     ConfigError,
     IdentityError,
+    MessageTooLargeError,
     PeerRefusedError,
     RefusedByPeerError,
     ServerUnreachableError,
@@ -115,6 +116,10 @@ async def test_a_session_sends_receives_and_closes(serving: Any, joined: Any) ->
             assert isinstance(session, asynctls.Session)
             assert session.peer.name == "server"
             assert session.peer.sans == ("server",)
+            server = asynctls.Identity.load(identity.folder.parent / "server")
+            assert session.peer.serial == server.serial
+            assert session.peer.fingerprint == server.fingerprint
+            assert session.peer.not_after == server.not_after
             for message in (b"one", b"", bytes(1_000_000)):
                 await session.send(message, receipt=True)
                 assert await session.receive() == message
@@ -270,3 +275,47 @@ async def test_a_server_must_say_whom_it_lets_in(joined: Any) -> None:
         await asynctls.serve(greet, "127.0.0.1:0", identity=identity, allow=[])
     with pytest.raises(ConfigError, match="no pattern"):
         await asynctls.serve(greet, "127.0.0.1:0", identity=identity, allow=["*"])
+
+
+async def test_a_server_that_drains_tells_its_clients_and_lets_them_finish(
+    asynctls_ca: Any, logged: Any
+) -> None:
+    client = asynctls_ca.identity("client")
+    serving = asynctls.serving(
+        echo,
+        "127.0.0.1:0",
+        identity=asynctls_ca.identity("server"),
+        allow=["client"],
+        drain_s=30.0,
+    )
+    address = str(await serving.__aenter__())
+    async with asynctls.connect(address, server_name="server", identity=client) as session:
+        ending = asyncio.create_task(serving.__aexit__(None, None, None))
+        await session.until_going_away()
+        await session.send(b"the last one", receipt=True)
+        assert await session.receive() == b"the last one"
+        with pytest.raises(ServerUnreachableError):
+            async with asynctls.connect(address, server_name="server", identity=client):
+                pytest.fail("a server that drains let somebody in")
+        await session.finish_sending()
+        assert [message async for message in session] == []
+    await ending
+    ends = {event["reason"] for event in logged.named("session ended")}
+    assert ends == {"both ends closed it"}
+
+
+async def test_limits_are_what_the_program_says(asynctls_ca: Any) -> None:
+    small = asynctls.Limits(max_message_bytes=3)
+    async with asynctls.serving(
+        echo,
+        "127.0.0.1:0",
+        identity=asynctls_ca.identity("server"),
+        allow=["any"],
+        limits=small,
+    ) as address:
+        client = asynctls_ca.identity("client")
+        async with asynctls.connect(str(address), server_name="server", identity=client) as session:
+            with pytest.raises(MessageTooLargeError):
+                await session.send(b"four")
+            await session.send(b"two")
+            assert await session.receive() == b"two"

@@ -22,7 +22,7 @@ from asynctls.errors import (
 )
 from asynctls.server import serving_streams
 from asynctls.server.accepting import Terms
-from asynctls.server.running import serving
+from asynctls.server.running import serving_alone
 from asynctls.server.services import Service
 from asynctls.server.streams import StreamServer
 from asynctls.testing import CA, StreamPair, stream_pair
@@ -226,7 +226,7 @@ async def test_a_stream_is_ended_when_its_peer_is_revoked(ttp: Any, joined: Any)
             terms=Terms(Anyone(), None, handshakes=8, handshake_timeout_s=10),
             serves=lambda acceptor, _: StreamServer(wait, acceptor),
         )
-        async with serving(service, keeper) as address:
+        async with serving_alone(service, keeper, drain_s=0.0) as address:
             client = asynctls.open_stream(
                 str(address), server_name="server", identity=await joined("client")
             )

@@ -16,29 +16,40 @@ from asynctls._version import __version__
 if TYPE_CHECKING:
     from asynctls.client import connect, open_stream
     from asynctls.enrolment import Identity
-    from asynctls.server import serve, serve_streams
-    from asynctls.session import Session
+    from asynctls.errors import AsynctlsError, SessionError
+    from asynctls.server.library import serve, serve_streams, serving, serving_streams
+    from asynctls.session import Limits, Session
     from asynctls.streams import PeerStream
 
 __all__ = [
+    "AsynctlsError",
     "Identity",
+    "Limits",
     "PeerStream",
     "Session",
+    "SessionError",
     "__version__",
     "connect",
     "open_stream",
     "serve",
     "serve_streams",
+    "serving",
+    "serving_streams",
 ]
 
 _ROOMS = {
+    "AsynctlsError": "asynctls.errors",
     "Identity": "asynctls.enrolment",
+    "Limits": "asynctls.session",
     "PeerStream": "asynctls.streams",
     "Session": "asynctls.session",
+    "SessionError": "asynctls.errors",
     "connect": "asynctls.client",
     "open_stream": "asynctls.client",
     "serve": "asynctls.server",
     "serve_streams": "asynctls.server",
+    "serving": "asynctls.server.library",
+    "serving_streams": "asynctls.server.library",
 }
 
 

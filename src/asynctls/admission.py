@@ -119,8 +119,13 @@ class Peer:
         """
         return _read(certificate)
 
+    @property
+    def serial(self) -> str:
+        """The serial number as openssl prints it."""
+        return format_serial(self.serial_number)
+
     def __str__(self) -> str:
-        return f"{self.name} (serial {format_serial(self.serial_number)})"
+        return f"{self.name} (serial {self.serial})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """The client role: a session, or a plain stream, with one server."""
 
-from asynctls.client.connecting import connect
+from asynctls.client.library import connect, open_stream
 from asynctls.client.service import run
-from asynctls.client.streams import open_stream
 
 __all__ = ["connect", "open_stream", "run"]

@@ -8,14 +8,10 @@ import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynctls.admission import Admitted, Anyone, LiveAfterExpiry, Peer, Refused, admit
 from asynctls.client.refusals import explained
-from asynctls.config import Address, ClientConfig
-from asynctls.enrolment.identity import Identity
-from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.standing import standing_watched
 from asynctls.errors import (
     HandshakeError,
@@ -35,46 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from asynctls.admission import Rules
+    from asynctls.config import Address
+    from asynctls.enrolment.keeper import Keeper
 
-__all__ = ["Connected", "connect", "connected", "open_session"]
+__all__ = ["Connected", "connected", "open_session"]
 
 log = get_logger()
-
-
-@asynccontextmanager
-async def connect(
-    address: str, *, server_name: str | None = None, identity: str | Path | Identity
-) -> AsyncIterator[Session]:
-    """Opens a session with a server, as an async context manager.
-
-    Args:
-        address: the server's, ``HOST:PORT``.
-        server_name: the name that its certificate must have, a DNS name, an IP address or a URI;
-            None: the host in ``address``.
-        identity: the state folder of an identity, or the identity.
-
-    Raises:
-        ServerUnreachableError: nobody answers there.
-        HandshakeError: we refused the server, or it us; the message says why and what to do.
-        SessionError: the session did not come about, or how it ended.
-        IdentityError: there is no identity.
-    """
-    where = Address.parse(address)
-    if not isinstance(identity, Identity):
-        identity = await asyncio.to_thread(Identity.load, Path(identity))
-    defaults = ClientConfig()
-    keeper = Keeper(identity, crl_interval=defaults.crl_interval)
-    async with (
-        keeper,
-        open_session(
-            keeper,
-            where,
-            server_name=server_name,
-            timeout_s=defaults.connect_timeout.total_seconds(),
-            limits=Limits(),
-        ) as session,
-    ):
-        yield session
 
 
 @asynccontextmanager
@@ -94,8 +56,8 @@ async def open_session(
     Args:
         keeper: our identity and the CRLs.
         address: where to connect.
-        server_name: as for `connect`.
-        timeout_s: for the TCP connection, and again for the TLS handshake.
+        server_name: the name that its certificate must have; None: the host in ``address``.
+        timeout_s: for the TCP connection, and again for the TLS handshake, in seconds.
         keepalive_s: how long the server may be silent to TCP before it counts as dead.
         limits: the session's.
         live_after_expiry: what a certificate's end means for the session.
@@ -181,7 +143,7 @@ async def connected(
     Args:
         keeper: our identity and the CRLs.
         address: where to connect.
-        server_name: as for `connect`.
+        server_name: as for `open_session`.
         timeout_s: for the TCP connection, and again for the TLS handshake.
         keepalive_s: how long the server may be silent to TCP before it counts as dead.
         alpn: the protocol that must be agreed; None: none.

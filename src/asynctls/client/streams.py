@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynctls.admission import LiveAfterExpiry
 from asynctls.client.connecting import connected
-from asynctls.config import Address, ClientConfig
-from asynctls.enrolment.identity import Identity
-from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.standing import dates_watched, standing_watched
 from asynctls.errors import SessionTruncatedError, TruncatedError
 from asynctls.runtime.observing import Observer
@@ -22,43 +17,10 @@ from asynctls.tls import KEEPALIVE_S
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["open_peer_stream", "open_stream"]
+    from asynctls.config import Address
+    from asynctls.enrolment.keeper import Keeper
 
-
-@asynccontextmanager
-async def open_stream(
-    address: str, *, server_name: str | None = None, identity: str | Path | Identity
-) -> AsyncIterator[PeerStream]:
-    """Opens a plain mutual-TLS stream to a server, as an async context manager.
-
-    Without frames and without ALPN: the server can be any TLS program that asks for certificates.
-    Leaving the context closes the stream in good order, or at once if it is left by an exception.
-
-    Args:
-        address: the server's, ``HOST:PORT``.
-        server_name: the name that its certificate must have, a DNS name, an IP address or a URI;
-            None: the host in ``address``.
-        identity: the state folder of an identity, or the identity.
-
-    Raises:
-        ServerUnreachableError: nobody answers there.
-        HandshakeError: we refused the server, or it us; the message says why and what to do.
-        IdentityError: there is no identity.
-    """
-    where = Address.parse(address)
-    if not isinstance(identity, Identity):
-        identity = await asyncio.to_thread(Identity.load, Path(identity))
-    defaults = ClientConfig()
-    async with (
-        Keeper(identity, crl_interval=defaults.crl_interval) as keeper,
-        open_peer_stream(
-            keeper,
-            where,
-            server_name=server_name,
-            timeout_s=defaults.connect_timeout.total_seconds(),
-        ) as stream,
-    ):
-        yield stream
+__all__ = ["open_peer_stream"]
 
 
 @asynccontextmanager
@@ -72,12 +34,12 @@ async def open_peer_stream(
     live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
     observer: Observer | None = None,
 ) -> AsyncIterator[PeerStream]:
-    """As `open_stream`, by the identity that ``keeper`` holds.
+    """Opens a plain stream by the identity that ``keeper`` holds.
 
     Args:
         keeper: our identity and the CRLs.
         address: where to connect.
-        server_name: as for `open_stream`.
+        server_name: the name that its certificate must have; None: the host in ``address``.
         timeout_s: for the TCP connection, and again for the TLS handshake.
         keepalive_s: how long the server may be silent to TCP before it counts as dead.
         live_after_expiry: what a certificate's end means for the stream.

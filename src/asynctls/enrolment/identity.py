@@ -15,8 +15,10 @@ loads it next, after whatever crash, finishes the copying.
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -48,7 +50,6 @@ from asynctls.state import read_private, write_atomically
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
-    from pathlib import Path
 
     from cryptography import x509
 
@@ -136,6 +137,17 @@ class Identity:
     trust: str = field(repr=False)
     ttp: Address
     root_sha256: bytes = field(repr=False)
+
+    @classmethod
+    async def of(cls, given: str | Path | Identity) -> Identity:
+        """The identity in the state folder ``given``; an identity is given back as it is.
+
+        Raises:
+            IdentityError: There is none, or what is there cannot be used, and why.
+        """
+        if isinstance(given, Identity):
+            return given
+        return await asyncio.to_thread(cls.load, Path(given))
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -1,7 +1,7 @@
 """The server role: sessions, or plain streams, for whoever is admitted."""
 
 from asynctls.server.apps import App
-from asynctls.server.library import serve, serve_streams, serving_sessions, serving_streams
+from asynctls.server.library import serve, serve_streams, serving_streams
 from asynctls.server.service import run
 from asynctls.server.streams import StreamHandler
 
@@ -11,6 +11,5 @@ __all__ = [
     "run",
     "serve",
     "serve_streams",
-    "serving_sessions",
     "serving_streams",
 ]

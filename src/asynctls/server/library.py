@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynctls.config import Address, ServerConfig
@@ -13,7 +12,7 @@ from asynctls.enrolment.identity import Identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.server.accepting import Terms
 from asynctls.server.connections import SessionServer
-from asynctls.server.running import serving
+from asynctls.server.running import serving_alone
 from asynctls.server.services import Service
 from asynctls.server.serving import allowed
 from asynctls.server.streams import StreamHandler, StreamServer
@@ -21,17 +20,24 @@ from asynctls.session import ALPN, Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
     from asynctls.runtime.observing import Observer
     from asynctls.server.accepting import Acceptor
     from asynctls.server.apps import App
     from asynctls.server.serving import Serves
 
-__all__ = ["serve", "serve_streams", "serving_sessions", "serving_streams"]
+__all__ = ["serve", "serve_streams", "serving", "serving_streams"]
 
 
 async def serve(
-    app: App, address: str, *, identity: str | Path | Identity, allow: Sequence[str]
+    app: App,
+    address: str,
+    *,
+    identity: str | Path | Identity,
+    allow: Sequence[str],
+    limits: Limits | None = None,
+    drain_s: float = 0.0,
 ) -> None:
     """Serves ``app`` to each peer that is allowed, until it is cancelled.
 
@@ -41,13 +47,18 @@ async def serve(
         identity: the state folder of an identity, or the identity.
         allow: names of peers, as patterns (DNS or URI); ``["any"]`` lets in whomever the TTP
             issued a certificate.
+        limits: of messages, queues and waiting; None: `Limits()`.
+        drain_s: once it is cancelled, how long live sessions may go on, in seconds: their clients
+            are told that the server goes away, and no new ones are let in. Then they are cut off.
 
     Raises:
         ConfigError: nobody is allowed in, or the address cannot be listened on.
         IdentityError: there is no identity, or it has expired.
         CertificateError: its key and certificate cannot be used.
     """
-    async with serving_sessions(app, address, identity=identity, allow=allow):
+    async with serving(
+        app, address, identity=identity, allow=allow, limits=limits, drain_s=drain_s
+    ):
         await asyncio.get_running_loop().create_future()
 
 
@@ -57,6 +68,7 @@ async def serve_streams(
     *,
     identity: str | Path | Identity,
     allow: Sequence[str],
+    drain_s: float = 0.0,
 ) -> None:
     """Serves plain mutual TLS, without frames or ALPN, until it is cancelled.
 
@@ -66,28 +78,36 @@ async def serve_streams(
         address: as for `serve`.
         identity: likewise.
         allow: likewise.
+        drain_s: once it is cancelled, how long live streams may go on, in seconds.
 
     Raises:
         ConfigError: nobody is allowed in, or the address cannot be listened on.
         IdentityError: there is no identity, or it has expired.
         CertificateError: its key and certificate cannot be used.
     """
-    async with serving_streams(handler, address, identity=identity, allow=allow):
+    async with serving_streams(handler, address, identity=identity, allow=allow, drain_s=drain_s):
         await asyncio.get_running_loop().create_future()
 
 
 @asynccontextmanager
-async def serving_sessions(
-    app: App, address: str, *, identity: str | Path | Identity, allow: Sequence[str]
+async def serving(
+    app: App,
+    address: str,
+    *,
+    identity: str | Path | Identity,
+    allow: Sequence[str],
+    limits: Limits | None = None,
+    drain_s: float = 0.0,
 ) -> AsyncIterator[Address]:
     """As `serve`, while the context lasts; gives the address as it really is (port 0 works)."""
-    limits = Limits()
+    chosen = limits or Limits()
     async with _serving(
-        lambda acceptor, observer: SessionServer(app, acceptor, limits=limits, observer=observer),
+        lambda acceptor, observer: SessionServer(app, acceptor, limits=chosen, observer=observer),
         address,
         identity=identity,
         allow=allow,
         alpn=ALPN,
+        drain_s=drain_s,
     ) as listening:
         yield listening
 
@@ -99,6 +119,7 @@ async def serving_streams(
     *,
     identity: str | Path | Identity,
     allow: Sequence[str],
+    drain_s: float = 0.0,
 ) -> AsyncIterator[Address]:
     """As `serve_streams`, while the context lasts; gives the address as it really is."""
     async with _serving(
@@ -107,6 +128,7 @@ async def serving_streams(
         identity=identity,
         allow=allow,
         alpn=None,
+        drain_s=drain_s,
     ) as listening:
         yield listening
 
@@ -119,6 +141,7 @@ async def _serving(
     identity: str | Path | Identity,
     allow: Sequence[str],
     alpn: str | None,
+    drain_s: float,
 ) -> AsyncIterator[Address]:
     defaults = ServerConfig()
     service = Service(
@@ -132,11 +155,10 @@ async def _serving(
         ),
         serves=serves,
     )
-    if not isinstance(identity, Identity):
-        identity = await asyncio.to_thread(Identity.load, Path(identity))
-    identity.check_valid(datetime.now(UTC))
+    found = await Identity.of(identity)
+    found.check_valid(datetime.now(UTC))
     async with (
-        Keeper(identity, crl_interval=defaults.crl_interval) as keeper,
-        serving(service, keeper) as listening,
+        Keeper(found, crl_interval=defaults.crl_interval) as keeper,
+        serving_alone(service, keeper, drain_s=drain_s) as listening,
     ):
         yield listening

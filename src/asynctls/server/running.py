@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asynctls.server.services import Service
     from asynctls.server.serving import Serves
 
-__all__ = ["Running", "running", "serving"]
+__all__ = ["Running", "running", "serving_alone"]
 
 
 class Running:
@@ -110,12 +110,15 @@ async def running(
 
 
 @asynccontextmanager
-async def serving(service: Service, keeper: Keeper) -> AsyncIterator[Address]:
+async def serving_alone(
+    service: Service, keeper: Keeper, *, drain_s: float
+) -> AsyncIterator[Address]:
     """Serves a program's one service while the context lasts; gives the address as it really is.
 
     Args:
         service: the only one.
         keeper: our identity and the CRLs.
+        drain_s: how long live connections may go on at the end of the context, in seconds.
 
     Raises:
         CertificateError: the identity's key and certificate cannot be used.
@@ -130,4 +133,10 @@ async def serving(service: Service, keeper: Keeper) -> AsyncIterator[Address]:
             service.listen, connections.served_by(runs.serve, places=runs.places), role="server"
         ) as listener,
     ):
-        yield listener.address
+        try:
+            yield listener.address
+        finally:
+            if drain_s > 0:
+                listener.close()
+                runs.go_away()
+                await connections.drain(drain_s)

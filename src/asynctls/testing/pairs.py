@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asynctls.client import connect, open_stream
-from asynctls.server import App, StreamHandler, serving_sessions, serving_streams
+from asynctls.server.library import serving, serving_streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from asynctls.enrolment import Identity
+    from asynctls.server import App, StreamHandler
     from asynctls.session import Session
     from asynctls.streams import PeerStream
     from asynctls.testing.authority import CA
@@ -59,7 +60,7 @@ async def pair(ca: CA, app: App) -> AsyncIterator[Pair]:
             certificate is let in as well.
     """
     server, client = ca.identity("server"), ca.identity("client")
-    async with serving_sessions(app, _ANY_PORT, identity=server, allow=["any"]) as address:
+    async with serving(app, _ANY_PORT, identity=server, allow=["any"]) as address:
         where = str(address)
         async with connect(where, server_name=server.name, identity=client) as session:
             yield Pair(session, where, server, client)
