@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 GUIDES = ROOT / "docs" / "guide"
 
-# What stands before a block that a reader cannot run either, as it stands: invisible in the page.
-_NOT_RUN = re.compile(r"<!-- not run: (.+?) -->\s*", re.DOTALL)
+# What stands before a block, invisible in the page.
+_MARK = re.compile(r"<!-- (not run: (?P<why>.+?)|stop) -->\s*", re.DOTALL)
 # A prompt: the reader's own, or root's.
 _PROMPT = re.compile(r"[$#] (.*)")
 _FILE = re.compile(r"# (\S+\.(?:conf|cnf|py|sh|toml|yml))\n")
@@ -39,13 +39,15 @@ class Block:
         language: what stands after the fence; empty for an indented block.
         text: its lines.
         not_run: why it cannot be run, from ``<!-- not run: why -->`` before it; None where it can.
+        stops: whether what runs is stopped before it, from ``<!-- stop -->``: a reader would do so.
     """
 
     page: Path
     line: int
     language: str
     text: str
-    not_run: str | None
+    not_run: str | None = None
+    stops: bool = False
 
     def __str__(self) -> str:
         return f"{self.page.name}:{self.line}"
@@ -75,15 +77,19 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     """The blocks of a page, in its order."""
     found = []
-    not_run = None
+    mark = None
     for token in MarkdownIt().parse(page.read_text()):
         if token.type in ("fence", "code_block"):
             assert token.map is not None
-            language = token.info.partition(" ")[0]
-            found.append(Block(page, token.map[0] + 1, language, token.content, not_run))
-        if token.type == "html_block":
-            mark = _NOT_RUN.fullmatch(token.content)
-            not_run = mark[1] if mark else None
-        elif not token.hidden:
-            not_run = None
+            found.append(
+                Block(
+                    page,
+                    token.map[0] + 1,
+                    token.info.partition(" ")[0],
+                    token.content,
+                    not_run=mark["why"] if mark else None,
+                    stops=mark is not None and mark["why"] is None,
+                )
+            )
+        mark = _MARK.fullmatch(token.content) if token.type == "html_block" else None
     return found

@@ -92,11 +92,17 @@ class Reader:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        """Ends all that stays, the last one first."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         async with asyncio.timeout(_PATIENCE_S):
-            for process, reading in reversed(self._staying):
+            while self._staying:
+                process, reading = self._staying.pop()
                 if process.returncode is None:
                     os.killpg(process.pid, signal.SIGTERM)
                 await process.wait()
@@ -107,7 +113,7 @@ class Reader:
         for theirs, ours in self._instead.items():
             text = text.replace(theirs, ours)
         return re.sub(
-            rf"(?<=:)({'|'.join(self.ports)})\b", lambda found: str(self.ports[found[0]]), text
+            rf"(?<=[:/])({'|'.join(self.ports)})\b", lambda found: str(self.ports[found[0]]), text
         )
 
     def environ(self) -> dict[str, str]:
@@ -126,6 +132,10 @@ class Reader:
 
     async def read(self, block: Block) -> None:
         """Does what the block says; a file that it shows is written."""
+        if block.not_run is not None:
+            return
+        if block.stops:
+            await self._stop()
         if block.file is not None:
             (self.folder / block.file).write_text(self.adapted(block.text))
         elif block.language == "console":

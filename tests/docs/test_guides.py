@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -50,6 +51,9 @@ class Guide:
         return self.page.stem
 
 
+# Where something answers that is behind a tunnel, and what says hello to it through the tunnel.
+ECHO = "55432"
+HELLO = "exec 3<>/dev/tcp/127.0.0.1/5432; echo hello >&3; read -r line <&3; test $line = hello"
 BOTH = {"server-state": "server", "client-state": "client"}
 RUN = (
     Guide(ROOT / "README.md", starts_ttp=True, ports=("8444",)),
@@ -60,6 +64,21 @@ RUN = (
         files={"lines.txt": "one\ntwo\n"},
     ),
     Guide(GUIDES / "streams.md", identities=BOTH),
+    Guide(
+        GUIDES / "tunnels.md",
+        identities={"state/server": "server", "state/client": "app.example"},
+        tokens={"server.join": "server", "client.join": "app.example"},
+        ports=("5432", "8444", ECHO),
+        instead={
+            "10.0.0.5": "127.0.0.1",
+            # Elsewhere it is another machine's.
+            "forward:127.0.0.1:5432": f"forward:127.0.0.1:{ECHO}",
+            "psql -h 127.0.0.1 mydatabase": HELLO,
+            "/var/lib/asynctls": "state",
+            "/run/redis": "redis",
+            "/run/app/": "",
+        },
+    ),
 )
 
 
@@ -69,16 +88,18 @@ RUN = (
 async def test_a_guide_does_what_it_says(
     guide: Guide, tmp_path: Path, logged: LogWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "reader"
+    # Short, for the paths of UNIX sockets.
+    folder = tmp_path / "r"
     async with AsyncExitStack() as stack:
         reader = Reader(folder, logged, ports=guide.ports, instead=guide.instead)
         await stack.enter_async_context(reader)
+        if ECHO in guide.ports:
+            await stack.enter_async_context(echoing(reader.ports[ECHO]))
         if not guide.starts_ttp:
             await stack.enter_async_context(prepared(guide, reader))
         monkeypatch.chdir(folder)
         for block in blocks(guide.page):
-            if block.not_run is None:
-                await reader.read(block)
+            await reader.read(block)
 
 
 @asynccontextmanager
@@ -100,4 +121,18 @@ async def prepared(guide: Guide, reader: Reader) -> AsyncIterator[None]:
             file = folder / name
             file.touch(mode=0o600)
             file.write_text((await ttp.token(holder)).format())
+        yield
+
+
+@asynccontextmanager
+async def echoing(port: int) -> AsyncIterator[None]:
+    """Sends back what it gets, without TLS."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(echo, "127.0.0.1", port):
         yield

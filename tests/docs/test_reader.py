@@ -25,8 +25,7 @@ def read(tmp_path: Path, logged: LogWatch) -> Callable[[str], Awaitable[Path]]:
         page.write_text(text)
         async with Reader(tmp_path / "reader", logged, ports=(), instead={}) as reader:
             for block in blocks(page):
-                if block.not_run is None:
-                    await reader.read(block)
+                await reader.read(block)
         return reader.folder
 
     return do
@@ -69,6 +68,16 @@ async def test_a_file_that_is_shown_is_written_with_ports_of_our_own(
     text = (folder / "a.toml").read_text()
     assert "127.0.0.1:" in text
     assert "8443" not in text
+
+
+async def test_what_listens_stays_until_the_page_says_that_it_is_stopped(
+    read: Callable[[str], Awaitable[Path]],
+) -> None:
+    stays = "trap 'touch ended' EXIT; echo '{\"event\": \"listening\"}'; sleep 60 & wait"
+    await read(
+        f"```console\n$ {stays}\n```\n\n```console\n$ test ! -e ended\n```\n\n"
+        "<!-- stop -->\n```console\n$ test -e ended\n```"
+    )
 
 
 async def test_what_cannot_be_run_is_left_out_and_that_alone(
