@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import stat
 import sys
@@ -19,6 +18,7 @@ from asynctls.runtime.inherited import inherited_sockets
 from asynctls.runtime.listening import listen
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
@@ -32,7 +32,7 @@ log = get_logger()
 _BACKLOG = 256
 _READ_BUFFER_BYTES = 65_536
 # Whoever may open the socket speaks with our certificate.
-_OTHERS = 0o177
+_PRIVATE = 0o600
 # From Python 3.13 on, closing a server would remove its file, whoever made it.
 _FILE_STAYS: Any = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
@@ -116,16 +116,15 @@ def listen_at(
 def _open_socket(path: Path) -> tuple[socket.socket, os.stat_result]:
     _remove_dead(path)
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(_OTHERS)
     try:
         one.bind(str(path))
+        # Nobody can connect before listen(); the umask is the whole process's.
+        path.chmod(_PRIVATE)
         one.listen(_BACKLOG)
         made = path.stat()
     except OSError:
         one.close()
         raise
-    finally:
-        os.umask(before)
     one.setblocking(False)  # noqa: FBT003 - the standard library's own
     return one, made
 
