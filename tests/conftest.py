@@ -183,8 +183,10 @@ class LogWatch:
         self._changed = asyncio.Event()
 
     def __call__(
-        self, _logger: object, _method: str, event: MutableMapping[str, Any]
+        self, _logger: object, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
+        # As structlog's own capture_logs calls it.
+        event["log_level"] = method
         self.events.append(event)
         self._loop.call_soon_threadsafe(self._changed.set)
         raise structlog.DropEvent

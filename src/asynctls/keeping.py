@@ -150,7 +150,7 @@ class OnRenew:
                 self._noted.clear()
                 changed, self._changed = self._changed, {}
                 async with self._at_work:
-                    failure = await self._once(" ".join(changed))
+                    failure = await self._tried(" ".join(changed))
                 if failure is None:
                     break
                 self._changed = changed | self._changed
@@ -163,6 +163,14 @@ class OnRenew:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(delay_s):
                         await self._noted.wait()
+
+    async def _tried(self, changed: str) -> str | None:
+        try:
+            return await self._once(changed)
+        except Exception as error:
+            # The border of this task: a fault in one run must not end all later ones.
+            log.exception("command not run", command=self._command)
+            return f"unforeseen: {type(error).__name__}"
 
     async def _once(self, changed: str) -> str | None:
         """Runs it to its end, and says in words how it failed, if it did."""

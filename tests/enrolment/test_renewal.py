@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from asynctls.enrolment import Identity, Keeper, join
+from asynctls.enrolment.clock import utc_now
 from asynctls.enrolment.identity import store_renewed
-from asynctls.enrolment.renewal import RenewalTimer, renew
+from asynctls.enrolment.own_contexts import OwnContexts
+from asynctls.enrolment.renewal import RenewalTimer, renew, renewal_due
 from asynctls.errors import EnrolmentRefusedError, TTPUnreachableError
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.pki.keys import KeyType, generate, key_from_pem
 from asynctls.state import hold_state_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 HOUR = timedelta(hours=1)
@@ -74,6 +81,55 @@ async def test_where_another_process_was_first_its_identity_stays(ttp: Any, join
     stored = store_renewed(there, key, late)
     assert certificate_from_der(stored.certificate).public_key() == key.public_key()
     assert key_from_pem(stored.key_file.read_bytes()).public_key() == key.public_key()
+
+
+async def test_killed_at_any_step_of_the_swap_a_daemon_finds_the_old_identity_or_the_new(
+    joined: Any, tmp_path: Path, logged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on disk between two steps is what a daemon that was killed there leaves behind."""
+    first: Identity = await joined("server")
+    due = first.renews_at + first.lifetime / 20
+    left: list[Path] = []
+
+    def photographed(step: Callable[..., Any]) -> Callable[..., Any]:
+        def before(*args: Any, **options: Any) -> Any:
+            if str(args[0]).startswith(str(first.folder)):
+                left.append(tmp_path / "left" / str(len(left)))
+                shutil.copytree(first.folder, left[-1])
+            return step(*args, **options)
+
+        return before
+
+    async with (
+        asyncio.timeout(10),
+        hold_state_folder(first.folder),
+        Keeper(first, crl_interval=HOUR, holds_folder=True, clock=lambda: due),
+    ):
+        with monkeypatch.context() as patched:
+            for name in ("open", "replace", "unlink"):
+                patched.setattr(os, name, photographed(getattr(os, name)))
+            await logged.until("certificate renewed")
+    second = Identity.load(first.folder)
+    found = []
+    for folder in left:
+        async with hold_state_folder(folder):
+            identity = Identity.load(folder)
+            await OwnContexts(partial(Identity.load, folder), clock=utc_now).server(None).get()
+        found.append(identity.certificate)
+        # A key whose certificate never came waits for the next renewal, which puts its own there.
+        waiting = (
+            {"joining-key.pem", "joining.json"}
+            if identity.certificate == first.certificate
+            else set()
+        )
+        names = {each.name for each in folder.iterdir()}
+        assert names - waiting == {each.name for each in first.folder.iterdir()}
+    # The old one up to the journal's being there, and from then on the new one.
+    steps = len(found)
+    old = found.count(first.certificate)
+    assert found == [first.certificate] * old + [second.certificate] * (steps - old)
+    assert old >= 8
+    assert steps - old >= 10
 
 
 async def test_beside_a_daemon_what_the_daemon_renews_is_taken(
@@ -145,6 +201,24 @@ async def test_while_the_ttp_is_away_it_is_tried_again_ever_louder_and_at_once_w
         async with running_ttp(tmp_path / "ttp", port=identity.ttp.port):
             await logged.until("certificate renewed")
         assert keeper.identity != identity
+
+
+@pytest.mark.parametrize("lifetime", [timedelta(seconds=10), timedelta(hours=24)])
+async def test_renewals_are_spread_over_a_twentieth_of_the_lifetime_after_two_thirds(
+    joined: Any, lifetime: timedelta
+) -> None:
+    asked_at = datetime.now(UTC).replace(microsecond=0)
+    identity: Identity = await joined("server", lifetime=lifetime)
+    issued_at = identity.not_after - identity.lifetime
+    # Backdating is no time that it was in use; a certificate of seconds has none to speak of.
+    assert abs(issued_at - asked_at) <= timedelta(seconds=3)
+    shares = sorted((renewal_due(identity) - issued_at) / identity.lifetime for _ in range(2000))
+    earliest, latest = 2 / 3, 2 / 3 + 1 / 20
+    assert earliest - 1e-6 <= shares[0]
+    assert shares[-1] <= latest + 1e-6
+    # Evenly: by lot each tenth of the span has 200; 100 or 300 would be seven deviations away.
+    tenths = Counter(int((each - earliest) * 20 * 10) for each in shares)
+    assert all(100 < tenths[tenth] < 300 for tenth in range(10))
 
 
 class Clock:

@@ -147,6 +147,39 @@ async def test_kill_9_in_the_middle_of_a_renewal_leaves_a_usable_identity(
     assert not list(identity.folder.glob(".*.tmp"))
 
 
+# Python imports this before anything else. Between the two files no pair on disk matches.
+KILLED_IN_ITS_SWAP = """
+import os, signal
+replace = os.replace
+def replace_and_die(source, target, **options):
+    replace(source, target, **options)
+    if os.path.basename(target) == "cert.pem":
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = replace_and_die
+"""
+
+
+async def test_a_server_killed_between_certificate_and_key_starts_again_with_the_new_identity(
+    asynctls: Daemons, issued: Any, tmp_path: Path
+) -> None:
+    """Every step of the swap: tests/enrolment/test_renewal.py."""
+    client, first = await issued("client"), await issued("server", lifetime=TEN_SECONDS)
+    key = first.key_file.read_bytes()
+    (tmp_path / "sitecustomize.py").write_text(KILLED_IN_ITS_SWAP)
+    path = os.pathsep.join((str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])))
+    words = ("server", "--state", first.folder, "--listen", "127.0.0.1:0", "--allow", "client")
+    killed = await asynctls.start(*words, environ={"PYTHONPATH": path})
+    assert (await killed.ended()).code == -signal.SIGKILL
+    assert killed.named("listening")
+    assert first.key_file.read_bytes() == key
+    server, address = await asynctls.server(first)
+    second = Identity.load(first.folder)
+    assert second.serial != first.serial
+    shown = await (await asynctls.client(client, address, "--json")).ended()
+    assert json.loads(shown.out)["serial"] == second.serial
+    assert (await server.stop()).code == 0
+
+
 async def test_who_is_in_the_way_of_a_renewal_by_hand_is_told_in_one_line(
     asynctls: Daemons, issued: Any, tmp_path: Path
 ) -> None:
@@ -286,6 +319,22 @@ async def test_a_command_that_hangs_keeps_nobody(cut_by: str, tmp_path: Path, lo
         if cut_by == "the second signal":
             now.set()
     await logged.until("command cut off")
+
+
+async def test_what_nobody_foresaw_in_one_run_of_a_command_ends_no_later_one(
+    tmp_path: Path, logged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_words: object, **_options: object) -> None:
+        raise ValueError("unforeseen")
+
+    command = OnRenew("true", tmp_path)
+    async with asyncio.timeout(30), command.running(until=asyncio.Event(), drain_s=10):
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio, "create_subprocess_exec", broken)
+            command.note("certificate")
+            assert (await logged.until("command failed"))["reason"] == "unforeseen: ValueError"
+        command.note("crl")
+        assert (await logged.until("command done"))["changed"] == "certificate crl"
 
 
 async def test_keep_joins_first(asynctls: Daemons, ttp: Any, tmp_path: Path) -> None:
