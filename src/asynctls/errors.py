@@ -23,6 +23,7 @@
     ├── InputError                standard input cannot be read, or a line of it not be sent
     ├── DemoError                 a role of the demo did not do its part
     ├── WorkerError               a worker process, or its supervisor, did not do its part
+    │   └── WorkerStartError      a worker ended before it served, and said why
     ├── HTTPError                 the other side does not keep to HTTP, or to our limits
     ├── HandshakeError            no TLS connection came about
     │   ├── PeerRefusedError      we refused the peer, and told it by an alert
@@ -92,6 +93,7 @@ __all__ = [
     "TTPUnreachableError",
     "TruncatedError",
     "WorkerError",
+    "WorkerStartError",
 ]
 
 
@@ -270,6 +272,18 @@ class DemoError(AsynctlsError):
 
 class WorkerError(AsynctlsError):
     """A worker process did not do its part, or a supervisor did not."""
+
+
+class WorkerStartError(WorkerError):
+    """A worker ended before it served; it has said why, on the standard error that is ours too.
+
+    Attributes:
+        code: Its exit code.
+    """
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class HTTPError(AsynctlsError):

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from asynctls.config import Address
-from asynctls.errors import ConfigError, WorkerError
+from asynctls.errors import ConfigError, WorkerError, WorkerStartError
 from asynctls.runtime import listen
 from asynctls.runtime.channel import (
     Abort,
@@ -173,7 +173,7 @@ async def test_a_fault_at_the_start_ends_the_supervisor_with_the_workers_code(
     events: Events,
 ) -> None:
     async with asyncio.timeout(50), reserved() as here:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(WorkerStartError) as ended:
             async with supervisor("fail", here, count=8).running():
                 pass
     assert ended.value.code == 2

@@ -12,7 +12,7 @@ __all__ = ["command"]
 
 @click.command
 @role_options(ServerConfig)
-def command(**_given: object) -> None:
+def command(**_given: object) -> int:
     """Serves each client by --app: sends it a message, echoes what it sends, or forwards it.
 
     The first start needs a join string (--join-file, or the variable ASYNCTLS_JOIN), which
@@ -21,7 +21,17 @@ def command(**_given: object) -> None:
 
     SIGTERM and SIGINT: let what is under way end, and stop; twice: stop at once. SIGHUP: reload.
     """
+    import os
+
     from asynctls.runtime import run
+    from asynctls.runtime.orders import appointment
+
+    appointed = appointment(os.environ)
+    if appointed is not None:
+        from asynctls.server.worker import work
+
+        run(work(appointed))
+        return 0
     from asynctls.server.service import run as serve
 
-    run(serve(config_of(ServerConfig)))
+    return run(serve(config_of(ServerConfig)))

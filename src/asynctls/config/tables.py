@@ -259,6 +259,9 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
             "(UTC), {otp} six digits by chance, {{ a brace"
         ),
     ] = "The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
+    workers: Annotated[
+        int, About("processes that serve, each by itself; 1: this one alone does", 1, 256)
+    ] = 1
     key_type: _KeyType = "rsa-2048"
     crl_interval: _CrlInterval = timedelta(seconds=60)
     stale_crl: _StaleCRL = "refuse"

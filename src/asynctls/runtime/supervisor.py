@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from asynctls.errors import WorkerError
+from asynctls.errors import WorkerError, WorkerStartError
 from asynctls.logger import get_logger
 from asynctls.runtime.backoff import Backoff
 from asynctls.runtime.channel import Abort, Changed, Stop
@@ -84,7 +85,7 @@ class Supervisor:
         """Workers while the context lasts: all accept when it begins, none lives when it ends.
 
         Raises:
-            SystemExit: a worker ended before it accepted, with this code, and has said why.
+            WorkerStartError: a worker ended by itself before it accepted.
             WorkerError: it could not be started, or was killed.
         """
         try:
@@ -179,11 +180,9 @@ class Supervisor:
             all_accept.cancel()
             await asyncio.gather(all_accept, return_exceptions=True)
         for task in tasks:
+            # One that has ended could not start.
             if task.done():
-                try:
-                    task.result()
-                except _FailedError as failed:
-                    raise SystemExit(failed.code) from None
+                task.result()
 
     async def _keep(self, number: int, accepted: asyncio.Event) -> None:
         """One worker after another under this number, until all are to stop."""
@@ -219,7 +218,7 @@ class Supervisor:
                 number=number,
                 sockets=sockets,
                 config=self._config,
-                on_accepting=accepted.set,
+                on_accepting=partial(self._note, number, accepted),
                 on_wanted=self._on_wanted,
             )
             async with starting as worker:
@@ -232,8 +231,14 @@ class Supervisor:
                 finally:
                     del self._live[number]
         if code > 0 and not accepted.is_set():
-            raise _FailedError(code)
+            raise WorkerStartError(
+                f"worker {number} ended with {in_words(code)} before it accepted", code=code
+            )
         return in_words(code)
+
+    def _note(self, number: int, accepted: asyncio.Event) -> None:
+        log.info("worker serves", worker=number)
+        accepted.set()
 
     def _at_work(self) -> dict[int, WorkerProcess]:
         return {number: each for number, each in self._live.items() if each.accepting}
@@ -246,11 +251,3 @@ class Supervisor:
 async def _all_set(events: Iterable[asyncio.Event]) -> None:
     for event in events:
         await event.wait()
-
-
-class _FailedError(Exception):
-    """A worker ended before it accepted, and has said why, on the standard error that is ours."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment.standing import standing_watched
-from asynctls.runtime import Connections, listen
+from asynctls.runtime import Connections, Services, listen, serve_until_stopped
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.places import Places
 from asynctls.server.accepting import Acceptor
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from asynctls.admission import Rules
-    from asynctls.config import Address
+    from asynctls.config import Address, ServerConfig
     from asynctls.enrolment.keeper import Keeper
     from asynctls.enrolment.standing import Live
+    from asynctls.runtime.daemon import Told
     from asynctls.server.services import Service
     from asynctls.server.serving import Serves
 
-__all__ = ["Running", "running", "serving_alone"]
+__all__ = ["Running", "running", "serve_services", "serving_alone"]
 
 
 class Running:
@@ -140,3 +142,38 @@ async def serving_alone(
                 listener.close()
                 runs.go_away()
                 await connections.drain(drain_s)
+
+
+async def serve_services(
+    config: ServerConfig,
+    services: Iterable[Service],
+    keeper: Keeper,
+    told: Told,
+    observer: Observer,
+) -> None:
+    """Serves a daemon's services until it is told to stop.
+
+    Args:
+        config: what they were made of.
+        services: one at each address.
+        keeper: our identity and the CRLs.
+        told: whence we hear that we are to stop.
+        observer: is told of handshakes and sessions.
+
+    Raises:
+        ConfigError: an address cannot be listened on.
+    """
+    async with (
+        Connections(observer=observer) as connections,
+        Services(
+            connections, partial(running, keeper=keeper, observer=observer), role="server"
+        ) as listening,
+    ):
+        (await listening.prepare(services))()
+        await serve_until_stopped(
+            told,
+            listening,
+            connections,
+            drain=lambda: config.drain,
+            on_drain=listening.go_away,
+        )

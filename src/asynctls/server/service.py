@@ -12,10 +12,11 @@ from asynctls.enrolment.health import identity_troubles
 from asynctls.enrolment.joining import ensure_identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.pki.keys import KeyType
-from asynctls.runtime import Connections, Services, Signals, serve_until_stopped
+from asynctls.runtime import Signals
 from asynctls.runtime.observing import observed
-from asynctls.server.running import running
+from asynctls.server.running import serve_services
 from asynctls.server.services import services_of
+from asynctls.server.supervising import Workers
 from asynctls.state import hold_state_folder
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-async def run(config: ServerConfig) -> None:
+async def run(config: ServerConfig) -> int:
     """The daemon ``asynctls server``: joins if need be, serves until it is told to stop.
 
     Raises:
@@ -37,16 +38,25 @@ async def run(config: ServerConfig) -> None:
         EnrolmentError: there is no identity, and none could be had.
         CertificateError: the identity's key and certificate cannot be used.
         StateError: the state folder cannot be used, or another daemon holds it.
+        WorkerError: a worker process could not be started.
+
+    Returns:
+        The exit code: 0, or that of a worker that ended before it served, and has said why.
     """
     # Before all else, so that what is wrong with an app of the user's own uses up no token.
     services = await services_of(config)
     keeper: Keeper | None = None
+    workers = Workers(config, services)
 
     async def reload() -> None:
         if keeper is not None:
             await keeper.reload()
+            await workers.reload(config)
 
-    async with hold_state_folder(config.state), Signals(on_reload=reload) as signals:
+    async with (
+        hold_state_folder(config.state),
+        Signals(on_reload=reload, alive=workers.alive) as signals,
+    ):
         identity = await signals.unless_stopping(
             ensure_identity(
                 config.state,
@@ -57,7 +67,7 @@ async def run(config: ServerConfig) -> None:
             )
         )
         if identity is None:
-            return
+            return 0
         identity.check_valid(datetime.now(UTC))
         async with AsyncExitStack() as stack:
             # It waits for the TTP's first answer: not when we are told to stop meanwhile.
@@ -71,37 +81,29 @@ async def run(config: ServerConfig) -> None:
                     )
                 )
             )
-            if keeper is not None:
-                await _serve(config, services, keeper, signals)
+            if keeper is None:
+                return 0
+            # Now, so that what is wrong with key or certificate is found before anybody connects;
+            # and one that ends while it is served is then still shown: the client tells why it
+            # refuses it.
+            for each in services:
+                await keeper.server_credentials(alpn=each.terms.alpn)
+            if config.workers > 1:
+                return await workers.run(keeper, signals)
+            await _serve_alone(config, services, keeper, signals)
+            return 0
 
 
-async def _serve(
+async def _serve_alone(
     config: ServerConfig, services: Iterable[Service], keeper: Keeper, signals: Signals
 ) -> None:
-    # Now, so that what is wrong with key or certificate is found before anybody connects; and one
-    # that ends while it is served is then still shown: the client tells why it refuses it.
-    for each in services:
-        await keeper.server_credentials(alpn=each.terms.alpn)
-    async with (
-        observed(
-            config.metrics_listen,
-            role="server",
-            collect=partial(_collector, keeper),
-            troubles=partial(identity_troubles, keeper),
-        ) as observer,
-        Connections(observer=observer) as connections,
-        Services(
-            connections, partial(running, keeper=keeper, observer=observer), role="server"
-        ) as listening,
-    ):
-        (await listening.prepare(services))()
-        await serve_until_stopped(
-            signals,
-            listening,
-            connections,
-            drain=lambda: config.drain,
-            on_drain=listening.go_away,
-        )
+    async with observed(
+        config.metrics_listen,
+        role="server",
+        collect=partial(_collector, keeper),
+        troubles=partial(identity_troubles, keeper),
+    ) as observer:
+        await serve_services(config, services, keeper, signals, observer)
 
 
 def _collector(keeper: Keeper) -> Collector:
