@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
-# Else the defaults in the help would name a folder of whoever made the site.
-os.environ["HOME"] = "~"
+# Where state lies by default is told as it is for everybody.
+os.environ.pop("XDG_STATE_HOME", None)
 
 project = "asynctls"
 copyright = "the asynctls authors"  # noqa: A001 - Sphinx names it
@@ -56,8 +56,8 @@ html_show_sphinx = False
 
 
 def _escape(_app: Sphinx, _context: click.Context, lines: list[str]) -> None:
-    """The help is plain text: an asterisk in it emphasizes nothing."""
-    lines[:] = [line.replace("*", r"\*") for line in lines]
+    """The help is plain text: an asterisk emphasizes nothing; nor is everybody's home mine."""
+    lines[:] = [line.replace("*", r"\*").replace(str(Path.home()), "~") for line in lines]
 
 
 def setup(app: Sphinx) -> None:

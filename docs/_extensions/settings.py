@@ -9,12 +9,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from asynctls.config import TABLES, Setting, format_duration, settings
+from asynctls.config.tunnels import TUNNEL_KEYS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -35,8 +37,13 @@ class Settings(SphinxDirective):
         group += [nodes.colspec(colwidth=width) for width in _WIDTHS]
         group += nodes.thead("", _row(*(nodes.paragraph(text=text) for text in _HEADINGS)))
         body = nodes.tbody()
-        for setting in settings(TABLES[self.arguments[0]]):
-            body += _row(_names(setting), nodes.paragraph(text=_words(setting)), _default(setting))
+        table = self.arguments[0]
+        tunnel = TUNNEL_KEYS.get(TABLES[table], ())
+        for setting in settings(TABLES[table]):
+            words = _words(setting)
+            if setting.name in tunnel:
+                words += f" Also in [[{table}.tunnel]]."
+            body += _row(_names(setting), nodes.paragraph(text=words), _default(setting))
         group += body
         return [nodes.table("", group, classes=["settings"])]
 
@@ -72,7 +79,8 @@ def _words(setting: Setting) -> str:
 def _default(setting: Setting) -> nodes.Node:
     if not setting.default:
         return nodes.paragraph()
-    return nodes.paragraph("", "", nodes.literal(text=setting.default))
+    default = setting.default.replace(str(Path.home()), "~")
+    return nodes.paragraph("", "", nodes.literal(text=default))
 
 
 def setup(app: Sphinx) -> dict[str, object]:
