@@ -28,7 +28,7 @@ check: setup ## lint, format, types, layers, and that no file names a package re
 
 docs: ## make the site, dist/docs/index.html, from docs/ and the docstrings; a warning is an error
 	@sh requirements/setup.sh .venv docs
-	@$(bin)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet $(ARGS) docs dist/docs
+	@$(bin)/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet $(ARGS) docs dist/docs
 	@echo "The site is dist/docs/index.html."
 
 bench: setup ## run the benchmarks, one after another
