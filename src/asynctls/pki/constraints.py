@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["name_constraints", "name_inside", "outside"]
 
 _URI: Final = "uri:"
-_NO_HOST: Final = ".invalid"
-"""No host is called so (RFC 2606, section 2). OpenSSL has no other way to exclude every URI."""
+_NO_HOST: Final = ".no-uri.invalid"
+"""No host is called so (RFC 2606, section 2). OpenSSL has no other way to exclude every URI; two
+labels, since pkilint takes one for no domain."""
 
 _NO_NAME: Final = "trial.invalid"
 
