@@ -42,6 +42,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"asynctls\.(?!errors|testing)\w+\..*"),
 ]
 
+autodoc_class_signature = "separated"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_use_unqualified_type_names = True

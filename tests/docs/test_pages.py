@@ -114,3 +114,12 @@ def test_all_python_is_python_and_uses_what_there_is(page: Path) -> None:
 def test_links_from_the_pages_that_are_in_no_site_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text()):
         assert (ROOT / link).exists(), link
+
+
+def test_the_site_leads_to_every_page() -> None:
+    docs = ROOT / "docs"
+    listed = set((docs / "index.md").read_text().splitlines())
+    pages = {str(page.relative_to(docs).with_suffix("")) for page in docs.rglob("*.md")}
+    # decisions/index lists its neighbours by itself.
+    own = {page for page in pages if page.startswith("decisions/") and page != "decisions/index"}
+    assert pages - own - {"index"} <= listed
