@@ -88,3 +88,34 @@ def test_every_error_that_can_be_caught_is_there() -> None:
     classes = [name for name in errors.__all__ if name.endswith("Error")]
     missing = [name for name in classes if f"`{name}`" not in PAGE]
     assert not missing
+
+
+def said_anywhere() -> str:
+    """All that the package can say: every text in its code, with … for what is filled in."""
+    texts = []
+    for source in SOURCES:
+        for node in ast.walk(ast.parse(source.read_text())):
+            match node:
+                case ast.Constant(value=str() as text):
+                    texts.append(text)
+                case ast.JoinedStr(values=values):
+                    texts.append(
+                        "".join(
+                            str(each.value) if isinstance(each, ast.Constant) else "…"
+                            for each in values
+                        )
+                    )
+    return "\n".join(texts)
+
+
+def test_every_line_that_is_explained_can_be_said() -> None:
+    everything = said_anywhere()
+    tables = re.findall(r"^\| the line says \|.*\n\|.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    lines = [
+        row.split(" | ")[0].removeprefix("| ") for table in tables for row in table.splitlines()
+    ]
+    assert len(lines) > 40
+    pieces = {
+        piece.strip(" ():") for line in lines for piece in re.split(r"…|; |'[ab]'|\b[NM]\b", line)
+    }
+    assert not sorted(piece for piece in pieces if piece not in everything)
