@@ -7,6 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from asynctls.config import Address, Endpoint, TTPConfig
 from asynctls.errors import EnrolmentRefusedError
@@ -80,6 +83,31 @@ async def test_what_is_issued_renewed_and_refused_is_counted(
     assert refused[("malformed-request",)] >= 1
     assert got.value("asynctls_ttp_ledger_append_seconds_count") >= 4
     assert got.value("asynctls_ttp_ledger_append_seconds_sum") > 0
+
+
+async def test_what_is_answered_by_ocsp_is_counted(authority: Authority, logged: Any) -> None:
+    metrics = TTPMetrics(authority)
+    authority.observe(metrics)
+    token_id, secret = await authority.create_token(
+        "server", profile=Profile.SERVER, ttl=HOUR, lifetime=HOUR
+    )
+    mine = await authority.enrol(
+        token_id, secret.reveal().decode(), request(), address=HERE.address
+    )
+    issuer = authority.ca_certificates[0]
+    asked = ocsp.OCSPRequestBuilder().add_certificate(mine, issuer, hashes.SHA256()).build()
+    question = asked.public_bytes(Encoding.DER)
+    for _ in range(2):
+        await authority.ocsp.answer(question)
+    await authority.revoke("server")
+    await authority.ocsp.answer(question)
+    await authority.ocsp.answer(b"no question")
+    got = await read(metrics, logged)
+    assert got.values("asynctls_ttp_ocsp_answers_total") == {
+        ("good",): 2,
+        ("revoked",): 1,
+        ("malformed_request",): 1,
+    }
 
 
 async def test_the_ledgers_rows_are_counted_whoever_wrote_them(

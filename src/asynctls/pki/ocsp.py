@@ -119,6 +119,7 @@ class Answer:
     ``is_for_one`` is true of an answer with a nonce, which means nothing to anybody else.
     """
 
+    status: Status
     this_update: datetime
     next_update: datetime
     is_for_one: bool
@@ -191,7 +192,7 @@ class Responder:
             builder = builder.add_extension(x509.OCSPNonce(request.nonce), critical=False)
         response = builder.sign(self.key, hashes.SHA256())
         der = response.public_bytes(serialization.Encoding.DER)
-        return Answer(now, next_update, request.nonce is not None, der)
+        return Answer(status, now, next_update, request.nonce is not None, der)
 
 
 def issuer_ids(issuer: x509.Certificate) -> tuple[IssuerID, ...]:

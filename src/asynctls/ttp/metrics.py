@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from asynctls.enrolment.metrics import certificate_families, crl_families
 from asynctls.errors import LedgerError
 from asynctls.logger import get_logger
+from asynctls.pki.ocsp import Answer, NotRevoked, Unanswered
 from asynctls.pki.profiles import key_id_text
 from asynctls.runtime.metrics import HandshakeMetrics, new_registry, serve_metrics
 from asynctls.ttp.observing import TTPObserver
@@ -66,6 +67,12 @@ class TTPMetrics(HandshakeMetrics, TTPObserver):
         for rule in Rule:
             # At 0 from the start: an alert sees a counter grow, but not one that appears.
             self._refused.labels(rule=rule.text)
+        self._ocsp = Counter(
+            "asynctls_ttp_ocsp_answers",
+            "Answers by OCSP: what they said of a certificate, or why they said nothing.",
+            ["answer"],
+            registry=self._registry,
+        )
         self._latency = Histogram(
             "asynctls_ttp_ledger_append_seconds",
             "From asking the ledger to write until it is on disk.",
@@ -114,6 +121,17 @@ class TTPMetrics(HandshakeMetrics, TTPObserver):
     def not_committed(self) -> None:
         """A request to write failed because of the ledger."""
         self._failures.inc()
+
+    def ocsp_answered(self, answer: Answer | Unanswered) -> None:
+        """Somebody asked by OCSP, and this is the answer."""
+        match answer:
+            case Unanswered():
+                word = answer.name.lower()
+            case Answer(status=NotRevoked() as status):
+                word = status.value
+            case _:
+                word = "revoked"
+        self._ocsp.labels(answer=word).inc()
 
     def refused(self, rule: str) -> None:
         """A request for a certificate was refused; ``rule`` is one of the program's own few."""

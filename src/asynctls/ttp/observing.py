@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from asynctls.runtime.observing import Observer
 
 if TYPE_CHECKING:
+    from asynctls.pki.ocsp import Answer, Unanswered
     from asynctls.ttp.chain import Value
 
 __all__ = ["TTPObserver"]
@@ -26,6 +27,9 @@ class TTPObserver(Observer):
 
     def not_committed(self) -> None:
         """A request to write failed because of the ledger."""
+
+    def ocsp_answered(self, answer: Answer | Unanswered) -> None:
+        """Somebody asked by OCSP, and this is the answer."""
 
     def refused(self, rule: str) -> None:
         """A request for a certificate was refused; ``rule`` is one of the program's own few."""

@@ -129,6 +129,11 @@ class OCSP:
 
     async def answer(self, der: bytes) -> Answer | Unanswered:
         """The answer to an OCSPRequest (DER); nothing that it holds makes this raise."""
+        answer = await self._answer(der)
+        self._ledger.observer.ocsp_answered(answer)
+        return answer
+
+    async def _answer(self, der: bytes) -> Answer | Unanswered:
         try:
             request = read_request(der)
         except RequestError as error:
