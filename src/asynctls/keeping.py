@@ -11,9 +11,11 @@ import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment.backoff import delays
+from asynctls.enrolment.health import identity_troubles
 from asynctls.enrolment.joining import ensure_identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.logger import get_logger
@@ -22,10 +24,12 @@ from asynctls.runtime import Signals
 from asynctls.state import hold_state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from asynctls.config import IdentityConfig
+    from prometheus_client import CollectorRegistry
+
+    from asynctls.config import Endpoint, IdentityConfig
 
 __all__ = ["OnRenew", "run"]
 
@@ -46,6 +50,7 @@ async def run(folder: Path, config: IdentityConfig) -> None:
     """The daemon ``asynctls identity keep``, until it is told to stop.
 
     Raises:
+        ConfigError: where metrics are to be served, they cannot be.
         EnrolmentError: there is no identity, and none could be had.
         StateError: the state folder cannot be used, or another daemon holds it.
     """
@@ -79,6 +84,7 @@ async def run(folder: Path, config: IdentityConfig) -> None:
             )
             if keeper is None:
                 return
+            await stack.enter_async_context(_measured(config.metrics_listen, keeper, command))
             if command is not None:
                 await stack.enter_async_context(
                     command.running(until=signals.aborting, drain_s=_DRAIN_S)
@@ -95,6 +101,27 @@ async def run(folder: Path, config: IdentityConfig) -> None:
             signals.ready(f"keeping {keeper.identity.name}")
             await signals.stopping.wait()
     log.info("stopped")
+
+
+@asynccontextmanager
+async def _measured(
+    endpoint: Endpoint | None, keeper: Keeper, command: OnRenew | None
+) -> AsyncIterator[None]:
+    if endpoint is None:
+        yield
+        return
+    # Only who has metrics pays for importing what makes them.
+    from asynctls.enrolment.metrics import IdentityMetrics  # noqa: PLC0415
+    from asynctls.runtime.metrics import new_registry, serve_metrics  # noqa: PLC0415
+
+    registry = new_registry("identity")
+    registry.register(IdentityMetrics(keeper))
+    if command is not None:
+        command.count_in(registry)
+    async with serve_metrics(
+        endpoint, registry, role="identity", troubles=partial(identity_troubles, keeper)
+    ):
+        yield
 
 
 class OnRenew:
@@ -114,6 +141,22 @@ class OnRenew:
         self._changed: dict[str, None] = {}
         self._noted = asyncio.Event()
         self._at_work = asyncio.Lock()
+        self._ended: Callable[[str], None] = lambda _result: None
+
+    def count_in(self, registry: CollectorRegistry) -> None:
+        """Has its runs counted from now on, by whether they worked."""
+        from prometheus_client import Counter  # noqa: PLC0415 - see `_measured`
+
+        runs = Counter(
+            "asynctls_on_renew_runs",
+            "Runs of the command of on_renew: done, failed.",
+            ["result"],
+            registry=registry,
+        )
+        for result in ("done", "failed"):
+            # At 0 from the start: an alert sees a counter grow, but not one that appears.
+            runs.labels(result=result)
+        self._ended = lambda result: runs.labels(result=result).inc()
 
     def note(self, *changed: str) -> None:
         """These files have changed; the command will run."""
@@ -151,6 +194,7 @@ class OnRenew:
                 changed, self._changed = self._changed, {}
                 async with self._at_work:
                     failure = await self._tried(" ".join(changed))
+                self._ended("done" if failure is None else "failed")
                 if failure is None:
                     break
                 self._changed = changed | self._changed

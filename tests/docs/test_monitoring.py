@@ -12,6 +12,7 @@ from prometheus_client import generate_latest
 
 from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.metrics import IdentityMetrics
+from asynctls.keeping import OnRenew
 from asynctls.runtime.metrics import new_registry
 from asynctls.runtime.session_metrics import ConnectionMetrics
 from asynctls.ttp.metrics import TTPMetrics
@@ -32,6 +33,7 @@ async def test_every_metric_that_the_guide_names_is_there_and_every_one_is_named
         role = new_registry("server")
         ConnectionMetrics(role)
         role.register(IdentityMetrics(keeper))
+        OnRenew("true", keeper.identity.folder).count_in(role)
         text = generate_latest(role).decode()
         metrics = TTPMetrics(ttp.authority)
         text += (await asyncio.to_thread(generate_latest, metrics._registry)).decode()

@@ -19,6 +19,7 @@ from asynctls.errors import SessionClosedError, SessionRefusedError, TTPUnreacha
 from asynctls.keeping import OnRenew
 from asynctls.pki.keys import KeyType
 from asynctls.pki.names import format_serial
+from tests.scraping import scrape
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -228,7 +229,8 @@ async def test_keep_renews_for_another_program_and_runs_its_command_until_it_wor
         f'echo "$ASYNCTLS_CHANGED: $(openssl x509 -noout -serial -in $ASYNCTLS_STATE/cert.pem)" '
         f">> {told}; test $(wc -l < {told}) -gt 1"
     )
-    keeping = await kept(asynctls, identity, command, *SHORT)
+    metrics = ("--metrics-listen", "127.0.0.1:0")
+    keeping = await kept(asynctls, identity, command, *SHORT, *metrics)
     failed = await keeping.event("command failed")
     assert failed["reason"] == "it ended with 1"
     await keeping.event("command done")
@@ -241,6 +243,11 @@ async def test_keep_renews_for_another_program_and_runs_its_command_until_it_wor
     assert lines[2] == f"{done['changed']}: serial={renewed['serial']}"
     keeping.signal(signal.SIGHUP)
     assert (await keeping.event("command done", count=3))["changed"] == "certificate ca crl"
+    counted = await scrape(str((await keeping.event("metrics served"))["address"]))
+    assert counted.value("asynctls_build_info", role="identity") == 1
+    assert counted.value("asynctls_on_renew_runs_total", result="failed") == 1
+    assert counted.value("asynctls_on_renew_runs_total", result="done") >= 3
+    assert counted.value("asynctls_renewals_total", result="done") >= 1
     assert (await keeping.stop()).code == 0
 
 

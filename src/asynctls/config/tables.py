@@ -362,6 +362,7 @@ class IdentityConfig(RoleConfig, frozen=True, kw_only=True):
         str | None,
         About("command (for the shell) that tells a program to load the files that have changed"),
     ] = None
+    metrics_listen: _MetricsListen = None
 
 
 class DemoConfig(RoleConfig, frozen=True, kw_only=True):
