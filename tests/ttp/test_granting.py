@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 import structlog
@@ -24,7 +25,7 @@ from asynctls.pki.profiles import Profile
 from asynctls.pki.requests import build_request
 from asynctls.ttp import clock
 from asynctls.ttp.authority import Authority
-from asynctls.ttp.schema import Kind, entries
+from asynctls.ttp.schema import Kind, RefusalsBody, entries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -250,6 +251,31 @@ async def test_who_holds_a_used_token_cannot_fill_the_ledger(authority: Authorit
     assert await refused(enrol(authority, other, 0, "more")) == "beyond-grant"
     assert len(await rows(authority, Kind.ENROLMENT_REFUSED)) == 11
     await enrol(authority, of)
+
+
+async def test_refusals_without_a_row_are_accounted_for_in_one(
+    authority: Authority,
+) -> None:
+    of = await token(authority)
+    await enrol(authority, of)
+    for _ in range(15):
+        assert await refused(enrol(authority, of, 1)) == "token-used"
+    for _ in range(13):
+        with pytest.raises(EnrolmentRefusedError):
+            await enrol(authority, ("nobody", of[1]))
+    authority.note_refused("no-credential")
+    await authority.account_for_refusals()
+    await authority.account_for_refusals()
+    (row,) = await rows(authority, Kind.REFUSALS_COUNTED)
+    body = msgspec.json.decode(row, type=RefusalsBody)
+    assert body.counts == {"token-used": 5, "rate-limited": 3, "no-credential": 1}
+    assert len(await rows(authority, Kind.ENROLMENT_REFUSED)) == 10 + 10
+    # Those of the time since then are when it stops.
+    assert await refused(enrol(authority, of, 1)) == "rate-limited"
+    await authority.close()
+    async with await Authority.beside(config_of(authority.folder)) as again:
+        assert len(await rows(again, Kind.REFUSALS_COUNTED)) == 2
+        await again.verify()
 
 
 async def test_nor_who_holds_a_certificate(authority: Authority) -> None:

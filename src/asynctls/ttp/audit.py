@@ -44,6 +44,8 @@ _BODY = (
     "rule",
     "reason",
     "left_out",
+    "counts",
+    "since",
 )
 
 

@@ -11,11 +11,12 @@ The daemon calls :meth:`Authority.open` and runs :meth:`Authority.maintain`; the
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from asynctls import state
-from asynctls.errors import CertificateError
+from asynctls.errors import CertificateError, LedgerError
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.pki.profiles import key_id_text
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Authority"]
 
 log = get_logger()
+
+_CLOSE_S = 2.0
 
 
 class Authority(Administration):
@@ -215,9 +218,31 @@ class Authority(Administration):
     async def maintain(self) -> None:
         """The daemon's task: CRL and TLS certificate stay current, whoever else writes; endless.
 
-        A failure is logged and tried again; the last good CRL goes on being served.
+        A failure is logged and tried again; the last good CRL goes on being served. Refusals
+        without a row are accounted for each hour.
         """
-        await self._care.maintain()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._care.maintain())
+            tasks.create_task(self._desk.maintain())
+
+    def note_refused(self, rule: str) -> None:
+        """Somebody was sent away by ``rule`` before the request came as far as this."""
+        self._desk.count(rule)
+
+    async def account_for_refusals(self) -> None:
+        """Records how many were sent away without a row of their own, if any were.
+
+        Raises:
+            LedgerError: it could not be recorded; they are counted still.
+        """
+        await self._desk.account()
+
+    async def close(self) -> None:
+        """As :meth:`Administration.close`, once all refusals are accounted for."""
+        with suppress(LedgerError, TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._desk.account()
+        await super().close()
 
     async def look_after(self) -> None:
         """One round of :meth:`maintain`: another's CRL is taken, our own signed when it is due.

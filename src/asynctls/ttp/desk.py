@@ -1,17 +1,21 @@
 """Where a request for a certificate comes in and its answer goes out: the limits on both ways.
 
-What is let in is counted against guessing, and of what is sent away only so much is recorded: a row
-is kept for good, and anybody can be refused as often as the network allows.
+What is let in is counted against guessing, and what is sent away has a row of its own only so
+often: a row is kept for good, and anybody can be refused as often as the network allows. All others
+come into the ledger as numbers, in one row an hour: each refusal is accounted for in the chain.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from asynctls.errors import EnrolmentRefusedError
+from asynctls.errors import EnrolmentRefusedError, LedgerError
 from asynctls.logger import get_logger
-from asynctls.ttp import issuance
+from asynctls.ttp import clock, issuance, refusals
 from asynctls.ttp.issuance import Refused
 from asynctls.ttp.policy import Rule
 from asynctls.ttp.tokens import FailureLimit, RecordLimit
@@ -26,6 +30,8 @@ __all__ = ["Desk"]
 
 log = get_logger()
 
+_ACCOUNT_S = 3600.0
+
 
 class Desk:
     """The two limits of one authority, and the ledger that refusals go to."""
@@ -34,6 +40,8 @@ class Desk:
         self._ledger = ledger
         self._failures = FailureLimit()
         self._recorded = RecordLimit()
+        self._counts: Counter[str] = Counter()
+        self._since = clock.now()
 
     def let_in(self, address: str) -> None:
         """Has an address wait from which too many wrong tokens came.
@@ -44,6 +52,7 @@ class Desk:
         wait_s = math.ceil(self._failures.retry_after_s(address))
         if wait_s > 0:
             log.warning("enrolment refused", rule=Rule.RATE_LIMITED.text, address=address)
+            self.count(Rule.RATE_LIMITED.text)
             raise EnrolmentRefusedError(
                 f"too many wrong tokens came from {address}; wait {wait_s} s",
                 status=Rule.RATE_LIMITED.status,
@@ -69,9 +78,42 @@ class Desk:
                 self._failures.failed(asked.address)
             else:
                 left_out = self._recorded.take(credential)
-            if left_out is not None:
+            if left_out is None:
+                self.count(outcome.refusal.rule.text)
+            else:
                 refused, before = outcome, left_out
                 await self._ledger.write(
-                    lambda tx: issuance.record(tx, asked, refused, left_out=before)
+                    lambda tx: refusals.record(tx, asked, refused, left_out=before)
                 )
         return issuance.answer(outcome, asked.address)
+
+    def count(self, rule: str) -> None:
+        """Somebody was sent away by ``rule``, one of the program's own few, and has no row."""
+        self._counts[rule] += 1
+
+    async def account(self) -> None:
+        """Records how many were sent away without a row since this was last done, if any were.
+
+        Raises:
+            LedgerError: it could not be recorded; they are counted still.
+        """
+        counts, self._counts = self._counts, Counter()
+        if not counts:
+            return
+        now = clock.now()
+        try:
+            await self._ledger.write(
+                lambda tx: refusals.record_counted(tx, counts, since=self._since, at=now)
+            )
+        except LedgerError:
+            self._counts += counts
+            raise
+        self._since = now
+
+    async def maintain(self) -> None:
+        """Accounts for them each hour, without end."""
+        while True:
+            await asyncio.sleep(_ACCOUNT_S)
+            with suppress(LedgerError):
+                # The authority's upkeep meets it as well, and says so.
+                await self.account()

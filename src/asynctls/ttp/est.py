@@ -113,6 +113,7 @@ class EST:
                 reason=str(refused.error),
             )
             self._authority.observer.refused(refused.error.rule)
+            self._authority.note_refused(refused.error.rule)
             return _refusal(refused.error)
 
     async def _cacerts(self, _request: Request, _asker: Asker) -> Response:

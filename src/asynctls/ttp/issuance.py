@@ -5,8 +5,8 @@ certificate and chain link come into the ledger together or not at all, and two 
 token cannot both find it unused. The signature (a millisecond with RSA-3072) is made in the
 transaction as well, so that nothing is signed that is then not recorded.
 
-A refusal is given back as a value. It is a row too, by `record`, but how many such rows there may
-be is the caller's to say.
+A refusal is given back as a value. It is a row too (`ttp.refusals`), but how many such rows there
+may be is the caller's to say.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from asynctls.pki.profiles import Issuer, issue, key_id_text
 from asynctls.pki.requests import read_request
 from asynctls.ttp import approvals, records, tokens
 from asynctls.ttp.policy import Grant, Policy, Refusal, Rule, decide, judge_link
-from asynctls.ttp.schema import CertificateBody, Kind, PendingBody, RefusalBody, row_of
+from asynctls.ttp.schema import CertificateBody, Kind, PendingBody, row_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,7 +42,15 @@ if TYPE_CHECKING:
     from asynctls.ttp.records import StoredCertificate, StoredToken
     from asynctls.ttp.transactions import Transaction
 
-__all__ = ["Asked", "Granted", "Refused", "Waiting", "answer", "enrol", "record", "reenrol"]
+__all__ = [
+    "Asked",
+    "Granted",
+    "Refused",
+    "Waiting",
+    "answer",
+    "enrol",
+    "reenrol",
+]
 
 log = get_logger()
 
@@ -367,33 +375,6 @@ def _issue(
         )
     )
     return Granted(certificate, grant, request.ignored, sign_ms)
-
-
-def record(transaction: Transaction, asked: Asked, refused: Refused, *, left_out: int = 0) -> None:
-    """Records that somebody was sent away.
-
-    Args:
-        transaction: the ledger's.
-        asked: the request.
-        refused: why, and whom.
-        left_out: how many refusals of the same credential have no row since its last one.
-    """
-    body = RefusalBody(
-        rule=refused.refusal.rule.text,
-        reason=refused.refusal.reason,
-        address=asked.address,
-        left_out=left_out,
-    )
-    transaction.append(
-        row_of(
-            Kind.ENROLMENT_REFUSED,
-            body,
-            at=int(asked.at.timestamp()),
-            name=refused.name,
-            token_id=refused.token_id,
-            serial=refused.serial,
-        )
-    )
 
 
 def _refusal_of(error: RequestError) -> Refusal:

@@ -36,6 +36,7 @@ __all__ = [
     "OwnCertificateBody",
     "PendingBody",
     "RefusalBody",
+    "RefusalsBody",
     "RevocationBody",
     "TokenBody",
     "entries",
@@ -57,6 +58,7 @@ class Kind(StrEnum):
     ENROLMENT_PENDING = "enrolment pending"
     ENROLMENT_APPROVED = "enrolment approved"
     ENROLMENT_REFUSED = "enrolment refused"
+    REFUSALS_COUNTED = "refusals counted"
     TOKEN_REVOKED = "token revoked"  # noqa: S105 - no password
     CERTIFICATE_REVOKED = "certificate revoked"
     CRL_SIGNED = "crl signed"
@@ -104,6 +106,13 @@ class RefusalBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     left_out: int = 0
 
 
+class RefusalsBody(msgspec.Struct, frozen=True, kw_only=True):
+    """How many were sent away without a row of their own, by rule, and since when."""
+
+    counts: dict[str, int]
+    since: datetime
+
+
 class PendingBody(msgspec.Struct, frozen=True, kw_only=True):
     """What a person is to approve: the names that the certificate would have, for which key."""
 
@@ -139,6 +148,7 @@ Body = (
     TokenBody
     | CertificateBody
     | RefusalBody
+    | RefusalsBody
     | PendingBody
     | ApprovalBody
     | RevocationBody
