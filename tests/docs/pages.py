@@ -16,8 +16,8 @@ GUIDES = ROOT / "docs" / "guide"
 
 # What stands before a block, invisible in the page.
 _MARK = re.compile(r"<!-- (not run: (?P<why>.+?)|stop) -->\s*", re.DOTALL)
-# A prompt: the reader's own, or root's.
-_PROMPT = re.compile(r"[$#] (.*)")
+# A prompt: the reader's own, or root's, perhaps with the machine's name.
+_PROMPT = re.compile(r"[a-z]*[$#] (.*)")
 _FILE = re.compile(r"# (\S+\.(?:conf|cnf|py|sh|toml|yml))\n")
 
 

@@ -172,7 +172,7 @@ class Reader:
             staying.cancel()
             await asyncio.gather(staying, return_exceptions=True)
         assert code == 0, f"{block}: {command.text!r}: exit {code}: {wrote}"
-        missing = [line for line in command.prints if not _among(line, wrote)]
+        missing = [line for line in command.prints if not _among(self.adapted(line), wrote)]
         assert not missing, f"{block}: {command.text!r} does not print {missing}, but {wrote}"
 
     async def _follow(

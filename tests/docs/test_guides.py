@@ -59,6 +59,11 @@ RUN = (
     Guide(ROOT / "README.md", starts_ttp=True, ports=("8444",)),
     Guide(GUIDES / "access.md", identities=BOTH, instead={"cert.pem": "client-state/cert.pem"}),
     Guide(
+        GUIDES / "backup.md",
+        files={"backup.pass": "tired owls read ledgers"},
+        instead={"/var/lib/asynctls": "elsewhere"},
+    ),
+    Guide(
         GUIDES / "live-sessions.md",
         identities={f"{STATE}/server": "server", f"{STATE}/client": "client"},
         files={"lines.txt": "one\ntwo\n"},
@@ -107,6 +112,7 @@ async def prepared(guide: Guide, reader: Reader) -> AsyncIterator[None]:
     """What a reader has who comes to the guide, and a TTP, where the commands look for it."""
     folder = reader.folder
     for name, content in guide.files.items():
+        (folder / name).touch(mode=0o600)
         (folder / name).write_text(content)
     async with run_ttp(folder / STATE / "ttp", port=reader.ports["8440"]) as ttp:
         for name, holder in guide.identities.items():

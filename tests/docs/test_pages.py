@@ -95,6 +95,7 @@ def test_every_config_has_no_fault(page: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         if block.language == "toml":
             file = tmp_path / "config.toml"
+            file.touch(mode=0o600)
             file.write_text(block.text)
             assert check_file(file) == (), block
 
