@@ -63,3 +63,21 @@ def test_the_process_has_so_many_open_files_whatever_each_listener_may_have(few_
 def test_without_a_number_there_are_as_many_as_open_files_allow(few_files: int) -> None:
     assert Places().most(Limit.IN_ALL) == few_files
     assert Places(sockets=2).most(Limit.IN_ALL) == few_files // 2
+
+
+def test_other_numbers_count_for_those_who_come_and_put_nobody_out(few_files: int) -> None:
+    places = Places(few_files, per_address=few_files)
+    assert [places.take("a") for _ in range(3)] == [None] * 3
+    places.change(2, per_address=2, sockets=1)
+    assert places.take("b") is Limit.IN_ALL
+    for _ in range(2):
+        places.leave("a")
+    assert [places.take("a"), places.take("b")] == [None, Limit.IN_ALL]
+    # As a service that is now carried on: two sockets each, the ones that are there as well.
+    places.change(few_files, per_address=few_files, sockets=2)
+    assert places.take("b") is Limit.OPEN_FILES
+    for _ in range(2):
+        places.leave("a")
+    assert [places.take("b"), places.take("b")] == [None, None]
+    for _ in range(2):
+        places.leave("b")
