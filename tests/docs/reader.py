@@ -76,7 +76,6 @@ class Reader:
         self._names: dict[str, Any] = {"asyncio": asyncio, "asynctls": asynctls}
         self._staying: list[tuple[asyncio.subprocess.Process, asyncio.Task[None]]] = []
         self._tasks: list[asyncio.Task[object]] = []
-        self._said: list[str] = []
 
     async def __aenter__(self) -> Self:
         programs = self.folder / "bin"
@@ -95,7 +94,7 @@ class Reader:
         await self._stop()
 
     async def _stop(self) -> None:
-        """Ends all that stays, the last one first."""
+        """Ends all that stays, the last one first; none of it may have ended by itself."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -103,10 +102,12 @@ class Reader:
         async with asyncio.timeout(_PATIENCE_S):
             while self._staying:
                 process, reading = self._staying.pop()
-                if process.returncode is None:
+                ended = process.returncode
+                if ended is None:
                     os.killpg(process.pid, signal.SIGTERM)
                 await process.wait()
                 await reading
+                assert ended is None, f"what was to stay ended with exit {ended}"
 
     def adapted(self, text: str) -> str:
         """The guide's text with our ports and paths."""
@@ -166,6 +167,8 @@ class Reader:
                 if stays.is_set():
                     return
                 code = await process.wait()
+                self._staying.remove((process, reading))
+                await reading
         except TimeoutError:
             raise AssertionError(f"{block}: {command.text!r} goes on and on: {wrote}") from None
         finally:
