@@ -83,9 +83,10 @@ async def test_what_listens_stays_until_the_page_says_that_it_is_stopped(
 async def test_what_ends_although_it_was_to_stay_is_found_out(
     read: Callable[[str], Awaitable[Path]],
 ) -> None:
-    says = 'echo \'{"event": "listening"}\'; read -r line <fifo; exit 3'
+    says = 'mkfifo fifo; echo $$ >pid; echo \'{"event": "listening"}\'; read -r line <fifo; exit 3'
+    gone = "echo >fifo; while kill -0 $(cat pid) 2>/dev/null; do :; done"
     with pytest.raises(AssertionError, match="ended with exit 3"):
-        await read(f"```console\n$ mkfifo fifo\n$ {says}\n$ echo >fifo; sleep 0.2\n```")
+        await read(f"```console\n$ {says}\n$ {gone}\n```")
 
 
 async def test_what_cannot_be_run_is_left_out_and_that_alone(
