@@ -68,6 +68,17 @@ RUN = (
         identities={f"{STATE}/server": "server", f"{STATE}/client": "client"},
         files={"lines.txt": "one\ntwo\n"},
     ),
+    Guide(
+        GUIDES / "operating.md",
+        starts_ttp=True,
+        ports=("9440", "9443"),
+        instead={
+            "10.0.0.2": "127.0.0.1",
+            "10.0.0.5": "127.0.0.1",
+            '"ttp.example.org", ': "",
+            "/var/lib/": "state/",
+        },
+    ),
     Guide(GUIDES / "streams.md", identities=BOTH),
     Guide(
         GUIDES / "tunnels.md",
@@ -100,6 +111,9 @@ async def test_a_guide_does_what_it_says(
         await stack.enter_async_context(reader)
         if ECHO in guide.ports:
             await stack.enter_async_context(echoing(reader.ports[ECHO]))
+        for name, content in guide.files.items():
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_text(content)
         if not guide.starts_ttp:
             await stack.enter_async_context(prepared(guide, reader))
         monkeypatch.chdir(folder)
@@ -111,9 +125,6 @@ async def test_a_guide_does_what_it_says(
 async def prepared(guide: Guide, reader: Reader) -> AsyncIterator[None]:
     """What a reader has who comes to the guide, and a TTP, where the commands look for it."""
     folder = reader.folder
-    for name, content in guide.files.items():
-        (folder / name).touch(mode=0o600)
-        (folder / name).write_text(content)
     async with run_ttp(folder / STATE / "ttp", port=reader.ports["8440"]) as ttp:
         for name, holder in guide.identities.items():
             token = await ttp.token(holder)
