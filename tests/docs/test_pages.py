@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 import asynctls
 from asynctls import cli
 from asynctls.config import check_file
-from tests.docs.pages import PAGES, ROOT, blocks
+from tests.docs.pages import GUIDES, PAGES, ROOT, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,3 +124,10 @@ def test_the_site_leads_to_every_page() -> None:
     # decisions/index lists its neighbours by itself.
     own = {page for page in pages if page.startswith("decisions/") and page != "decisions/index"}
     assert pages - own - {"index"} <= listed
+
+
+def test_the_readme_leads_to_every_guide() -> None:
+    readme = (ROOT / "README.md").read_text()
+    # The quickstart is the README itself.
+    names = {page.name for page in GUIDES.glob("*.md")} - {"quickstart.md"}
+    assert not sorted(name for name in names if f"](docs/guide/{name})" not in readme)
