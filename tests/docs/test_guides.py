@@ -59,11 +59,6 @@ RUN = (
     Guide(ROOT / "README.md", starts_ttp=True, ports=("8444",)),
     Guide(GUIDES / "access.md", identities=BOTH, instead={"cert.pem": "client-state/cert.pem"}),
     Guide(
-        GUIDES / "backup.md",
-        files={"backup.pass": "tired owls read ledgers"},
-        instead={"/var/lib/asynctls": "elsewhere"},
-    ),
-    Guide(
         GUIDES / "live-sessions.md",
         identities={f"{STATE}/server": "server", f"{STATE}/client": "client"},
         files={"lines.txt": "one\ntwo\n"},
