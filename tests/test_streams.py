@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import asynctls
 from asynctls.admission import Anyone
+from asynctls.client.streams import open_peer_stream
 from asynctls.config import Address
 from asynctls.enrolment import Keeper
 from asynctls.errors import (
@@ -240,6 +242,36 @@ async def test_a_stream_is_ended_when_its_peer_is_revoked(ttp: Any, joined: Any)
     assert len(reasons) == 1
     assert "this end cut client" in reasons[0]
     assert "revoked" in reasons[0]
+
+
+async def test_both_ends_find_a_dead_peer_in_the_time_that_is_set(ca: CA) -> None:
+    found: list[int] = []
+
+    def look(stream: asynctls.PeerStream) -> None:
+        connection = cast("socket.socket", stream.get_extra_info("socket"))
+        found.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+
+    async def serve(stream: asynctls.PeerStream) -> None:
+        look(stream)
+
+    service = Service(
+        setting="listen",
+        listen=Address("127.0.0.1", 0),
+        terms=Terms(Anyone(), None, handshakes=8, handshake_timeout_s=10, keepalive_s=20),
+        serves=lambda acceptor, _: StreamServer(serve, acceptor),
+    )
+    hour = timedelta(hours=1)
+    async with (
+        Keeper(ca.identity("server"), crl_interval=hour) as serving_keeper,
+        Keeper(ca.identity("client"), crl_interval=hour) as keeper,
+        serving_alone(service, serving_keeper, drain_s=0.0) as address,
+        open_peer_stream(
+            keeper, address, server_name="server", timeout_s=10, keepalive_s=30
+        ) as stream,
+    ):
+        look(stream)
+        assert await stream.read() == b""
+    assert sorted(found) == [20_000, 30_000]
 
 
 async def test_a_stream_that_is_closing_and_still_reads_is_ended_too(ca: CA, logged: Any) -> None:
