@@ -16,6 +16,7 @@ from asynctls._version import __version__
 if TYPE_CHECKING:
     from asynctls.client import connect, open_stream
     from asynctls.enrolment import Identity
+    from asynctls.enrolment.library import join
     from asynctls.errors import AsynctlsError, SessionError
     from asynctls.server.library import serve, serve_streams, serving, serving_streams
     from asynctls.session import Limits, Session
@@ -30,6 +31,7 @@ __all__ = [
     "SessionError",
     "__version__",
     "connect",
+    "join",
     "open_stream",
     "serve",
     "serve_streams",
@@ -45,6 +47,7 @@ _ROOMS = {
     "Session": "asynctls.session",
     "SessionError": "asynctls.errors",
     "connect": "asynctls.client",
+    "join": "asynctls.enrolment.library",
     "open_stream": "asynctls.client",
     "serve": "asynctls.server",
     "serve_streams": "asynctls.server",

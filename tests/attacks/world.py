@@ -13,8 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from asynctls.config import Address
-from asynctls.enrolment.identity import Identity, Joined, store
+from asynctls.enrolment.identity import Identity, store
 from asynctls.enrolment.joining_key import keep_joining_key
+from asynctls.enrolment.texts import Joined
 from asynctls.pki.certificates import to_der, to_pem
 from asynctls.pki.keys import KeyType, PrivateKey, generate_now, key_to_pem
 from asynctls.pki.profiles import Issuer, Profile, issue, make_issuing, make_root

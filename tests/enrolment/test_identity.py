@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynctls.config import Address
-from asynctls.enrolment import Identity, identity, joining_key
-from asynctls.enrolment.identity import Joined, store, store_trust
+from asynctls.enrolment import Identity, joining_key
+from asynctls.enrolment import folder as folders
+from asynctls.enrolment.identity import store, store_trust
 from asynctls.enrolment.joining_key import keep_joining_key, read_joining_key
+from asynctls.enrolment.texts import Joined
 from asynctls.errors import IdentityError
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.profiles import Issuer, Profile, issue, make_issuing, make_root
@@ -181,7 +183,7 @@ class Killer:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
         self.left = steps
-        for module in (identity, joining_key):
+        for module in (folders, joining_key):
             write = module.write_atomically
             monkeypatch.setattr(module, "write_atomically", self._stepping(write))
         monkeypatch.setattr(Path, "unlink", self._stepping(Path.unlink))

@@ -10,7 +10,7 @@ import pytest
 
 from asynctls.admission import Anyone, Peer, Refused, StaleCRL, admit_again
 from asynctls.enrolment import Identity, Keeper, join
-from asynctls.enrolment import keeper as keeper_module
+from asynctls.enrolment import folder as folders
 from asynctls.enrolment.crls import from_pem
 from asynctls.errors import Alert, CertificateError, IdentityError, StateError
 from asynctls.pki.certificates import certificates_from_pem
@@ -72,7 +72,7 @@ async def test_a_disk_that_is_full_keeps_no_revoked_peer_in(
         on_disk = identity.crl_file.read_bytes()
         await ttp.authority.revoke("client")
         with monkeypatch.context() as patch:
-            patch.setattr(keeper_module, "write_atomically", full)
+            patch.setattr(folders, "write_atomically", full)
             await keeper.refresh_crl()
         assert logged.named("CRL not fetched")[0]["reason"] == "the disk is full"
         verdict = admit_again(peer, now=datetime.now(UTC), rules=keeper.rules(Anyone(), alpn=None))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynctls.admission import Anyone, Peer, StaleCRL, admit_again
 from asynctls.enrolment import Keeper, crls
-from asynctls.enrolment import keeper as keeper_module
+from asynctls.enrolment import folder as folders
 from asynctls.enrolment.health import identity_troubles
 from asynctls.enrolment.kept_by_another import KeptByAnother
 from asynctls.errors import Alert, StateError
@@ -80,7 +80,7 @@ async def test_a_disk_that_is_full_keeps_no_revoked_peer_in_a_worker_either(
         keeper.on_change(lambda: worker.look(crls.to_pem(keeper.crls)))
         news = await changed(worker)
         await ttp.authority.revoke("client")
-        monkeypatch.setattr(keeper_module, "write_atomically", full)
+        monkeypatch.setattr(folders, "write_atomically", full)
         await keeper.refresh_crl()
         await news.wait()
         rules = worker.rules(Anyone(), alpn=None)

@@ -12,6 +12,7 @@ from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment import est_client, est_codec
+from asynctls.enrolment.texts import CRL
 from asynctls.errors import CertificateError, TTPNotTrustedError
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificates_from_pem
@@ -65,16 +66,16 @@ async def fetch(
 
 
 def on_disk(identity: Identity) -> tuple[RevocationList, ...]:
-    """The lists beside an identity, verified anew; blocks.
+    """The lists that are kept with an identity, verified anew; blocks.
 
     Raises:
         CertificateError: They cannot be read, or one cannot be used.
     """
     try:
-        text = identity.crl_file.read_text(encoding="ascii", errors="replace")
+        text = identity.store.crl()
     except OSError as error:
         raise CertificateError(
-            f"{identity.crl_file} cannot be read: {error.strerror or error}"
+            f"{identity.store.place(CRL)} cannot be read: {error.strerror or error}"
         ) from error
     return from_pem(text, certificates_from_pem(identity.trust.encode()))
 

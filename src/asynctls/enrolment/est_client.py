@@ -31,6 +31,7 @@ from asynctls.pki.requests import build_request
 from asynctls.tls import contexts
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
     from datetime import datetime
 
@@ -149,12 +150,7 @@ async def simple_reenroll(identity: Identity, key: PrivateKey) -> x509.Certifica
         TTPUnreachableError: No answer, or 'not now'; trying again can help.
         TTPNotTrustedError: Whoever answers is not the TTP.
     """
-    context = await asyncio.to_thread(
-        contexts.client_context,
-        trust=identity.trust,
-        chain=identity.certificate_file,
-        key=identity.key_file,
-    )
+    context = await asyncio.to_thread(_own_context, identity)
     connection = TTPConnection(
         identity.ttp, context, admit=only_ttp, server_hostname=identity.ttp.host
     )
@@ -172,6 +168,11 @@ async def simple_reenroll(identity: Identity, key: PrivateKey) -> x509.Certifica
             ) from error
         raise
     return _issued(answer)
+
+
+def _own_context(identity: Identity) -> ssl.SSLContext:
+    with identity.store.loadable() as (chain, key):
+        return contexts.client_context(trust=identity.trust, chain=chain, key=key)
 
 
 async def fetch_crl(ttp: TTPConnection, path: str) -> bytes | None:

@@ -1,30 +1,16 @@
-"""A role's identity on disk, as PEM files that other programs load as they are.
-
-=================  ==========================================================================
-``key.pem``        the private key (PKCS#8, mode 0600)
-``cert.pem``       the certificate, then the issuing CA's: what nginx, psql and curl load
-``ca.pem``         the root and the issuing CAs that are trusted
-``crl.pem``        the issuing CA's CRL and the root's
-``identity.json``  the TTP's address, the root's fingerprint, the name
-=================  ==========================================================================
-
-They belong together, and no disk replaces five files at once. So a new identity is first written
-whole into ``joined.json``, in one atomic step; from that moment on it is the identity, and whoever
-loads it next, after whatever crash, finishes the copying.
-"""
+"""Who a role is: its certificate, its names, whom it trusts; kept in a folder or in memory."""
 
 from __future__ import annotations
 
 import asyncio
-import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
-
-import msgspec
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from asynctls.config import Address
-from asynctls.enrolment.joining_key import find_key_of, forget_joining_key, keep_joining_key
+from asynctls.enrolment.folder import Folder
+from asynctls.enrolment.memory import Memory
+from asynctls.enrolment.texts import CERTIFICATE, CRL, KEY, ORIGIN, TRUST, Joined, Origin, Texts
 from asynctls.errors import CertificateError, IdentityError, StateError
 from asynctls.pki.certificates import (
     certificate_from_der,
@@ -45,69 +31,27 @@ from asynctls.pki.keys import (
 from asynctls.pki.names import format_serial, identity_name, sans_of
 from asynctls.pki.pins import Pin
 from asynctls.pki.profiles import MAX_BACKDATING
-from asynctls.state import read_private, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
     from cryptography import x509
 
-__all__ = ["Identity", "Joined", "store", "store_renewed", "store_trust"]
+__all__ = ["Identity", "store", "store_renewed", "store_trust"]
 
-_KEY = "key.pem"
-_CERTIFICATE = "cert.pem"
-_TRUST = "ca.pem"
-_CRL = "crl.pem"
-_ORIGIN = "identity.json"
-_JOURNAL = "joined.json"
-_PUBLIC_MODE = 0o644
-_AGAIN = "join again with a new token"
+T = TypeVar("T")
 
-
-class _Origin(msgspec.Struct, frozen=True, kw_only=True):
-    ttp: str
-    root_sha256: str
-    name: str
-
-
-class Joined(msgspec.Struct, frozen=True, kw_only=True):
-    """A new identity as the journal holds it, all but its key; the texts are PEM."""
-
-    certificate: str
-    trust: str
-    crl: str
-    origin: _Origin
-
-    @classmethod
-    def of(
-        cls,
-        certificate: x509.Certificate,
-        *,
-        issuing: tuple[x509.Certificate, ...],
-        root: x509.Certificate,
-        crl: str,
-        ttp: Address,
-    ) -> Self:
-        """What was joined: the leaf, its issuing CA first among ``issuing``, the root, the CRLs."""
-        return cls(
-            certificate=to_pem(certificate, issuing[0]),
-            trust=to_pem(root, *issuing),
-            crl=crl,
-            origin=_Origin(
-                ttp=str(ttp),
-                root_sha256=fingerprint(root).hex(),
-                name=identity_name(certificate),
-            ),
-        )
+# Nobody's: an identity of no TTP neither renews nor fetches CRLs.
+_NO_TTP = Address("127.0.0.1", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a role is, as found in its state folder and found consistent there.
+    """Who a role is, as found where it is kept, and found consistent there.
 
     Attributes:
-        folder: The state folder.
+        store: Where it is kept: a state folder, or memory.
         name: The first DNS name of the certificate, else its first URI.
         sans: All its subject alternative names.
         serial_number: The certificate's, as a number; ``serial`` is its text.
@@ -118,13 +62,13 @@ class Identity:
         certificate: The certificate, DER.
         chain: Its issuing CA's certificate (and any above it but the root), DER.
         trust: The root's and the issuing CAs' certificates, PEM, the root first.
-        ttp: Where the TTP listens that issued it.
+        ttp: Where the TTP listens that issued it; port 0: there is none.
         root_sha256: The pinned root's fingerprint.
         lifetime: From its issuance to its end.
         renews_at: When its renewal is due.
     """
 
-    folder: Path
+    store: Folder | Memory
     name: str
     sans: tuple[str, ...]
     serial_number: int
@@ -170,41 +114,106 @@ class Identity:
         Raises:
             IdentityError: What is there cannot be used, and why.
         """
+        store = Folder(folder)
         try:
-            _finish(folder)
-            if not (folder / _CERTIFICATE).exists():
+            texts = store.find()
+            if texts is None:
                 return None
-            _check_folder(folder)
             try:
-                return cls._read(folder)
+                return cls._of(texts, store)
             except IdentityError:
                 # Another process may just have swapped cert.pem and key.pem under our eyes.
-                _finish(folder)
-                return cls._read(folder)
+                return cls._of(store.find() or texts, store)
         except (StateError, OSError) as error:
             raise IdentityError(f"the identity in {folder} cannot be used: {error}") from error
 
     @classmethod
-    def _read(cls, folder: Path) -> Self:
-        key = _key(folder / _KEY)
-        leaf, *chain = _certificates(folder / _CERTIFICATE)
-        root, *issuing = _certificates(folder / _TRUST)
-        origin = _origin(folder / _ORIGIN)
+    def from_pem(
+        cls,
+        *,
+        key: bytes | str,
+        certificate: bytes | str,
+        trust: bytes | str,
+        crl: bytes | str = "",
+        ttp: str | None = None,
+    ) -> Self:
+        """An identity that is kept in memory alone, of what the files of a state folder hold.
+
+        It is renewed, and its CRLs are fetched, where it names a TTP; all in memory.
+
+        Args:
+            key: The private key, PEM, not encrypted.
+            certificate: The certificate, then the issuing CA's, PEM.
+            trust: The root, then the issuing CAs that are trusted, PEM.
+            crl: The issuing CAs' CRLs, PEM. Without a current one, its own or fetched from the
+                TTP, no peer is let in.
+            ttp: Where the TTP listens, ``HOST:PORT``; None: there is none.
+
+        Raises:
+            IdentityError: These do not belong together, or one cannot be used, and why.
+            ValueError: The TTP's address is none.
+        """
+        where = _NO_TTP if ttp is None else Address.parse(ttp)
+        trusted = _bytes(trust)
+        try:
+            root = certificates_from_pem(trusted)[0]
+        except CertificateError as error:
+            raise IdentityError(f"what was given as {TRUST}: {error}") from error
+        origin = Origin(ttp=str(where), root_sha256=fingerprint(root).hex(), name="")
+        texts = Texts(_bytes(key), _bytes(certificate), trusted, origin)
+        return cls._of(texts, Memory(texts, crl=_bytes(crl).decode(errors="replace")))
+
+    @classmethod
+    def in_memory(cls, key: PrivateKey, joined: Joined) -> Self:
+        """A new identity that is kept in memory alone.
+
+        Raises:
+            IdentityError: Key and certificates do not belong together.
+        """
+        texts = Texts(
+            key_to_pem(key), joined.certificate.encode(), joined.trust.encode(), joined.origin
+        )
+        return cls._of(texts, Memory(texts, crl=joined.crl))
+
+    def as_kept(self) -> Identity:
+        """The identity as it is where this one is kept, which may have another by now; blocks.
+
+        Raises:
+            IdentityError: What is there cannot be used, and why.
+        """
+        if isinstance(self.store, Memory):
+            return self._of(self.store.find(), self.store)
+        return self.load(self.folder)
+
+    @classmethod
+    def _of(cls, texts: Texts, store: Folder | Memory) -> Self:
+        def read(parse: Callable[[bytes], T], content: bytes, name: str) -> T:
+            try:
+                return parse(content)
+            except CertificateError as error:
+                raise IdentityError(f"{store.place(name)}: {error}; {store.advice}") from error
+
+        key = read(key_from_pem, texts.key, KEY)
+        leaf, *chain = read(certificates_from_pem, texts.certificate, CERTIFICATE)
+        root, *issuing = read(certificates_from_pem, texts.trust, TRUST)
+        origin = texts.origin
         try:
             ttp, pin = Address.parse(origin.ttp), bytes.fromhex(origin.root_sha256)
         except ValueError as error:
-            raise IdentityError(f"{folder / _ORIGIN} is damaged: {error}; {_AGAIN}") from error
+            raise IdentityError(
+                f"{store.place(ORIGIN)} is damaged: {error}; {store.advice}"
+            ) from error
         if fingerprint(root) != pin:
             raise IdentityError(
-                f"the first certificate in {folder / _TRUST} is not the root that "
-                f"{folder / _ORIGIN} names; {_AGAIN}"
+                f"the first certificate in {store.place(TRUST)} is not the root that "
+                f"{store.place(ORIGIN)} names; {store.advice}"
             )
         try:
             public_key = judge_public_key(leaf.public_key())
             if key.public_key() != public_key:
                 raise IdentityError(
-                    f"{folder / _KEY} is not the key of the certificate in {folder / _CERTIFICATE};"
-                    f" {_AGAIN}"
+                    f"{store.place(KEY)} is not the key of the certificate in "
+                    f"{store.place(CERTIFICATE)}; {store.advice}"
                 )
             for certificate, issuer in zip((leaf, *chain), (*chain, root), strict=True):
                 check_issued_by(certificate, issuer)
@@ -213,10 +222,10 @@ class Identity:
             sans = sans_of(leaf)
         except CertificateError as error:
             raise IdentityError(
-                f"the certificates in {folder} do not lead to the root: {error}; {_AGAIN}"
+                f"the certificates in {store} do not lead to the root: {error}; {store.advice}"
             ) from error
         return cls(
-            folder=folder,
+            store=store,
             name=identity_name(leaf),
             sans=sans,
             serial_number=leaf.serial_number,
@@ -269,24 +278,40 @@ class Identity:
         return replace(self, trust=to_pem(self.root, *issuing))
 
     @property
+    def has_ttp(self) -> bool:
+        """Whether there is a TTP to renew it, and to fetch CRLs from."""
+        return self.ttp.port != _NO_TTP.port
+
+    @property
+    def folder(self) -> Path:
+        """The state folder.
+
+        Raises:
+            IdentityError: It is in memory alone.
+        """
+        if isinstance(self.store, Memory):
+            raise IdentityError(f"the identity of {self.name} is in memory alone: it has no folder")
+        return self.store.path
+
+    @property
     def key_file(self) -> Path:
         """``key.pem``."""
-        return self.folder / _KEY
+        return self.folder / KEY
 
     @property
     def certificate_file(self) -> Path:
         """``cert.pem``: the leaf, then the issuing CA."""
-        return self.folder / _CERTIFICATE
+        return self.folder / CERTIFICATE
 
     @property
     def trust_file(self) -> Path:
         """``ca.pem``: the root and the issuing CAs."""
-        return self.folder / _TRUST
+        return self.folder / TRUST
 
     @property
     def crl_file(self) -> Path:
         """``crl.pem``: the issuing CA's CRL and the root's."""
-        return self.folder / _CRL
+        return self.folder / CRL
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -305,9 +330,9 @@ class Identity:
         """
         if self.expired(now):
             raise IdentityError(
-                f"the certificate of {self.name} in {self.folder} expired on "
-                f"{self.not_after:%Y-%m-%d %H:%M:%S} UTC: {_AGAIN} ('asynctls ttp token "
-                f"{self.name}')"
+                f"the certificate of {self.name} in {self.store} expired on "
+                f"{self.not_after:%Y-%m-%d %H:%M:%S} UTC: join again with a new token "
+                f"('asynctls ttp token {self.name}')"
             )
 
     def __str__(self) -> str:
@@ -321,103 +346,51 @@ def store(folder: Path, joined: Joined) -> Identity:
         StateError: It cannot be written; the old identity, if any, is as it was.
         IdentityError: What was written does not hold together.
     """
-    write_atomically(folder / _JOURNAL, msgspec.json.encode(joined))
+    Folder(folder).store(joined)
     return Identity.load(folder)
 
 
 def store_renewed(held: Identity, key: PrivateKey, joined: Joined) -> Identity:
-    """Makes ``joined`` the identity in the place of ``held``; blocks. The folder must be held.
+    """Makes ``joined`` the identity in the place of ``held``; blocks. Its store must be held.
 
     Returns:
-        What is on disk then: where another process was first, the identity that it put there.
+        What is there then: where another was first, the identity that it put there.
 
     Raises:
         StateError: It cannot be written; the old identity is as it was.
-        IdentityError: What is on disk cannot be used.
+        IdentityError: What is there cannot be used.
     """
-    on_disk = Identity.load(held.folder)
-    if on_disk.certificate != held.certificate:
-        return on_disk
-    keep_joining_key(held.folder, key, f"renewal of {held.serial}")
-    return store(held.folder, joined)
+    kept = held.as_kept()
+    if kept.certificate != held.certificate:
+        return kept
+    held.store.store(joined, key, word=f"renewal of {held.serial}")
+    return held.as_kept()
 
 
 def store_trust(identity: Identity, *, crl: str) -> None:
     """Writes the CAs that ``identity`` trusts, and their CRLs (PEM), in one step; blocks.
 
-    The folder must be held. Nothing is written where another identity lies there by now.
+    Its store must be held. Nothing is written where another identity is there by now.
 
     Raises:
         StateError: It cannot be written; what was there is as it was.
-        IdentityError: What is on disk cannot be used.
+        IdentityError: What is there cannot be used.
     """
-    if Identity.load(identity.folder).certificate != identity.certificate:
+    if identity.as_kept().certificate != identity.certificate:
         return
     leaf, *chain = map(certificate_from_der, (identity.certificate, *identity.chain))
-    joined = Joined(
-        certificate=to_pem(leaf, *chain),
-        trust=identity.trust,
-        crl=crl,
-        origin=_Origin(
-            ttp=str(identity.ttp), root_sha256=identity.root_sha256.hex(), name=identity.name
-        ),
-    )
-    store(identity.folder, joined)
-
-
-def _finish(folder: Path) -> None:
-    """Copies what a journal holds to its places: any number of times, by anybody."""
-    try:
-        content = read_private(folder / _JOURNAL)
-    except FileNotFoundError:
-        return
-    try:
-        joined = msgspec.json.decode(content, type=Joined)
-        leaf = certificates_from_pem(joined.certificate.encode())[0]
-    except (msgspec.MsgspecError, CertificateError) as error:
-        raise IdentityError(f"{folder / _JOURNAL} is damaged: {error}; {_AGAIN}") from error
-    write_atomically(folder / _TRUST, joined.trust.encode(), mode=_PUBLIC_MODE)
-    write_atomically(folder / _CRL, joined.crl.encode(), mode=_PUBLIC_MODE)
-    write_atomically(folder / _ORIGIN, msgspec.json.encode(joined.origin), mode=_PUBLIC_MODE)
-    # These two last and next to one another: in between, another program finds a pair that does
-    # not match.
-    write_atomically(folder / _CERTIFICATE, joined.certificate.encode(), mode=_PUBLIC_MODE)
-    key = find_key_of(folder, leaf)
-    if key is not None:
-        write_atomically(folder / _KEY, key_to_pem(key))
-    forget_joining_key(folder)
-    (folder / _JOURNAL).unlink(missing_ok=True)
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise IdentityError(
-            f"other users can enter {folder}, which holds a private key; do: chmod 700 {folder}"
+    identity.store.store(
+        Joined(
+            certificate=to_pem(leaf, *chain),
+            trust=identity.trust,
+            crl=crl,
+            origin=Origin(
+                ttp=str(identity.ttp), root_sha256=identity.root_sha256.hex(), name=identity.name
+            ),
         )
+    )
+    identity.as_kept()
 
 
-def _key(path: Path) -> PrivateKey:
-    try:
-        return key_from_pem(read_private(path))
-    except FileNotFoundError as error:
-        raise IdentityError(f"{path} is missing; {_AGAIN}") from error
-    except CertificateError as error:
-        raise IdentityError(f"{path}: {error}; {_AGAIN}") from error
-
-
-def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
-    try:
-        return certificates_from_pem(path.read_bytes())
-    except FileNotFoundError as error:
-        raise IdentityError(f"{path} is missing; {_AGAIN}") from error
-    except CertificateError as error:
-        raise IdentityError(f"{path}: {error}; {_AGAIN}") from error
-
-
-def _origin(path: Path) -> _Origin:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Origin)
-    except FileNotFoundError as error:
-        raise IdentityError(f"{path} is missing; {_AGAIN}") from error
-    except msgspec.MsgspecError as error:
-        raise IdentityError(f"{path} is damaged: {error}; {_AGAIN}") from error
+def _bytes(text: bytes | str) -> bytes:
+    return text.encode() if isinstance(text, str) else text

@@ -20,9 +20,10 @@ from asynctls.config import read_join
 from asynctls.enrolment import bootstrap, crls, est_client
 from asynctls.enrolment.backoff import delays
 from asynctls.enrolment.clock import check_dates, disagreement, utc_now
-from asynctls.enrolment.identity import Identity, Joined, store
+from asynctls.enrolment.identity import Identity, store
 from asynctls.enrolment.join_string import JoinString
 from asynctls.enrolment.joining_key import keep_joining_key, read_joining_key
+from asynctls.enrolment.texts import Joined
 from asynctls.errors import (
     ClockError,
     EnrolmentPendingError,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from asynctls.config import SecretText
     from asynctls.pki.status import RevocationList
 
-__all__ = ["ensure_identity", "ensure_identity_alone", "join"]
+__all__ = ["ensure_identity", "ensure_identity_alone", "join", "join_in_memory"]
 
 log = get_logger()
 
@@ -189,13 +190,7 @@ async def join(
     name = identity_name(granted.certificate)
     if held is not None and held.name != name:
         raise _another_name(folder, held=held.name, granted=name)
-    joined = Joined.of(
-        granted.certificate,
-        issuing=granted.issuing,
-        root=granted.root,
-        crl=crls.to_pem(granted.crls),
-        ttp=join_string.address,
-    )
+    joined = granted.joined(join_string)
     identity = await asyncio.to_thread(store, folder, joined)
     log.info(
         "joined",
@@ -208,12 +203,40 @@ async def join(
     return identity
 
 
+async def join_in_memory(
+    join_string: JoinString, *, key_type: KeyType, give_up_after: timedelta | None
+) -> Identity:
+    """As ``join``, with nothing on disk: a try that is given up has used up the token."""
+    key = await generate(key_type)
+    log.info("joining", ttp=str(join_string.address))
+    granted = await _until_answered(join_string, key, give_up_after)
+    identity = await asyncio.to_thread(Identity.in_memory, key, granted.joined(join_string))
+    log.info(
+        "joined",
+        name=identity.name,
+        serial=identity.serial,
+        not_after=identity.not_after.isoformat(),
+        path=str(identity.store),
+    )
+    return identity
+
+
 @dataclass(frozen=True, slots=True)
 class _Granted:
     certificate: x509.Certificate
     issuing: tuple[x509.Certificate, ...]
     root: x509.Certificate
     crls: tuple[RevocationList, ...]
+
+    def joined(self, join_string: JoinString) -> Joined:
+        """The identity that it makes, all but its key."""
+        return Joined.of(
+            self.certificate,
+            issuing=self.issuing,
+            root=self.root,
+            crl=crls.to_pem(self.crls),
+            ttp=join_string.address,
+        )
 
 
 async def _key_pair(folder: Path, token_id: str, key_type: KeyType) -> PrivateKey:

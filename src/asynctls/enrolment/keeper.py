@@ -19,11 +19,12 @@ from asynctls.enrolment.crl_timer import CRLTimer
 from asynctls.enrolment.identity import Identity, store_renewed, store_trust
 from asynctls.enrolment.own_contexts import OwnContexts
 from asynctls.enrolment.renewal import RenewalTimer, renew
+from asynctls.enrolment.texts import CERTIFICATE, CRL
 from asynctls.errors import AsynctlsError, CertificateError, IdentityError, StateLockedError
 from asynctls.logger import get_logger
 from asynctls.pki.keys import PrivateKey, generate
 from asynctls.pki.names import common_name_of
-from asynctls.state import hold_state_folder, to_its_end, write_atomically
+from asynctls.state import to_its_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,6 @@ log = get_logger()
 
 _START_S = 5.0
 _LEAST_GAP_S = 2.0
-_PUBLIC_MODE = 0o644
 
 
 class Keeper:
@@ -238,7 +238,7 @@ class Keeper:
             CertificateError: Likewise, because of the CRLs there, or of a context made with it.
         """
         async with self._swapping:
-            identity = await asyncio.to_thread(Identity.load, self._identity.folder)
+            identity = await asyncio.to_thread(self._identity.as_kept)
             if identity != self._identity:
                 await self._adopt(identity)
                 log.info("identity reloaded", name=identity.name, serial=identity.serial)
@@ -264,14 +264,14 @@ class Keeper:
             serial=stored.serial,
             not_after=stored.not_after.isoformat(),
             renews_at=stored.renews_at.isoformat(timespec="seconds"),
-            path=str(stored.certificate_file),
+            path=stored.store.place(CERTIFICATE),
         )
         self._wrote("certificate")
 
     async def _take_over(self) -> bool:
         """Takes the certificate that another process, or a person, put on disk; False: none is."""
         async with self._swapping:
-            found = await asyncio.to_thread(Identity.load, self._identity.folder)
+            found = await asyncio.to_thread(self._identity.as_kept)
             if found.certificate == self._identity.certificate:
                 return False
             await self._adopt(found)
@@ -297,15 +297,15 @@ class Keeper:
         self._tell()
 
     def _holding(self) -> AbstractAsyncContextManager[None]:
-        return nullcontext() if self._holds_folder else hold_state_folder(self._identity.folder)
+        return nullcontext() if self._holds_folder else self._identity.store.held()
 
     async def refresh_crl(self) -> None:
         """Fetches CAs and CRLs from the TTP; on failure the last good ones stay, as the log says.
 
-        The same trouble is logged once, not at each try. An identity that names no TTP (port 0:
-        those of `asynctls.testing`) lives with what is on disk.
+        The same trouble is logged once, not at each try. An identity of no TTP (as in
+        `asynctls.testing`) lives with what is kept with it.
         """
-        if self._identity.ttp.port == 0:
+        if not self._identity.has_ttp:
             return
         async with self._fetching:
             try:
@@ -384,10 +384,7 @@ class Keeper:
                 if identity.trust != self._trust_on_disk:
                     await to_its_end(store_trust, identity, crl=crls.to_pem(lists))
                 else:
-                    content = crls.to_pem(lists).encode()
-                    await to_its_end(
-                        write_atomically, identity.crl_file, content, mode=_PUBLIC_MODE
-                    )
+                    await to_its_end(identity.store.store_crl, crls.to_pem(lists))
         except StateLockedError:
             # Whoever holds the folder fetches for it.
             return
@@ -401,7 +398,7 @@ class Keeper:
             self._crls = await asyncio.to_thread(crls.on_disk, identity)
             self._crls_on_disk = self._crls
         except CertificateError as error:
-            log.warning("CRL on disk not usable", path=str(identity.crl_file), reason=str(error))
+            log.warning("CRL on disk not usable", path=identity.store.place(CRL), reason=str(error))
 
     def _wrote(self, what: str) -> None:
         for callback in self._on_write:

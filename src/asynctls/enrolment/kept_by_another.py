@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from asynctls.enrolment import crls
-from asynctls.enrolment.identity import Identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.errors import AsynctlsError
 from asynctls.logger import get_logger
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynctls.admission import StaleCRL
+    from asynctls.enrolment.identity import Identity
     from asynctls.pki.status import RevocationList
 
 __all__ = ["KeptByAnother"]
@@ -76,7 +76,7 @@ class KeptByAnother(Keeper):
             CertificateError: Likewise.
         """
         async with self._swapping:
-            found = await asyncio.to_thread(Identity.load, self._identity.folder)
+            found = await asyncio.to_thread(self._identity.as_kept)
             if found != self._identity:
                 await self._adopt(found)
                 log.info("identity taken from disk", name=found.name, serial=found.serial)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment.credentials import Credentials, FreshCredentials
+from asynctls.enrolment.texts import CERTIFICATE
 from asynctls.errors import CertificateError
 from asynctls.pki.certificates import certificates_from_pem, to_der
 from asynctls.tls import contexts
@@ -121,29 +122,29 @@ class OwnContexts:
 def _credentials(context: ssl.SSLContext, identity: Identity) -> Credentials:
     # The context was built from files, which another process may have replaced since they were
     # read; a session is bound to the certificate that TLS really shows.
-    on_disk = certificates_from_pem(identity.certificate_file.read_bytes())[0]
-    if to_der(on_disk) != identity.certificate:
+    kept = certificates_from_pem(identity.store.certificate())[0]
+    if to_der(kept) != identity.certificate:
         raise CertificateError(
-            f"{identity.certificate_file} is not the certificate in use: reload (SIGHUP) takes it"
+            f"{identity.store.place(CERTIFICATE)} is not the certificate in use: reload (SIGHUP) "
+            "takes it"
         )
     return Credentials(context, identity.certificate)
 
 
 def _for_servers(identity: Identity, *, alpn: tuple[str, ...]) -> ssl.SSLContext:
-    context = contexts.server_context(
-        chain=identity.certificate_file, key=identity.key_file, trust=identity.trust, alpn=alpn
-    )
+    with identity.store.loadable() as (chain, key):
+        context = contexts.server_context(chain=chain, key=key, trust=identity.trust, alpn=alpn)
     contexts.try_out(context)
     return context
 
 
 def _for_clients(identity: Identity, *, alpn: tuple[str, ...]) -> ssl.SSLContext:
-    return contexts.client_context(
-        trust=identity.trust, chain=identity.certificate_file, key=identity.key_file, alpn=alpn
-    )
+    with identity.store.loadable() as (chain, key):
+        return contexts.client_context(trust=identity.trust, chain=chain, key=key, alpn=alpn)
 
 
 def _for_clients_of_any_host(identity: Identity, *, alpn: tuple[str, ...]) -> ssl.SSLContext:
-    return contexts.client_context_for_any_host(
-        trust=identity.trust, chain=identity.certificate_file, key=identity.key_file, alpn=alpn
-    )
+    with identity.store.loadable() as (chain, key):
+        return contexts.client_context_for_any_host(
+            trust=identity.trust, chain=chain, key=key, alpn=alpn
+        )

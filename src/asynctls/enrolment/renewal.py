@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from asynctls.enrolment import crls, est_client
 from asynctls.enrolment.backoff import delays, jittered
 from asynctls.enrolment.clock import check_dates, utc_now
-from asynctls.enrolment.identity import Identity, Joined, store_renewed
+from asynctls.enrolment.identity import Identity, store_renewed
+from asynctls.enrolment.texts import Joined
 from asynctls.errors import (
     AsynctlsError,
     EnrolmentRefusedError,
@@ -62,6 +63,8 @@ async def renew(identity: Identity, key: PrivateKey) -> Joined:
         TTPNotTrustedError: Whoever answers is not the TTP, or what it sent is not for us.
         ClockError: The new certificate is not valid by this clock.
     """
+    if not identity.has_ttp:
+        raise TTPUnreachableError("there is no TTP that it could be renewed by")
     certificate = await est_client.simple_reenroll(identity, key)
     if certificate.public_key() != key.public_key():
         raise TTPNotTrustedError("the certificate that the TTP sent is for another key than ours")

@@ -9,7 +9,8 @@ import msgspec
 
 from asynctls.config import Address
 from asynctls.enrolment import crls
-from asynctls.enrolment.identity import Identity, Joined
+from asynctls.enrolment.identity import Identity
+from asynctls.enrolment.texts import Joined
 from asynctls.pki.certificates import to_pem
 from asynctls.pki.keys import KeyType, PrivateKey, generate_now, key_to_pem
 from asynctls.pki.profiles import Issuer, Profile, issue, make_issuing, make_root

@@ -1,0 +1,160 @@
+"""An identity that is in memory alone: given as PEM or joined, in use, renewed."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import asynctls
+from asynctls.enrolment.keeper import Keeper
+from asynctls.enrolment.memory import Memory
+from asynctls.errors import (
+    CertificateError,
+    IdentityError,
+    JoinStringError,
+    RefusedByPeerError,
+    TTPUnreachableError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from asynctls.testing import CA
+
+HOUR = timedelta(hours=1)
+
+
+async def greet(session: asynctls.Session) -> None:
+    await session.send(b"hello " + session.peer.name.encode(), receipt=True)
+
+
+def texts(identity: asynctls.Identity) -> dict[str, Any]:
+    return {
+        "key": identity.key_file.read_bytes(),
+        "certificate": identity.certificate_file.read_bytes(),
+        "trust": identity.trust_file.read_bytes(),
+        "crl": identity.crl_file.read_bytes(),
+    }
+
+
+def moved_to_memory(identity: asynctls.Identity) -> asynctls.Identity:
+    given = texts(identity)
+    shutil.rmtree(identity.folder)
+    return asynctls.Identity.from_pem(**given)
+
+
+async def test_two_in_memory_talk_though_no_file_is_left(asynctls_ca: CA) -> None:
+    server = moved_to_memory(asynctls_ca.identity("server"))
+    client = moved_to_memory(asynctls_ca.identity("client"))
+    async with (
+        asynctls.serving(greet, "127.0.0.1:0", identity=server, allow=["client"]) as address,
+        asynctls.connect(str(address), server_name="server", identity=client) as session,
+    ):
+        assert await session.receive() == b"hello client"
+        assert session.peer.serial == server.serial
+
+
+async def test_without_a_crl_nobody_is_let_in(asynctls_ca: CA) -> None:
+    given = texts(asynctls_ca.identity("server")) | {"crl": b""}
+    server = asynctls.Identity.from_pem(**given)
+    client = asynctls_ca.identity("client")
+    async with asynctls.serving(greet, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        with pytest.raises(RefusedByPeerError, match="no current CRL"):
+            async with asynctls.connect(str(address), server_name="server", identity=client):
+                pytest.fail("a client was let in")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"key": b"no key"}, "what was given as key.pem: "),
+        ({"certificate": b""}, "what was given as cert.pem: "),
+        ({"trust": "no certificate"}, "what was given as ca.pem: "),
+        ({"certificate": "other"}, "is not the key of the certificate in what was given as cert"),
+        ({"trust": "other CA"}, "the certificates in memory do not lead to the root"),
+    ],
+)
+def test_what_does_not_belong_together_is_told_in_words(
+    asynctls_ca: CA, tmp_path: Path, changed: dict[str, Any], words: str
+) -> None:
+    given = texts(asynctls_ca.identity("role")) | changed
+    if given["certificate"] == "other":
+        given["certificate"] = asynctls_ca.identity("other").certificate_file.read_text()
+    if given["trust"] == "other CA":
+        given["trust"] = type(asynctls_ca)(tmp_path).trust
+    with pytest.raises(IdentityError) as caught:
+        asynctls.Identity.from_pem(**given)
+    assert words in str(caught.value)
+
+
+def test_it_has_no_folder_and_shows_no_key(asynctls_ca: CA) -> None:
+    identity = moved_to_memory(asynctls_ca.identity("role"))
+    with pytest.raises(IdentityError, match="role is in memory alone"):
+        _ = identity.folder
+    assert isinstance(identity.store, Memory)
+    for shown in (repr(identity), str(identity), repr(identity.store), repr(identity.store.find())):
+        assert "PRIVATE KEY" not in shown
+    assert identity.as_kept() == identity
+
+
+def test_what_no_pipe_holds_is_an_error_and_no_wait(asynctls_ca: CA) -> None:
+    given = texts(asynctls_ca.identity("role"))
+    chain = given["certificate"] + b"# a remark\n" * 100_000
+    identity = asynctls.Identity.from_pem(**given | {"certificate": chain})
+    with pytest.raises(CertificateError, match="too large"), identity.store.loadable():
+        pytest.fail("a pipe held it")
+
+
+async def test_it_can_be_joined_and_is_renewed_in_memory_for_whoever_has_it(
+    ttp: Any, joined: Any
+) -> None:
+    token = await ttp.token("server")
+    identity = await asynctls.join(token.format(), key_type="ecdsa-p256")
+    assert identity.name == "server"
+    client = await joined("client")
+    async with (
+        Keeper(identity, crl_interval=HOUR) as keeper,
+        Keeper(identity, crl_interval=HOUR) as other,
+    ):
+        before = await other.server_credentials()
+        assert before.certificate == identity.certificate
+        await keeper._renew_once()
+        renewed = keeper.identity
+        assert renewed.certificate != identity.certificate
+        assert renewed.name == "server"
+        assert (await keeper.server_credentials()).certificate == renewed.certificate
+        other.retire_contexts()
+        await other._renew_once()
+        assert other.identity == renewed
+        assert (await other.server_credentials()).certificate == renewed.certificate
+    # Whoever begins with what it was finds what it is.
+    async with (
+        asynctls.serving(greet, "127.0.0.1:0", identity=identity, allow=["client"]) as address,
+        asynctls.connect(str(address), server_name="server", identity=client) as session,
+    ):
+        assert session.peer.serial == renewed.serial
+
+
+async def test_joined_into_a_folder_it_is_found_again(ttp: Any, tmp_path: Path) -> None:
+    token = (await ttp.token("client")).format()
+    folder = tmp_path / "state"
+    made = await asynctls.join(token, folder, key_type="ecdsa-p256")
+    # The token is used up, and is not looked at.
+    assert await asynctls.join(token, str(folder)) == made == asynctls.Identity.load(folder)
+
+
+async def test_what_is_no_join_string_is_an_error_that_does_not_quote_it(tmp_path: Path) -> None:
+    for folder in (None, tmp_path / "state"):
+        with pytest.raises(JoinStringError) as caught:
+            await asynctls.join("est://a-secret", folder)
+        assert "a-secret" not in str(caught.value)
+
+
+async def test_of_no_ttp_it_is_not_renewed_and_says_why(asynctls_ca: CA) -> None:
+    identity = moved_to_memory(asynctls_ca.identity("role"))
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        with pytest.raises(TTPUnreachableError, match="there is no TTP"):
+            await keeper._renew_once()
