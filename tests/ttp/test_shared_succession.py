@@ -87,6 +87,15 @@ async def two(
             yield one, other
 
 
+def encrypted_anew(config: TTPConfig, passphrase: bytes) -> None:
+    before, after = KeyFiles.of(config), KeyFiles(config.state, Secret(passphrase))
+    for path in config.state.glob("*.key"):
+        if path.stem != "ledger":
+            key = before.read(path.stem)
+            assert key is not None
+            after.write(path.stem, key)
+
+
 async def issued(authority: Authority) -> x509.Certificate:
     token_id, secret = await authority.create_token(
         "peer", profile=Profile.PEER, ttl=DAY, lifetime=DAY
@@ -185,16 +194,29 @@ async def test_with_another_passphrase_it_is_not_taken_over_and_says_what_to_do(
         second = config_of(tmp_path / "second", postgres, both)
         later(DUE)
         await one.look_after()
-        before, after = KeyFiles.of(second), KeyFiles(second.state, Secret(b"its own"))
-        for path in second.state.glob("*.key"):
-            if path.stem != "ledger":
-                key = before.read(path.stem)
-                assert key is not None
-                after.write(path.stem, key)
+        encrypted_anew(second, b"its own")
         file = written(tmp_path / "another", "its own")
         with pytest.raises(StateError, match="and the same key passphrase"):
             await Authority.open(config_of(second.state, postgres, file))
         assert len(list(second.state.glob("issuing*.key"))) == 1
+
+
+async def test_another_passphrase_is_said_at_the_start_and_not_only_when_a_successor_comes(
+    tmp_path: Path, postgres: Database, logged: LogWatch
+) -> None:
+    event = "the key passphrase is not the other TTPs'"
+    both = written(tmp_path / "passphrase", "of both")
+    async with two(tmp_path, postgres, both):
+        assert not logged.named(event)
+    second = config_of(tmp_path / "second", postgres, both)
+    encrypted_anew(second, b"its own")
+    file = written(tmp_path / "another", "its own")
+    async with await Authority.open(config_of(second.state, postgres, file)) as other:
+        (said,) = logged.named(event)
+        assert said["log_level"] == "error"
+        assert "cannot take over" in said["reason"]
+        # It can do its work until then: it may have been changed on all of them.
+        await issued(other)
 
 
 async def test_a_ca_that_somebody_wrote_into_the_database_is_not_taken_over(

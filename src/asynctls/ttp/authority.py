@@ -20,7 +20,7 @@ from asynctls.errors import CertificateError, LedgerError
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.pki.profiles import key_id_text
-from asynctls.ttp import backup, ca, clock, issuance
+from asynctls.ttp import backup, ca, clock, issuance, succession
 from asynctls.ttp.administration import Administration
 from asynctls.ttp.desk import Desk
 from asynctls.ttp.issuance import Asked
@@ -75,6 +75,7 @@ class Authority(Administration):
         try:
             keys = await asyncio.to_thread(KeyFiles.of, config)
             cas = await ledger.write(lambda tx: ca.make(tx, config, keys, now=clock.now()))
+            await ledger.write(lambda tx: succession.check_passphrase(tx, keys))
             opened = cls(config, ledger, keys, cas)
             _log_ca(cas, config.state, "CA certificate found" if existed else "CA made")
             await opened._care.start()

@@ -31,7 +31,7 @@ from asynctls.pki.certificates import (
 from asynctls.pki.constraints import name_constraints
 from asynctls.pki.keys import KeyType, PrivateKey, generate_now
 from asynctls.pki.profiles import Issuer, Profile, key_id_text, make_issuing, make_root
-from asynctls.ttp import own, records
+from asynctls.ttp import own, records, sealing
 from asynctls.ttp.keyfiles import RESTORE
 from asynctls.ttp.pointers import pointers_by, pointers_by_root
 
@@ -249,7 +249,16 @@ def make(
     issuing = _issuer(folder / "issuing.pem", root, keys)
     root_id = key_id_text(root)
     own.record(transaction, root, ROOT, Profile.ROOT, issuer=root_id, now=now)
-    own.record(transaction, issuing.certificate, ISSUING, Profile.ISSUING, issuer=root_id, now=now)
+    sealing_key = sealing.key_of(transaction, keys.passphrase)
+    own.record(
+        transaction,
+        issuing.certificate,
+        ISSUING,
+        Profile.ISSUING,
+        issuer=root_id,
+        now=now,
+        sealed_with=sealing.mark(sealing_key) if config.ledger is not None else "",
+    )
     return load(transaction.connection, keys, now=now, status_url=config.status_url)
 
 

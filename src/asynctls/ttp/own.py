@@ -50,6 +50,7 @@ def record(
     issuer: str,
     now: datetime,
     sealed_key: str = "",
+    sealed_with: str = "",
 ) -> None:
     """Records one of the TTP's own certificates, unless it is recorded already.
 
@@ -61,6 +62,7 @@ def record(
         issuer: the key identifier of the CA that signed it.
         now: when it is taken up.
         sealed_key: its private key for the other TTPs of this ledger (``ttp.sealing``).
+        sealed_with: the mark of what that is sealed with.
     """
     serial = format_serial(certificate.serial_number)
     if records.has_own_certificate(transaction.connection, serial):
@@ -75,6 +77,7 @@ def record(
                 lifetime_s=int((end - start).total_seconds()),
                 not_before=start,
                 sealed_key=sealed_key,
+                sealed_with=sealed_with,
             ),
             at=int(now.timestamp()),
             serial=serial,

@@ -126,6 +126,7 @@ class OwnCertificate:
     at: datetime
     der: bytes
     sealed_key: str = field(repr=False)
+    sealed_with: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,14 +277,10 @@ def own_certificates(connection: sa.Connection, name: str) -> list[OwnCertificat
         .where(is_kind(Kind.OWN_CERTIFICATE_ISSUED), entries.c.name == name)
         .order_by(entries.c.sequence)
     )
+    bodies = ((row, msgspec.json.decode(row.body, type=OwnCertificateBody)) for row in rows)
     return [
-        OwnCertificate(
-            row.sequence,
-            _time(row.at),
-            row.der,
-            msgspec.json.decode(row.body, type=OwnCertificateBody).sealed_key,
-        )
-        for row in rows
+        OwnCertificate(row.sequence, _time(row.at), row.der, body.sealed_key, body.sealed_with)
+        for row, body in bodies
     ]
 
 

@@ -89,9 +89,13 @@ class CertificateBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class OwnCertificateBody(CertificateBody, frozen=True, kw_only=True):
-    """One of the TTP's own; with its key, sealed, where other TTPs need that."""
+    """One of the TTP's own; with its key, sealed, where other TTPs need that.
+
+    ``sealed_with`` tells whether they have the same passphrase (`ttp.sealing.mark`).
+    """
 
     sealed_key: str = ""
+    sealed_with: str = ""
 
 
 class RefusalBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

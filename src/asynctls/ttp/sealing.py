@@ -21,18 +21,29 @@ from asynctls.pki.keys import key_from_pem, key_to_pem
 if TYPE_CHECKING:
     from asynctls.mac import Secret
     from asynctls.pki.keys import PrivateKey
+    from asynctls.ttp.transactions import Transaction
 
-__all__ = ["PURPOSE", "key_for", "seal", "unseal"]
+__all__ = ["key_for", "key_of", "mark", "seal", "unseal"]
 
-PURPOSE: Final = b"asynctls ledger: sealed CA keys"
-"""What the ledger's key is derived for (HKDF's info, RFC 5869, section 3.2)."""
-
+# What the ledger's key is derived for (HKDF's info, RFC 5869, section 3.2).
+_PURPOSE: Final = b"asynctls ledger: sealed CA keys"
+_MARK: Final = b"asynctls: which key seals"
 _NONCE_BYTES = 12
 
 
+def key_of(transaction: Transaction, passphrase: Secret | None) -> bytes:
+    """The key that seals, of all TTPs with this ledger's key and this passphrase."""
+    return key_for(transaction.derived_key(_PURPOSE), passphrase)
+
+
 def key_for(derived: Secret, passphrase: Secret | None) -> bytes:
-    """The key that seals: from what the ledger's key gives for :data:`PURPOSE`."""
+    """As :func:`key_of`, from what the ledger's key gives."""
     return mac.extract(b"" if passphrase is None else passphrase.reveal(), derived.reveal())
+
+
+def mark(sealing_key: bytes) -> str:
+    """What tells two such keys apart; useless to whoever has not got the ledger's key."""
+    return mac.tag(sealing_key, _MARK).hex()
 
 
 def seal(key: PrivateKey, sealing_key: bytes, key_id: str) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from asynctls.ttp.keyfiles import KeyFiles
     from asynctls.ttp.transactions import Transaction
 
-__all__ = ["NEXT", "forget_next", "is_due", "next_key", "renew", "take_up"]
+__all__ = ["NEXT", "check_passphrase", "forget_next", "is_due", "next_key", "renew", "take_up"]
 
 log = get_logger()
 
@@ -127,6 +127,7 @@ def take_up(
     """
     _write(certificate, key, keys)
     key_id = key_id_text(certificate)
+    sealing_key = sealing.key_of(transaction, keys.passphrase)
     own.record(
         transaction,
         certificate,
@@ -134,8 +135,30 @@ def take_up(
         Profile.ISSUING,
         issuer=ca.root_key_id(keys.folder),
         now=now,
-        sealed_key=sealing.seal(key, _sealing_key(transaction, keys), key_id) if is_shared else "",
+        sealed_key=sealing.seal(key, sealing_key, key_id) if is_shared else "",
+        sealed_with=sealing.mark(sealing_key) if is_shared else "",
     )
+
+
+def check_passphrase(transaction: Transaction, keys: KeyFiles) -> None:
+    """Says so at once when other TTPs of this ledger have another passphrase than we.
+
+    It ends nothing: it may have been changed on all of them, and until a successor comes nobody
+    needs it to be the same.
+    """
+    marks = [
+        row.sealed_with
+        for row in records.own_certificates(transaction.connection, ca.ISSUING)
+        if row.sealed_with
+    ]
+    if marks and marks[-1] != sealing.mark(sealing.key_of(transaction, keys.passphrase)):
+        log.error(
+            "the key passphrase is not the other TTPs'",
+            reason="the newest issuing CA was recorded by a TTP with another one, and we cannot "
+            "take over a successor that such a TTP makes",
+            advice="give all TTPs of this ledger the same; if it was changed on all of them, this "
+            "ends with the next issuing CA",
+        )
 
 
 def _is_taken(key: PrivateKey, authority: CertificateAuthority) -> bool:
@@ -155,7 +178,9 @@ def _adopt(transaction: Transaction, keys: KeyFiles, now: datetime) -> None:
         try:
             # Who can write to the database cannot bring in a CA: its key would have to be sealed.
             check_issued_by(certificate, ca.root_of(keys.folder))
-            key = sealing.unseal(row.sealed_key, _sealing_key(transaction, keys), key_id)
+            key = sealing.unseal(
+                row.sealed_key, sealing.key_of(transaction, keys.passphrase), key_id
+            )
             Issuer(certificate, key)
         except CertificateError as error:
             raise StateError(
@@ -172,7 +197,3 @@ def _write(certificate: x509.Certificate, key: PrivateKey, keys: KeyFiles) -> No
     path = keys.folder / f"{name}.pem"
     if not path.exists() or path.read_bytes() != to_pem(certificate).encode():
         state.write_atomically(path, to_pem(certificate).encode())
-
-
-def _sealing_key(transaction: Transaction, keys: KeyFiles) -> bytes:
-    return sealing.key_for(transaction.derived_key(sealing.PURPOSE), keys.passphrase)
