@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from asynctls.server.library import serve, serve_streams, serving, serving_streams
     from asynctls.session import Limits, Session
     from asynctls.streams import PeerStream
+    from asynctls.ttp.library import Authority
 
 __all__ = [
     "AsynctlsError",
+    "Authority",
     "Identity",
     "Limits",
     "PeerStream",
@@ -41,6 +43,7 @@ __all__ = [
 
 _ROOMS = {
     "AsynctlsError": "asynctls.errors",
+    "Authority": "asynctls.ttp.library",
     "Identity": "asynctls.enrolment",
     "Limits": "asynctls.session",
     "PeerStream": "asynctls.streams",
