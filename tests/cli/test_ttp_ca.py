@@ -88,9 +88,12 @@ def test_a_successor_is_brought_in_beside_the_first(
     printed = asynctls("ttp", "issuing", *STATE).out
     assert len(set(names(printed))) == 2
     assert names(printed)[1] == names(signed.read_text())[0]
-    used = brought(asynctls, signed)
-    assert used.code == 1
-    assert "begin with 'asynctls ttp issuing --csr'" in used.err
+    # Again, as by somebody who was told nothing when it was done.
+    assert brought(asynctls, signed).code == 0
+    assert asynctls("ttp", "issuing", *STATE).out == printed
+    unasked = brought(asynctls, root)
+    assert unasked.code == 1
+    assert "begin with 'asynctls ttp issuing --csr'" in unasked.err
 
 
 def test_a_ca_that_was_made_elsewhere_goes_on_here(

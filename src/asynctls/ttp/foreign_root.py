@@ -9,6 +9,7 @@ CA, by the very rules that roles verify with.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -48,6 +49,8 @@ log = get_logger()
 
 T = TypeVar("T")
 
+_TRIAL = ".trying-"
+
 
 async def request(config: TTPConfig) -> str:
     """A request (PKCS#10, PEM) for the next issuing CA; its key waits in the state folder.
@@ -56,19 +59,25 @@ async def request(config: TTPConfig) -> str:
     as well: then the TTP will be one under somebody else's root.
 
     Raises:
-        StateError: the state folder cannot be used.
+        StateError: the state folder cannot be used; before the first start also because another
+            process makes a request there.
     """
 
     def make() -> str:
-        state.make_private_folder(config.state)
         keys = KeyFiles.of(config)
         key = succession.next_key(keys, None, KeyType(config.issuing_key_type))
         return make_issuing_request(key, constraints=ca.constraints_of(config))
 
-    if await asyncio.to_thread(ca.exists, config.state):
+    def make_beside_others(transaction: Transaction) -> str:
         # A key that has its certificate already waits for nothing.
-        await _in_ledger(config, lambda tx: _load(tx, config))
-    return await asyncio.to_thread(make)
+        _load(transaction, config)
+        return make()
+
+    # Two that make a request at once are not to make two keys, of which one would be lost.
+    if await asyncio.to_thread(ca.exists, config.state):
+        return await _in_ledger(config, make_beside_others)
+    async with state.hold_state_folder(config.state):
+        return await asyncio.to_thread(make)
 
 
 async def bring(config: TTPConfig, file: Path, key_file: Path | None) -> x509.Certificate:
@@ -112,14 +121,19 @@ def _take_up(
 ) -> x509.Certificate:
     keys, now = KeyFiles.of(config), clock.now()
     brought = _certificates(file)
+    authority = _load(transaction, config) if ca.exists(config.state) else None
+    for _, taken in () if authority is None else authority.taken_up:
+        if taken.certificate in brought:
+            # Whoever brought it was told nothing, as when the connection to the ledger broke.
+            log.info("issuing CA was brought in before", ca=key_id_text(taken.certificate))
+            return taken.certificate
     key = _key(keys, key_file)
     issuing = next((each for each in brought if each.public_key() == key.public_key()), None)
     if issuing is None:
         whose = str(key_file or keys.path(succession.NEXT))
         raise CertificateError(f"{file} has no certificate for the key in {whose}")
     issuer = Issuer(issuing, key)
-    if ca.exists(config.state):
-        authority = _load(transaction, config)
+    if authority is not None:
         _judge(issuing, authority.root, authority.taken_up, now)
         _try_out(issuer, authority.root, keys, now)
         shared = config.ledger is not None
@@ -227,7 +241,10 @@ def _try_out(issuer: Issuer, root: x509.Certificate, keys: KeyFiles, now: dateti
         lifetime=timedelta(hours=1),
         now=now,
     )
-    with tempfile.TemporaryDirectory(dir=keys.folder, prefix=".trying-") as folder:
+    # In the writer's turn, so that what is there is of one who was killed.
+    for left in keys.folder.glob(f"{_TRIAL}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=keys.folder, prefix=_TRIAL) as folder:
         chain, key_file = Path(folder) / "cert.pem", Path(folder) / "cert.key"
         state.write_atomically(chain, to_pem(certificate, issuer.certificate).encode())
         state.write_atomically(key_file, key_to_pem(key))
