@@ -117,13 +117,12 @@ async def soaked(
     async with await Authority.beside(config) as authority:
         joins = [each async for each in tokens(authority, size.enrolments, address)]
         begun = time.monotonic()
-        killer = asyncio.create_task(killing(replicas, size))
-        try:
+        # A killer that fails, as when a TTP does not start again, ends the run: nobody would join.
+        async with asyncio.TaskGroup() as tasks:
+            killer = tasks.create_task(killing(replicas, size))
             identities = await all_joined(folder, joins, size.at_a_time)
             took = time.monotonic() - begun
-        finally:
             killer.cancel()
-            await asyncio.gather(killer, return_exceptions=True)
         await authority.verify()
         listed = await authority.list_certificates()
     kills = sum(replica.kills for replica in replicas)
