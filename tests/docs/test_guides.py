@@ -58,6 +58,7 @@ BOTH = {"server-state": "server", "client-state": "client"}
 RUN = (
     Guide(ROOT / "README.md", starts_ttp=True, ports=("8444",)),
     Guide(GUIDES / "access.md", identities=BOTH, instead={"cert.pem": "client-state/cert.pem"}),
+    Guide(GUIDES / "embedding.md", identities=BOTH, ports=("8445",)),
     Guide(
         GUIDES / "live-sessions.md",
         identities={f"{STATE}/server": "server", f"{STATE}/client": "client"},
