@@ -2,18 +2,19 @@
 # Installs the programs that some tests and benchmarks compare with. Without them those are skipped.
 set -eu
 
-packages='curl default-jre-headless gnutls-bin haproxy libstrongswan-standard-plugins openssl stunnel4 strongswan-pki'
+packages='curl default-jre-headless gnutls-bin haproxy libstrongswan-standard-plugins openssl stunnel4 strongswan-pki systemd systemd-container'
 
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "This installs with apt-get, which was not found. Some tests compare with these programs:"
-    echo "openssl, curl, stunnel, gnutls-cli, certtool, pki (strongSwan), haproxy and keytool."
+    echo "openssl, curl, stunnel, gnutls-cli, certtool, pki (strongSwan), haproxy, keytool, and"
+    echo "systemd's systemd-analyze, systemd-socket-activate and systemd-nspawn."
     echo "Install those you want with your system's package manager; the tests find them in PATH."
     exit 1
 fi
 
 # shellcheck disable=SC2086
 if dpkg-query --show --showformat='${db:Status-Status}\n' $packages 2>/dev/null |
-    awk '$1 == "installed" { there++ } END { exit there != 8 }'; then
+    awk '$1 == "installed" { there++ } END { exit there != 10 }'; then
     echo "All there: $packages"
     exit 0
 fi

@@ -15,6 +15,8 @@ from asynctls.enrolment.metrics import IdentityMetrics
 from asynctls.keeping import OnRenew
 from asynctls.runtime.metrics import new_registry
 from asynctls.runtime.session_metrics import ConnectionMetrics
+from asynctls.runtime.supervisor import Supervisor
+from asynctls.runtime.worker_metrics import WithWorkers
 from asynctls.ttp.metrics import TTPMetrics
 from tests.docs.pages import GUIDES, blocks
 from tests.scraping import promtool
@@ -34,6 +36,8 @@ async def test_every_metric_that_the_guide_names_is_there_and_every_one_is_named
         ConnectionMetrics(role)
         role.register(IdentityMetrics(keeper))
         OnRenew("true", keeper.identity.folder).count_in(role)
+        none = Supervisor((), count=2, reserved=(), config=b"", on_wanted=keeper.refresh_soon)
+        WithWorkers(role, none)
         text = generate_latest(role).decode()
         metrics = TTPMetrics(ttp.authority)
         text += (await asyncio.to_thread(generate_latest, metrics._registry)).decode()
