@@ -57,7 +57,13 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, LoopFactory]:
-    """Every asynchronous test runs twice: what holds on one loop must hold on the other."""
+    """Every asynchronous test runs twice: what holds on one loop must hold on the other.
+
+    Not one that is marked ``one_loop``: it starts processes, the dearest thing that a test can do,
+    to see something that has nothing to do with their loop. It has the loop that they would choose.
+    """
+    if item.get_closest_marker("one_loop"):
+        return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
 
 

@@ -7,8 +7,12 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.one_loop
 
 OTP = "The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
 MADE, FOUND = "CA certificate made at ", "CA certificate found at "

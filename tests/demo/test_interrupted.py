@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.one_loop
+
 INTERRUPTED, STOPPED = 130, 1
 MOMENTS = [
     "CA certificate made",

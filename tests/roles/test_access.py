@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from asynctls.enrolment import Identity
     from tests.roles.processes import Daemons
 
+pytestmark = pytest.mark.one_loop
+
 
 async def silent(address: str, identity: Identity) -> asyncio.StreamWriter:
     """A client of another make, which shakes hands for a session and opens none."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.roles.processes import Daemons, Ended
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.one_loop]
 
 # A disk of its own in a mount namespace of its own, which ends with the shell that made it and the
 # last program that entered it. The shell does what it is told line by line.

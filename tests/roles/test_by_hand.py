@@ -20,6 +20,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 # A dozen processes one after the other.
 @pytest.mark.timeout(180)
+@pytest.mark.one_loop
 async def test_three_terminals_with_the_ready_files(asynctls: Daemons, tmp_path: Path) -> None:
     def ready(role: str) -> tuple[str | Path, ...]:
         return ("--config", CONFIGS / f"{role}.toml", "--state", tmp_path / role)

@@ -6,6 +6,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from asynctls.enrolment import join
 from asynctls.pki.keys import KeyType
 from tests.roles.processes import run_program
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from asynctls.enrolment import Identity
     from tests.roles.processes import Daemons, Ended
+
+pytestmark = pytest.mark.one_loop
 
 # The shortest that is not over before the holder has joined and a process has started.
 BRIEF = timedelta(seconds=2)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.roles.processes import Daemons
 
 # No wait is this long; but a dozen processes start here, one after another.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.one_loop]
 
 SOON = timedelta(seconds=10)
 """From the successor's publication until it issues: ten of the roles' looks at the CAs."""

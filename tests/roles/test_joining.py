@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.roles.processes import Daemons
 
+pytestmark = pytest.mark.one_loop
+
 SECRET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.roles.processes import Daemons, Ended
 
+pytestmark = pytest.mark.one_loop
+
 
 def objects(ended: Ended) -> list[dict[str, Any]]:
     assert ended.code == 0, ended.said

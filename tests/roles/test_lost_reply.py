@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from asynctls.config import Address
 from asynctls.enrolment import Identity, JoinString
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.roles.processes import Daemons
+
+pytestmark = pytest.mark.one_loop
 
 
 @asynccontextmanager

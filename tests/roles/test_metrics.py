@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import asynctls as library
 from tests.scraping import promtool, scrape
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.roles.processes import Daemons
+
+pytestmark = pytest.mark.one_loop
 
 METRICS = ("--metrics-listen", "127.0.0.1:0")
 

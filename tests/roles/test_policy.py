@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.roles.processes import Daemons, Ended, Process
 
+pytestmark = pytest.mark.one_loop
+
 POLICY = """
 [ttp]
 listen = "127.0.0.1:0"

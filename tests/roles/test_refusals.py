@@ -7,6 +7,7 @@ import signal
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from cryptography import x509
 
 from asynctls.enrolment import JoinString, join
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from asynctls.enrolment import Identity
     from tests.roles.processes import Daemons, Event, Process
+
+pytestmark = pytest.mark.one_loop
 
 WHO = "asynctls: the server at {address} refused our certificate (alert {alert}, {words}) "
 

@@ -31,6 +31,7 @@ TEN_SECONDS = timedelta(seconds=10)
 SHORT = ("--crl-interval", "1s")
 
 
+@pytest.mark.one_loop
 async def test_new_connections_use_the_new_identity_and_live_ones_go_on_to_their_end(
     asynctls: Daemons, issued: Any
 ) -> None:
@@ -60,6 +61,7 @@ async def test_new_connections_use_the_new_identity_and_live_ones_go_on_to_their
     assert not server.named("certificate not renewed")
 
 
+@pytest.mark.one_loop
 async def test_a_ttp_that_is_away_and_comes_back_costs_nobody_anything(
     asynctls: Daemons, running_ttp: Any, tmp_path: Path
 ) -> None:
@@ -88,6 +90,7 @@ async def test_a_ttp_that_is_away_and_comes_back_costs_nobody_anything(
     assert (await ttp_process.stop()).code == 0
 
 
+@pytest.mark.one_loop
 async def test_while_one_issuing_ca_follows_another_nobody_is_cut_off(
     asynctls: Daemons, running_ttp: Any, tmp_path: Path
 ) -> None:
@@ -124,6 +127,7 @@ async def test_while_one_issuing_ca_follows_another_nobody_is_cut_off(
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.one_loop
 async def test_kill_9_in_the_middle_of_a_renewal_leaves_a_usable_identity(
     asynctls: Daemons, issued: Any
 ) -> None:
@@ -160,6 +164,7 @@ os.replace = replace_and_die
 """
 
 
+@pytest.mark.one_loop
 async def test_a_server_killed_between_certificate_and_key_starts_again_with_the_new_identity(
     asynctls: Daemons, issued: Any, tmp_path: Path
 ) -> None:
@@ -181,6 +186,7 @@ async def test_a_server_killed_between_certificate_and_key_starts_again_with_the
     assert (await server.stop()).code == 0
 
 
+@pytest.mark.one_loop
 async def test_who_is_in_the_way_of_a_renewal_by_hand_is_told_in_one_line(
     asynctls: Daemons, issued: Any, tmp_path: Path
 ) -> None:
@@ -219,6 +225,7 @@ async def kept(asynctls: Daemons, identity: Identity, command: str, *words: str)
     return keeping
 
 
+@pytest.mark.one_loop
 async def test_keep_renews_for_another_program_and_runs_its_command_until_it_works(
     asynctls: Daemons, issued: Any, tmp_path: Path
 ) -> None:
@@ -251,6 +258,7 @@ async def test_keep_renews_for_another_program_and_runs_its_command_until_it_wor
     assert (await keeping.stop()).code == 0
 
 
+@pytest.mark.one_loop
 async def test_a_revocation_is_news_for_the_other_program_too(
     asynctls: Daemons, issued: Any, ttp: Any, logged: Any
 ) -> None:
@@ -344,6 +352,7 @@ async def test_what_nobody_foresaw_in_one_run_of_a_command_ends_no_later_one(
         assert (await logged.until("command done"))["changed"] == "certificate crl"
 
 
+@pytest.mark.one_loop
 async def test_keep_joins_first(asynctls: Daemons, ttp: Any, tmp_path: Path) -> None:
     token = await ttp.token("web")
     keeping = await asynctls.start(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from asynctls.enrolment import Identity
     from tests.roles.processes import Daemons, Process
 
+pytestmark = pytest.mark.one_loop
+
 OFTEN = ("--crl-interval", "1s")
 SELDOM = ("--crl-interval", "1h")
 ECHO = ("--app", "echo", "--allow", "other")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from asynctls.testing import CA
     from tests.roles.processes import Daemons, Process
 
+pytestmark = pytest.mark.one_loop
+
 
 async def addresses(process: Process, count: int) -> list[str]:
     await process.event("listening", count=count)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tests.roles.processes import Daemons, Ended
 
+pytestmark = pytest.mark.one_loop
+
 WRONG_CONFIG, NOT_DONE = 2, 1
 ANY_PORT = ("--listen", "127.0.0.1:0")
 
