@@ -41,10 +41,12 @@ STREAMS = """\
         asyncio.run(main())
 """
 UNUSED = """\
+    import os
     import sys
 
     def test_nothing_is_loaded_that_nobody_asked_for():
-        assert "asynctls.testing.plugin" in sys.modules
+        plugin = sys.modules["asynctls.testing.plugin"]
+        assert plugin.__file__.startswith(os.environ["PYTHONPATH"])
         assert not {"cryptography", "structlog", "uvloop", "h11"} & set(sys.modules)
 """
 

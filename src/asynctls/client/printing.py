@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asynctls.pki.names import format_serial
 from asynctls.runtime import SideThread
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def _json(message: bytes, peer: Peer) -> bytes:
     received = {
         "message": message.decode("utf-8", "backslashreplace"),
         "peer": peer.name,
-        "serial": format_serial(peer.serial_number),
+        "serial": peer.serial,
     }
     # JSON escapes some control characters only: not those of 8 bits, which terminals obey as well.
     text = msgspec.json.encode(received).decode()

@@ -18,11 +18,10 @@ from asynctls.enrolment.clock import utc_now
 from asynctls.enrolment.crl_timer import CRLTimer
 from asynctls.enrolment.identity import Identity, store_renewed, store_trust
 from asynctls.enrolment.own_contexts import OwnContexts
-from asynctls.enrolment.renewal import RenewalTimer, renew
+from asynctls.enrolment.renewal import NextKey, RenewalTimer, renew
 from asynctls.enrolment.texts import CERTIFICATE, CRL
 from asynctls.errors import AsynctlsError, CertificateError, IdentityError, StateLockedError
 from asynctls.logger import get_logger
-from asynctls.pki.keys import PrivateKey, generate
 from asynctls.pki.names import common_name_of
 from asynctls.state import to_its_end
 
@@ -86,7 +85,7 @@ class Keeper:
             ended=self._changed,
             clock=clock,
         )
-        self._next_key: tuple[bytes, PrivateKey] | None = None
+        self._next_key = NextKey()
         # One fetch at a time; and one change of what is in use, which waits for no TTP.
         self._fetching = asyncio.Lock()
         self._swapping = asyncio.Lock()
@@ -252,12 +251,11 @@ class Keeper:
         # certificate that could not be kept.
         async with self._holding():
             identity = self._identity
-        key = await self._key_for(identity)
+        key = await self._next_key.after(identity)
         joined = await renew(identity, key)
         async with self._swapping, self._holding(), self._contexts.still():
             stored = await to_its_end(store_renewed, identity, key, joined)
             await self._adopt(stored)
-        self._next_key = None
         log.info(
             "certificate renewed",
             name=stored.name,
@@ -277,12 +275,6 @@ class Keeper:
             await self._adopt(found)
         log.info("identity taken from disk", name=found.name, serial=found.serial)
         return True
-
-    async def _key_for(self, identity: Identity) -> PrivateKey:
-        """The next certificate's key: one for all tries, which then lead to one certificate."""
-        if self._next_key is None or self._next_key[0] != identity.certificate:
-            self._next_key = identity.certificate, await generate(identity.key_type)
-        return self._next_key[1]
 
     async def _adopt(self, identity: Identity) -> None:
         """Has another identity in use, once contexts made with it have been tried: or it raises."""

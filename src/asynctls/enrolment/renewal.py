@@ -134,6 +134,20 @@ def renewal_due(identity: Identity) -> datetime:
     return identity.renews_at + identity.lifetime * (_JITTER * random.random())  # noqa: S311
 
 
+class NextKey:
+    """The next certificate's key: one for all tries, which then lead to one certificate."""
+
+    def __init__(self) -> None:
+        """There is none yet."""
+        self._key: tuple[bytes, PrivateKey] | None = None
+
+    async def after(self, identity: Identity) -> PrivateKey:
+        """That of the certificate after this one's, made at the first try."""
+        if self._key is None or self._key[0] != identity.certificate:
+            self._key = identity.certificate, await generate(identity.key_type)
+        return self._key[1]
+
+
 class RenewalTimer:
     """Has each certificate renewed in its time; ``run`` is a task of whoever keeps the identity.
 
