@@ -4,6 +4,7 @@
 
     AsynctlsError
     ├── ConfigError               the command line or a config file is wrong (every fault at once)
+    ├── ReloadError               a reload found faults, and changed nothing (every fault at once)
     ├── StateError                a state folder cannot be used
     │   ├── StateLockedError      another daemon holds it
     │   └── LedgerError           the ledger cannot be read or written
@@ -79,6 +80,7 @@ __all__ = [
     "MissingError",
     "PeerRefusedError",
     "RefusedByPeerError",
+    "ReloadError",
     "ReplayedError",
     "RequestError",
     "ServerUnreachableError",
@@ -174,6 +176,14 @@ class ConfigError(AsynctlsError):
     def __init__(self, *faults: Fault) -> None:
         self.faults = faults
         super().__init__("\n".join(map(str, faults)))
+
+
+class ReloadError(AsynctlsError):
+    """What a reload read cannot be used, and nothing has changed; ``faults`` has all, in words."""
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
 
 
 class StateError(AsynctlsError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,16 +20,18 @@ from asynctls.enrolment.joining import ensure_identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.logger import get_logger
 from asynctls.pki.keys import KeyType
-from asynctls.runtime import Signals
+from asynctls.runtime import Reload, Signals
 from asynctls.state import hold_state_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from prometheus_client import CollectorRegistry
 
     from asynctls.config import Endpoint, IdentityConfig
+    from asynctls.runtime import Take
 
 __all__ = ["OnRenew", "run"]
 
@@ -46,24 +48,22 @@ _ALL = ("certificate", "ca", "crl")
 _OURS = "ASYNCTLS_"
 
 
-async def run(folder: Path, config: IdentityConfig) -> None:
+async def run(folder: Path, config: IdentityConfig, load: Callable[[], IdentityConfig]) -> None:
     """The daemon ``asynctls identity keep``, until it is told to stop.
+
+    Args:
+        folder: the identity's.
+        config: the settings.
+        load: reads them again, for a reload; blocks.
 
     Raises:
         ConfigError: where metrics are to be served, they cannot be.
         EnrolmentError: there is no identity, and none could be had.
         StateError: the state folder cannot be used, or another daemon holds it.
     """
-    command = None if config.on_renew is None else OnRenew(config.on_renew, folder)
-    keeper: Keeper | None = None
-
-    async def reload() -> None:
-        if keeper is not None:
-            await keeper.reload()
-            if command is not None:
-                command.note(*_ALL)
-
-    async with hold_state_folder(folder), Signals(on_reload=reload) as signals:
+    command = OnRenew(config.on_renew, folder)
+    reload = Reload(config, load)
+    async with hold_state_folder(folder), Signals(on_reload=reload.run) as signals:
         identity = await signals.unless_stopping(
             ensure_identity(
                 folder,
@@ -85,13 +85,13 @@ async def run(folder: Path, config: IdentityConfig) -> None:
             if keeper is None:
                 return
             await stack.enter_async_context(_measured(config.metrics_listen, keeper, command))
-            if command is not None:
-                await stack.enter_async_context(
-                    command.running(until=signals.aborting, drain_s=_DRAIN_S)
-                )
-                keeper.on_write(command.note)
-                # What changed while nobody kept it, or before a crash, is not known.
-                command.note(*_ALL)
+            await stack.enter_async_context(
+                command.running(until=signals.aborting, drain_s=_DRAIN_S)
+            )
+            keeper.on_write(command.note)
+            # What changed while nobody kept it, or before a crash, is not known.
+            command.note(*_ALL)
+            _reload_with(reload, keeper, command)
             log.info(
                 "keeping",
                 name=keeper.identity.name,
@@ -105,7 +105,7 @@ async def run(folder: Path, config: IdentityConfig) -> None:
 
 @asynccontextmanager
 async def _measured(
-    endpoint: Endpoint | None, keeper: Keeper, command: OnRenew | None
+    endpoint: Endpoint | None, keeper: Keeper, command: OnRenew
 ) -> AsyncIterator[None]:
     if endpoint is None:
         yield
@@ -116,24 +116,37 @@ async def _measured(
 
     registry = new_registry("identity")
     registry.register(IdentityMetrics(keeper))
-    if command is not None:
-        command.count_in(registry)
+    command.count_in(registry)
     async with serve_metrics(
         endpoint, registry, role="identity", troubles=partial(identity_troubles, keeper)
     ):
         yield
 
 
+def _reload_with(reload: Reload[IdentityConfig], keeper: Keeper, command: OnRenew) -> None:
+    def identity(config: IdentityConfig) -> AbstractAsyncContextManager[Take]:
+        return keeper.reloading(crl_interval=config.crl_interval)
+
+    def on_renew(config: IdentityConfig) -> AbstractAsyncContextManager[Take]:
+        return nullcontext(partial(command.take, config.on_renew))
+
+    async def then() -> None:
+        await keeper.refresh_crl()
+        command.note(*_ALL)
+
+    reload.started(identity, on_renew, then=then)
+
+
 class OnRenew:
     """Runs a command after each change, again and again until it has worked."""
 
-    def __init__(self, command: str, folder: Path) -> None:
+    def __init__(self, command: str | None, folder: Path) -> None:
         """Nothing runs yet.
 
         Args:
-            command: for the shell. It finds what has changed in ``ASYNCTLS_CHANGED`` (certificate,
-                ca, crl, with spaces between), and the identity's folder in ``ASYNCTLS_STATE``; of
-                our other variables none.
+            command: for the shell; None: there is none to run. It finds what has changed in
+                ``ASYNCTLS_CHANGED`` (certificate, ca, crl, with spaces between), and the identity's
+                folder in ``ASYNCTLS_STATE``; of our other variables none.
             folder: the identity's.
         """
         self._command = command
@@ -157,6 +170,10 @@ class OnRenew:
             # At 0 from the start: an alert sees a counter grow, but not one that appears.
             runs.labels(result=result)
         self._ended = lambda result: runs.labels(result=result).inc()
+
+    def take(self, command: str | None) -> None:
+        """Another command from now on."""
+        self._command = command
 
     def note(self, *changed: str) -> None:
         """These files have changed; the command will run."""
@@ -192,15 +209,18 @@ class OnRenew:
             for delay_s in delays(_FIRST_DELAY_S, _LONGEST_DELAY_S):
                 self._noted.clear()
                 changed, self._changed = self._changed, {}
+                command = self._command
+                if command is None:
+                    break
                 async with self._at_work:
-                    failure = await self._tried(" ".join(changed))
+                    failure = await self._tried(command, " ".join(changed))
                 self._ended("done" if failure is None else "failed")
                 if failure is None:
                     break
                 self._changed = changed | self._changed
                 log.error(
                     "command failed",
-                    command=self._command,
+                    command=command,
                     reason=failure,
                     retry_in_s=round(delay_s, 1),
                 )
@@ -208,15 +228,15 @@ class OnRenew:
                     async with asyncio.timeout(delay_s):
                         await self._noted.wait()
 
-    async def _tried(self, changed: str) -> str | None:
+    async def _tried(self, command: str, changed: str) -> str | None:
         try:
-            return await self._once(changed)
+            return await self._once(command, changed)
         except Exception as error:
             # The border of this task: a fault in one run must not end all later ones.
-            log.exception("command not run", command=self._command)
+            log.exception("command not run", command=command)
             return f"unforeseen: {type(error).__name__}"
 
-    async def _once(self, changed: str) -> str | None:
+    async def _once(self, command: str, changed: str) -> str | None:
         """Runs it to its end, and says in words how it failed, if it did."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         environ |= {"ASYNCTLS_CHANGED": changed, "ASYNCTLS_STATE": str(self._folder)}
@@ -226,7 +246,7 @@ class OnRenew:
             # that it starts can be ended.
             process = await asyncio.create_subprocess_exec(
                 "/bin/sh",
-                *("-c", self._command),
+                *("-c", command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=_STDERR,
                 env=environ,
@@ -246,5 +266,5 @@ class OnRenew:
                 await process.wait()
         if code:
             return f"it ended with {code}"
-        log.info("command done", command=self._command, changed=changed)
+        log.info("command done", command=command, changed=changed)
         return None

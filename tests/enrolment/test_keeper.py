@@ -227,6 +227,11 @@ async def test_a_peer_that_was_admitted_limits_every_context(ttp: Any, joined: A
         assert await keeper.client_credentials_for_any_host() is not other
 
 
+async def reload(keeper: Keeper) -> None:
+    async with keeper.reloading(crl_interval=HOUR) as take:
+        take()
+
+
 async def test_a_reload_takes_a_new_identity_or_keeps_the_old(
     ttp: Any, joined: Any, tmp_path: Path
 ) -> None:
@@ -236,13 +241,13 @@ async def test_a_reload_takes_a_new_identity_or_keeps_the_old(
         keeper.on_change(lambda: changes.append("changed"))
         context = await keeper.server_credentials()
         renewed = await joined("server")
-        await keeper.reload()
+        await reload(keeper)
         assert keeper.identity == renewed != identity
         assert changes == ["changed"]
         assert await keeper.server_credentials() is not context
         (tmp_path / "server" / "ca.pem").write_text("nonsense")
         with pytest.raises(IdentityError):
-            await keeper.reload()
+            await reload(keeper)
         assert keeper.identity == renewed
 
 
@@ -253,10 +258,10 @@ async def test_a_reload_with_a_damaged_crl_leaves_all_as_it_was(ttp: Any, joined
         second = await joined("server")
         second.crl_file.write_text(second.crl_file.read_text().replace("M", "N", 1))
         with pytest.raises(CertificateError):
-            await keeper.reload()
+            await reload(keeper)
         second.crl_file.unlink()
         with pytest.raises(CertificateError, match=r"crl\.pem cannot be read"):
-            await keeper.reload()
+            await reload(keeper)
         assert (keeper.identity, keeper.crls) == (first, held)
         assert await keeper.server_credentials() is credentials
 
@@ -270,7 +275,7 @@ async def test_a_reload_that_no_client_would_believe_leaves_all_as_it_was(
         # All is in order with it, but that it is not for servers.
         await joined("server", profile=Profile.CLIENT)
         with pytest.raises(CertificateError, match="no client would take"):
-            await keeper.reload()
+            await reload(keeper)
         assert keeper.identity == first
         assert await keeper.server_credentials() is credentials
 
@@ -297,3 +302,33 @@ async def test_with_an_expired_identity_a_client_can_still_connect(
         await keeper.client_credentials()
         with pytest.raises(CertificateError, match="expired"):
             await keeper.server_credentials()
+
+
+async def test_a_reload_takes_other_intervals_and_rules_with_the_identity(
+    ttp: Any, joined: Any
+) -> None:
+    async with Keeper(await joined("server"), crl_interval=HOUR) as keeper:
+        await joined("client")
+        await ttp.authority.revoke("client")
+        known = asyncio.Event()
+        keeper.on_change(lambda: known.set() if len(keeper.crls[0].serials) else None)
+        async with keeper.reloading(
+            crl_interval=timedelta(seconds=1), stale_crl=StaleCRL.GO_ON
+        ) as take:
+            take()
+        assert keeper.rules(Anyone(), alpn=None).stale_crl is StaleCRL.GO_ON
+        # An hour would be too long to wait.
+        async with asyncio.timeout(10):
+            await known.wait()
+
+
+async def test_a_crl_file_that_was_cut_off_or_overwritten_is_a_fault(joined: Any) -> None:
+    identity = await joined("server")
+    whole = identity.crl_file.read_text()
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        held = keeper.crls
+        for text in (whole[:200], whole[: len(whole) - 30], "not a CRL", whole[30:]):
+            identity.crl_file.write_text(text)
+            with pytest.raises(CertificateError, match="CRLs are damaged"):
+                await reload(keeper)
+        assert keeper.crls == held

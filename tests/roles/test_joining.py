@@ -61,7 +61,7 @@ async def test_a_ttp_out_of_reach_is_given_up_in_words(
             state=tmp_path / "client", join=SecretText(token.format()), key_type="ecdsa-p256"
         )
         with pytest.raises(TTPUnreachableError) as caught:
-            await run_client(config)
+            await run_client(config, lambda: config)
     assert str(caught.value).startswith(f"the TTP at {address} did not answer within 1 seconds")
     assert "is 'asynctls ttp' running there?" in str(caught.value)
     assert SECRET not in str(caught.value)

@@ -23,6 +23,7 @@ from tests.scraping import scrape
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from asynctls.testing import CA
     from tests.roles.processes import Daemons, Process
 
 MESSAGE = b"The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
@@ -254,6 +255,22 @@ async def test_keep_renews_for_another_program_and_runs_its_command_until_it_wor
     assert counted.value("asynctls_on_renew_runs_total", result="failed") == 1
     assert counted.value("asynctls_on_renew_runs_total", result="done") >= 3
     assert counted.value("asynctls_renewals_total", result="done") >= 1
+    assert (await keeping.stop()).code == 0
+
+
+@pytest.mark.one_loop
+async def test_keep_takes_another_command_by_a_reload(
+    asynctls: Daemons, ca: CA, tmp_path: Path
+) -> None:
+    config = tmp_path / "identity.toml"
+    config.write_text(f'[identity]\nstate = "{ca.identity("web").folder}"\n')
+    keeping = await asynctls.start("identity", "keep", "--config", config)
+    await keeping.event("keeping")
+    config.write_text(config.read_text() + 'on_renew = "true"\n')
+    keeping.signal(signal.SIGHUP)
+    done = await keeping.event("command done")
+    assert (done["command"], done["changed"]) == ("true", "certificate ca crl")
+    assert keeping.named("reloaded")[0]["changed"] == ["on_renew"]
     assert (await keeping.stop()).code == 0
 
 

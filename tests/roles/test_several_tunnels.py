@@ -42,10 +42,15 @@ async def test_each_goes_its_own_way_and_all_drain_together(
         client_config.write_text(
             f'[client]\nstate = "{mine.folder}"\nserver_name = "server"\n'
             f'[[client.tunnel]]\nlisten = "127.0.0.1:0"\nconnect = "{to_first}"\n'
-            f'[[client.tunnel]]\nlisten = "unix:local"\nconnect = "{to_second}"\n'
         )
         client = await asynctls.start("client", "--config", client_config)
-        at_first, at_second = await addresses(client, 2)
+        (at_first,) = await addresses(client, 1)
+        # One more, while it runs.
+        with client_config.open("a") as file:
+            file.write(f'[[client.tunnel]]\nlisten = "unix:local"\nconnect = "{to_second}"\n')
+        client.signal(signal.SIGHUP)
+        assert (await client.event("reloaded"))["changed"] == ["tunnel"]
+        _, at_second = await addresses(client, 2)
         assert at_second == f"unix:{tmp_path / 'local'}"
         assert await asked(at_first, b"one") == answer_to(b"one")
         assert await asked(at_second, b"two") == answer_to(b"two")

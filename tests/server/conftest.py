@@ -1,5 +1,5 @@
 """Servers as processes, and identities for them."""
 
-from tests.roles.conftest import asynctls, issued
+from tests.roles.conftest import asynctls, ca, issued
 
-__all__ = ["asynctls", "issued"]
+__all__ = ["asynctls", "ca", "issued"]

@@ -46,7 +46,7 @@ config = TTPConfig(
     require_linking=sys.argv[3:] == ["linked"],
 )
 try:
-    run(service.run(config))
+    run(service.run(config, lambda: config))
 except AsynctlsError as error:
     sys.exit(str(error))
 """
@@ -239,7 +239,7 @@ async def test_sigterm_drains_and_an_idle_connection_does_not_hold_it(
 
 async def test_sighup_reloads_and_connections_go_on(daemon: Daemon, tmp_path: Path) -> None:
     daemon.process.send_signal(signal.SIGHUP)
-    await daemon.until("reloading")
+    await daemon.until("reloaded")
     assert (await daemon.join(tmp_path / "role", "server")).name == "server"
     assert await daemon.stop() == 0
 

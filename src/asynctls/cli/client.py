@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from asynctls.cli.options import config_of, role_options
+from asynctls.cli.options import config_and_load, role_options
 from asynctls.config import ClientConfig
 
 __all__ = ["command"]
@@ -27,4 +27,5 @@ def command(**_given: object) -> None:
     from asynctls.client.service import run as receive
     from asynctls.runtime import run
 
-    run(receive(config_of(ClientConfig)))
+    config, load = config_and_load(ClientConfig)
+    run(receive(config, load))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asynctls.cli.options import COMMON, config_of, role_options
+from asynctls.cli.options import COMMON, config_and_load, config_of, role_options
 from asynctls.cli.output import time_text, write_facts
 from asynctls.config import IdentityConfig, state_folder
 
@@ -100,8 +100,8 @@ def keep(**_given: object) -> None:
     from asynctls.keeping import run as keep_identity
     from asynctls.runtime import run
 
-    config = config_of(IdentityConfig)
-    run(keep_identity(_folder(config), config))
+    config, load = config_and_load(IdentityConfig)
+    run(keep_identity(_folder(config), config, load))
 
 
 def _folder(config: IdentityConfig) -> Path:

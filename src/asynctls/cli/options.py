@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-__all__ = ["COMMON", "DURATION", "config_of", "role_options"]
+__all__ = ["COMMON", "DURATION", "config_and_load", "config_of", "role_options"]
 
 # What every verb takes after its name, beside --config.
 COMMON = ("state", "ledger", "log_format")
@@ -88,6 +89,15 @@ def config_of(kind: type[ConfigT]) -> ConfigT:
     Raises:
         ConfigError: with every fault.
     """
+    return config_and_load(kind)[0]
+
+
+def config_and_load(kind: type[ConfigT]) -> tuple[ConfigT, Callable[[], ConfigT]]:
+    """As `config_of`, and what reads it again, for a daemon: its file may say something else then.
+
+    Raises:
+        ConfigError: with every fault.
+    """
     # structlog takes 100 ms to import, for which no --help should wait.
     from asynctls import logs
 
@@ -100,14 +110,16 @@ def config_of(kind: type[ConfigT]) -> ConfigT:
                 name: value for name, value in context.params.items() if value not in (None, ())
             }
     path = given.get("config_file")
-    config = load(
+    read = partial(
+        load,
         kind,
         path=path if isinstance(path, Path) else None,
         overrides={name: value for name, value in given.items() if name in names},
         environ=os.environ,
     )
+    config = read()
     logs.configure(config.log_format)
-    return config
+    return config, read
 
 
 def _by_use(chosen: list[Setting]) -> list[Setting]:

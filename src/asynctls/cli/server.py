@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from asynctls.cli.options import config_of, role_options
+from asynctls.cli.options import config_and_load, role_options
 from asynctls.config import ServerConfig
 
 __all__ = ["command"]
@@ -34,4 +34,5 @@ def command(**_given: object) -> int:
         return 0
     from asynctls.server.service import run as serve
 
-    return run(serve(config_of(ServerConfig)))
+    config, load = config_and_load(ServerConfig)
+    return run(serve(config, load))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from asynctls.cli.authority import TTP_COMMON, beside
-from asynctls.cli.options import DURATION, config_of, role_options
+from asynctls.cli.options import DURATION, config_and_load, config_of, role_options
 from asynctls.cli.output import time_text, write_facts, write_json, write_table
 from asynctls.cli.ttp_approvals import approve as approve_request
 from asynctls.cli.ttp_approvals import pending
@@ -48,7 +48,8 @@ def command(context: click.Context, /, **_given: object) -> None:
     from asynctls.runtime import run
     from asynctls.ttp.service import run as serve
 
-    run(serve(config_of(TTPConfig)))
+    config, load = config_and_load(TTPConfig)
+    run(serve(config, load))
 
 
 command.add_command(backup)

@@ -9,6 +9,9 @@ from asynctls.errors import ErrorCode, SessionClosedError
 from asynctls.logger import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
     from asynctls.client.outbox import Outbox
     from asynctls.client.printing import Printer
     from asynctls.runtime import Signals
@@ -59,17 +62,17 @@ class Conversation:
         if self._outbox is not None and not self._outbox.done:
             raise SessionClosedError(_unsent(self._outbox))
 
-    async def run_until_stopped(self, signals: Signals, *, drain_s: float) -> None:
+    async def run_until_stopped(self, signals: Signals, *, drain: Callable[[], timedelta]) -> None:
         """As ``run``, and comes to its end early on a signal, or when it is time to come back.
 
         That is when the server goes away, or one of the certificates ends soon.
 
-        Nothing more is sent then; what is under way gets its time, on a signal ``drain_s``
-        seconds, or until the second signal.
+        Nothing more is sent then; what is under way gets its time, on a signal as long as
+        ``drain`` says then, or until the second signal.
         """
         watching = (
             asyncio.create_task(self._watch_session()),
-            asyncio.create_task(self._watch_signals(signals, drain_s)),
+            asyncio.create_task(self._watch_signals(signals, drain)),
         )
         try:
             await self.run()
@@ -103,9 +106,10 @@ class Conversation:
         )
         self._finish.set()
 
-    async def _watch_signals(self, signals: Signals, drain_s: float) -> None:
+    async def _watch_signals(self, signals: Signals, drain: Callable[[], timedelta]) -> None:
         await signals.stopping.wait()
         self._finish.set()
+        drain_s = drain().total_seconds()
         try:
             async with asyncio.timeout(drain_s):
                 await signals.aborting.wait()

@@ -13,6 +13,7 @@ from asynctls.logger import get_logger
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
+    from datetime import timedelta
 
     from asynctls.client.outbox import Outbox
     from asynctls.client.printing import Printer
@@ -34,7 +35,7 @@ class Follower:
         printer: Printer,
         outbox: Outbox | None,
         signals: Signals,
-        drain_s: float,
+        drain: Callable[[], timedelta],
     ) -> None:
         """Connects to nobody yet.
 
@@ -43,13 +44,14 @@ class Follower:
             printer: takes what is received.
             outbox: what to send; None: nothing.
             signals: what ends it.
-            drain_s: how long a session may go on after that, in seconds.
+            drain: how long a session may go on after that, asked for when it begins: a reload can
+                change it.
         """
         self._open_session = open_session
         self._printer = printer
         self._outbox = outbox
         self._signals = signals
-        self._drain_s = drain_s
+        self._drain = drain
 
     async def run(self) -> None:
         """Until all is sent, if there is something to send; else until the first signal.
@@ -78,7 +80,7 @@ class Follower:
     async def _converse(self, session: Session) -> None:
         conversation = Conversation(session, self._printer, self._outbox)
         try:
-            await conversation.run_until_stopped(self._signals, drain_s=self._drain_s)
+            await conversation.run_until_stopped(self._signals, drain=self._drain)
         except InputError:
             raise
         except AsynctlsError:

@@ -18,21 +18,23 @@ from asynctls.client.tunnel import Tunnel, TunnelService, tunnels_of
 from asynctls.enrolment.health import identity_troubles
 from asynctls.enrolment.joining import ensure_identity_alone
 from asynctls.enrolment.keeper import Keeper
+from asynctls.errors import ConfigError, Fault
 from asynctls.logger import get_logger
 from asynctls.pki.keys import KeyType
-from asynctls.runtime import Connections, Services, Signals, serve_until_stopped
+from asynctls.runtime import Connections, Reload, Services, Signals, serve_until_stopped
 from asynctls.runtime.observing import observed
 from asynctls.runtime.session_limits import limits_of
 from asynctls.session import ALPN
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from prometheus_client.registry import Collector
 
     from asynctls.config import ClientConfig
     from asynctls.enrolment.identity import Identity
+    from asynctls.runtime import Take
     from asynctls.runtime.observing import Observer
     from asynctls.session import Session
 
@@ -44,11 +46,15 @@ _GIVE_UP_AFTER = timedelta(seconds=30)
 _STANDARD_INPUT = 0
 
 
-async def run(config: ClientConfig) -> None:
+async def run(config: ClientConfig, load: Callable[[], ClientConfig]) -> None:
     """The command ``asynctls client``: prints each message on standard output.
 
     With ``send`` it sends lines of standard input; with ``follow`` it stays and connects again;
     with ``listen`` it is the client's end of a tunnel instead.
+
+    Args:
+        config: its settings.
+        load: reads them again, for the reload of a client that stays; blocks.
 
     Raises:
         ConfigError: where the tunnel is to listen, it cannot.
@@ -61,10 +67,10 @@ async def run(config: ClientConfig) -> None:
     """
     tunnels = tunnels_of(config)
     if tunnels:
-        await _tunnel(config, tunnels)
+        await _tunnel(Reload(config, load), tunnels)
         return
     if config.follow:
-        await _follow(config)
+        await _follow(Reload(config, load))
         return
     identity = await _identity(config, give_up_after=_GIVE_UP_AFTER)
     keeper = _keeper(config, identity)
@@ -72,23 +78,24 @@ async def run(config: ClientConfig) -> None:
         await Conversation(session, Printer(as_json=config.json), _outbox(config)).run()
 
 
-async def _follow(config: ClientConfig) -> None:
-    async with _staying(config, alpn=ALPN) as staying:
+async def _follow(reload: Reload[ClientConfig]) -> None:
+    async with _staying(reload, alpn=ALPN) as staying:
         if staying is None:
             return
         keeper, signals, observer = staying
+        reload.started(partial(_identity_anew, keeper), then=keeper.refresh_crl)
         follower = Follower(
-            lambda: _open_session(config, keeper, observer),
-            printer=Printer(as_json=config.json),
-            outbox=_outbox(config),
+            lambda: _open_session(reload.config, keeper, observer),
+            printer=Printer(as_json=reload.config.json),
+            outbox=_outbox(reload.config),
             signals=signals,
-            drain_s=config.drain.total_seconds(),
+            drain=lambda: reload.config.drain,
         )
         await follower.run()
 
 
-async def _tunnel(config: ClientConfig, tunnels: Iterable[TunnelService]) -> None:
-    async with _staying(config, alpn=None) as staying:
+async def _tunnel(reload: Reload[ClientConfig], tunnels: Iterable[TunnelService]) -> None:
+    async with _staying(reload, alpn=None) as staying:
         if staying is None:
             return
         keeper, signals, observer = staying
@@ -100,22 +107,38 @@ async def _tunnel(config: ClientConfig, tunnels: Iterable[TunnelService]) -> Non
             Connections(observer=observer) as connections,
             Services(connections, start, role="client") as listening,
         ):
-            (await listening.prepare(tunnels))()
-            await serve_until_stopped(signals, listening, connections, drain=lambda: config.drain)
+            async with listening.changing(tunnels) as take:
+                take()
+
+            def tunnels_anew(config: ClientConfig) -> AbstractAsyncContextManager[Take]:
+                return listening.changing(_tunnels_still(config))
+
+            reload.started(partial(_identity_anew, keeper), tunnels_anew, then=keeper.refresh_crl)
+            await serve_until_stopped(
+                signals, listening, connections, drain=lambda: reload.config.drain
+            )
+
+
+def _tunnels_still(config: ClientConfig) -> tuple[TunnelService, ...]:
+    tunnels = tunnels_of(config)
+    if not tunnels:
+        problem = "is set no more: a client that is to be no tunnel needs a restart"
+        raise ConfigError(Fault("client.listen", "reload", problem))
+    return tunnels
+
+
+def _identity_anew(keeper: Keeper, config: ClientConfig) -> AbstractAsyncContextManager[Take]:
+    return keeper.reloading(crl_interval=config.crl_interval, stale_crl=StaleCRL(config.stale_crl))
 
 
 @asynccontextmanager
 async def _staying(
-    config: ClientConfig, *, alpn: str | None
+    reload: Reload[ClientConfig], *, alpn: str | None
 ) -> AsyncIterator[tuple[Keeper, Signals, Observer] | None]:
     """What a client that stays has; None: it was told to stop before it had it."""
     keeper: Keeper | None = None
-
-    async def reload() -> None:
-        if keeper is not None:
-            await keeper.reload()
-
-    async with Signals(on_reload=reload) as signals, AsyncExitStack() as stack:
+    config = reload.config
+    async with Signals(on_reload=reload.run) as signals, AsyncExitStack() as stack:
         identity = await signals.unless_stopping(_identity(config, give_up_after=None))
         if identity is not None:
             # It waits for the TTP's first answer: not when we are told to stop meanwhile.

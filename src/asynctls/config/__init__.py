@@ -9,6 +9,7 @@ from asynctls.config.address import Address
 from asynctls.config.durations import format_duration, parse_duration
 from asynctls.config.endpoint import AppChoice, Endpoint
 from asynctls.config.loading import check_file, load
+from asynctls.config.restart import changes, restart_faults
 from asynctls.config.secret_text import SecretText, read_join
 from asynctls.config.settings import Setting, settings
 from asynctls.config.tables import (
@@ -43,11 +44,13 @@ __all__ = [
     "ServerConfig",
     "Setting",
     "TTPConfig",
+    "changes",
     "check_file",
     "format_duration",
     "load",
     "parse_duration",
     "read_join",
+    "restart_faults",
     "settings",
     "state_folder",
 ]

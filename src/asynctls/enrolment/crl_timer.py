@@ -39,7 +39,7 @@ class CRLTimer:
         *,
         identity: Callable[[], Identity],
         lists: Callable[[], tuple[RevocationList, ...]],
-        stale_crl: StaleCRL,
+        stale_crl: Callable[[], StaleCRL],
         wanted: Callable[[], None],
         ended: Callable[[], None],
         clock: Callable[[], datetime],
@@ -93,5 +93,5 @@ class CRLTimer:
             lists=[str(each) for each in ended],
             ended_on=[each.next_update.isoformat() for each in ended],
             ttp=str(self._identity().ttp),
-            then=_THEN[self._stale_crl],
+            then=_THEN[self._stale_crl()],
         )

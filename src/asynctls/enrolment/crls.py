@@ -31,6 +31,7 @@ __all__ = ["fetch", "from_pem", "newest", "on_disk", "revoked", "to_pem"]
 
 log = get_logger()
 
+_MARKER = re.compile(r"-----(BEGIN|END) X509 CRL-----")
 _PEM = re.compile(r"-----BEGIN X509 CRL-----(.*?)-----END X509 CRL-----", re.DOTALL)
 
 
@@ -84,8 +85,11 @@ def from_pem(text: str, authorities: Sequence[x509.Certificate]) -> tuple[Revoca
     """The lists of a ``crl.pem``, verified anew; blocks.
 
     Raises:
-        CertificateError: One is malformed, or of none of the authorities.
+        CertificateError: One is malformed, or of none of the authorities; or there is text, and
+            none in it.
     """
+    if _MARKER.search(_PEM.sub("", text)) or (text.strip() and not _PEM.search(text)):
+        raise CertificateError("the CRLs are damaged")
     try:
         ders = [b64decode("".join(body.split()), validate=True) for body in _PEM.findall(text)]
     except ValueError as error:

@@ -8,7 +8,7 @@ is current; what then happens is `admission`'s to say.
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -26,7 +26,7 @@ from asynctls.pki.names import common_name_of
 from asynctls.state import to_its_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime, timedelta
 
@@ -80,7 +80,7 @@ class Keeper:
         self._crl_timer = CRLTimer(
             identity=lambda: self._identity,
             lists=lambda: self._crls,
-            stale_crl=stale_crl,
+            stale_crl=lambda: self._stale_crl,
             wanted=self.refresh_soon,
             ended=self._changed,
             clock=clock,
@@ -229,19 +229,37 @@ class Keeper:
         self._on_write.append(callback)
         return partial(self._on_write.remove, callback)
 
-    async def reload(self) -> None:
-        """Takes what is on disk now, all or nothing, and fetches the CRLs (SIGHUP).
+    @asynccontextmanager
+    async def reloading(
+        self, *, crl_interval: timedelta, stale_crl: StaleCRL = StaleCRL.REFUSE
+    ) -> AsyncIterator[Callable[[], None]]:
+        """Reads identity, trust bundle and CRLs anew, and tries contexts made with them.
+
+        Args:
+            crl_interval: As at the start.
+            stale_crl: Likewise.
+
+        Returns:
+            What puts all of that into use, while the context lasts.
 
         Raises:
-            IdentityError: What is on disk cannot be used; what was in use stays.
+            IdentityError: What is on disk cannot be used.
             CertificateError: Likewise, because of the CRLs there, or of a context made with it.
         """
         async with self._swapping:
             identity = await asyncio.to_thread(self._identity.as_kept)
-            if identity != self._identity:
-                await self._adopt(identity)
-                log.info("identity reloaded", name=identity.name, serial=identity.serial)
-        await self.refresh_crl()
+            adopt = await self._adoption(identity)
+
+            def take() -> None:
+                if identity != self._identity:
+                    log.info("identity reloaded", name=identity.name, serial=identity.serial)
+                self._stale_crl = stale_crl
+                if crl_interval.total_seconds() != self._crl_interval_s:
+                    self._crl_interval_s = crl_interval.total_seconds()
+                    self.refresh_soon()
+                adopt()
+
+            yield take
 
     async def _renew_once(self) -> None:
         """One try to have another certificate in use than now."""
@@ -278,15 +296,23 @@ class Keeper:
 
     async def _adopt(self, identity: Identity) -> None:
         """Has another identity in use, once contexts made with it have been tried: or it raises."""
+        (await self._adoption(identity))()
+
+    async def _adoption(self, identity: Identity) -> Callable[[], None]:
         lists = await asyncio.to_thread(crls.on_disk, identity)
         take_contexts = await self._contexts.made_of(identity)
-        self._identity = identity
-        take_contexts()
-        self._crls = crls.newest(self._crls, lists, authorities=(identity.root, *identity.issuing))
-        self._crls_on_disk, self._trust_on_disk = lists, identity.trust
-        self._crl_timer.look_again()
-        self._timer.look_again()
-        self._tell()
+
+        def take() -> None:
+            self._identity = identity
+            take_contexts()
+            authorities = (identity.root, *identity.issuing)
+            self._crls = crls.newest(self._crls, lists, authorities=authorities)
+            self._crls_on_disk, self._trust_on_disk = lists, identity.trust
+            self._crl_timer.look_again()
+            self._timer.look_again()
+            self._tell()
+
+        return take
 
     def _holding(self) -> AbstractAsyncContextManager[None]:
         return nullcontext() if self._holds_folder else self._identity.store.held()

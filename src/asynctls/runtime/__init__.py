@@ -7,6 +7,7 @@ from asynctls.runtime.connections import Connections
 from asynctls.runtime.daemon import serve_until_stopped
 from asynctls.runtime.listening import Listener, listen
 from asynctls.runtime.loop import run
+from asynctls.runtime.reloading import Part, Reload, Take
 from asynctls.runtime.services import Services
 from asynctls.runtime.side_thread import SideThread
 from asynctls.runtime.signals import Signals
@@ -17,9 +18,12 @@ __all__ = [
     "Backoff",
     "Connections",
     "Listener",
+    "Part",
+    "Reload",
     "Services",
     "SideThread",
     "Signals",
+    "Take",
     "UnixListener",
     "listen",
     "listen_unix",

@@ -6,7 +6,7 @@ What they are is the role's own. They share its connections, so that they drain 
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from asynctls.runtime.unix_listening import listen_at
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
     from typing import Self
@@ -102,16 +102,18 @@ class Services(Generic[ServiceT]):
             for each in (*self._left, *self._running.values()):
                 all_of_them.push_async_callback(each.ending.aclose)
 
-    async def prepare(self, services: Iterable[ServiceT]) -> Callable[[], None]:
-        """Listens for those of the services whose addresses are new.
+    @asynccontextmanager
+    async def changing(self, services: Iterable[ServiceT]) -> AsyncIterator[Callable[[], None]]:
+        """Listens for those of the services whose addresses are new; else nothing changes yet.
 
         Returns:
-            What has all of them take the place of those that run, and cannot fail: who runs at an
-            address that is none any more stops listening, and its connections go on to their end.
+            What has all of them take the place of those that run, while the context lasts: whose
+            address is none any more stops listening, and its connections go on to their end.
 
         Raises:
-            ConfigError: one address cannot be listened on; then nothing has changed.
+            ConfigError: one address cannot be listened on.
         """
+        # Not as soon as they have left: what was accepted just before may not be theirs yet.
         await self._end_those_that_left()
         wanted = _by_address(services)
         new: dict[tuple[Address | Path, int], _Running[ServiceT]] = {}
@@ -120,21 +122,21 @@ class Services(Generic[ServiceT]):
                 if where not in self._running:
                     new[where] = await self._open(service)
                     opened.push_async_callback(new[where].ending.aclose)
-            opened.pop_all()
 
-        def take() -> None:
-            for where, running in self._running.items():
-                if where in wanted:
-                    new[where] = running
-                    running.runs.take(wanted[where])
-                else:
-                    running.listener.close()
-                    self._left.append(running)
-            self._running = {where: new[where] for where in wanted}
-            if self._closed:
-                self.close()
+            def take() -> None:
+                opened.pop_all()
+                for where, running in self._running.items():
+                    if where in wanted:
+                        new[where] = running
+                        running.runs.take(wanted[where])
+                    else:
+                        running.listener.close()
+                        self._left.append(running)
+                self._running = {where: new[where] for where in wanted}
+                if self._closed:
+                    self.close()
 
-        return take
+            yield take
 
     def close(self) -> None:
         """Stops accepting, for good; connections that are there live on."""

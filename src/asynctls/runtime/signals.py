@@ -116,6 +116,9 @@ class Signals:
         while True:
             await self._reload_wanted.wait()
             self._reload_wanted.clear()
+            if self.stopping.is_set():
+                # What drains opens nothing new.
+                continue
             log.info("reloading", signal="SIGHUP")
             self._manager.reloading()
             failure: str | None = None

@@ -8,25 +8,29 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from asynctls.admission import StaleCRL
 from asynctls.enrolment.standing import standing_watched
 from asynctls.runtime import Connections, Services, listen, serve_until_stopped
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.places import Places
 from asynctls.server.accepting import Acceptor
+from asynctls.server.services import services_of
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
 
     from asynctls.admission import Rules
     from asynctls.config import Address, ServerConfig
     from asynctls.enrolment.keeper import Keeper
     from asynctls.enrolment.standing import Live
+    from asynctls.runtime import Reload, Take
     from asynctls.runtime.daemon import Told
     from asynctls.server.services import Service
     from asynctls.server.serving import Serves
 
-__all__ = ["Running", "running", "serve_services", "serving_alone"]
+__all__ = ["Running", "identity_anew", "running", "serve_services", "serving_alone"]
 
 
 class Running:
@@ -145,20 +149,23 @@ async def serving_alone(
 
 
 async def serve_services(
-    config: ServerConfig,
+    reload: Reload[ServerConfig],
     services: Iterable[Service],
     keeper: Keeper,
     told: Told,
     observer: Observer,
+    *,
+    then: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Serves a daemon's services until it is told to stop.
 
     Args:
-        config: what they were made of.
-        services: one at each address.
+        reload: has the config in force; it can be reloaded once they are served.
+        services: one at each address, as that config describes them.
         keeper: our identity and the CRLs.
         told: whence we hear that we are to stop.
         observer: is told of handshakes and sessions.
+        then: awaited after each reload.
 
     Raises:
         ConfigError: an address cannot be listened on.
@@ -169,11 +176,24 @@ async def serve_services(
             connections, partial(running, keeper=keeper, observer=observer), role="server"
         ) as listening,
     ):
-        (await listening.prepare(services))()
+        async with listening.changing(services) as take:
+            take()
+
+        @asynccontextmanager
+        async def what_is_served(config: ServerConfig) -> AsyncIterator[Take]:
+            async with listening.changing(await services_of(config)) as take:
+                yield take
+
+        reload.started(partial(identity_anew, keeper), what_is_served, then=then)
         await serve_until_stopped(
             told,
             listening,
             connections,
-            drain=lambda: config.drain,
+            drain=lambda: reload.config.drain,
             on_drain=listening.go_away,
         )
+
+
+def identity_anew(keeper: Keeper, config: ServerConfig) -> AbstractAsyncContextManager[Take]:
+    """What a reload wants of a server's keeper."""
+    return keeper.reloading(crl_interval=config.crl_interval, stale_crl=StaleCRL(config.stale_crl))

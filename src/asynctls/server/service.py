@@ -12,7 +12,7 @@ from asynctls.enrolment.health import identity_troubles
 from asynctls.enrolment.joining import ensure_identity
 from asynctls.enrolment.keeper import Keeper
 from asynctls.pki.keys import KeyType
-from asynctls.runtime import Signals
+from asynctls.runtime import Reload, Signals
 from asynctls.runtime.observing import observed
 from asynctls.server.running import serve_services
 from asynctls.server.services import services_of
@@ -20,7 +20,7 @@ from asynctls.server.supervising import Workers
 from asynctls.state import hold_state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from prometheus_client.registry import Collector
 
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-async def run(config: ServerConfig) -> int:
+async def run(config: ServerConfig, load: Callable[[], ServerConfig]) -> int:
     """The daemon ``asynctls server``: joins if need be, serves until it is told to stop.
+
+    Args:
+        config: its settings.
+        load: reads them again, for a reload; blocks.
 
     Raises:
         ConfigError: nobody is allowed in, or an address cannot be listened on.
@@ -45,17 +49,11 @@ async def run(config: ServerConfig) -> int:
     """
     # Before all else, so that what is wrong with an app of the user's own uses up no token.
     services = await services_of(config)
-    keeper: Keeper | None = None
     workers = Workers(config, services)
-
-    async def reload() -> None:
-        if keeper is not None:
-            await keeper.reload()
-            await workers.reload(config)
-
+    reload = Reload(config, load)
     async with (
         hold_state_folder(config.state),
-        Signals(on_reload=reload, alive=workers.alive) as signals,
+        Signals(on_reload=reload.run, alive=workers.alive) as signals,
     ):
         identity = await signals.unless_stopping(
             ensure_identity(
@@ -89,21 +87,21 @@ async def run(config: ServerConfig) -> int:
             for each in services:
                 await keeper.server_credentials(alpn=each.terms.alpn)
             if config.workers > 1:
-                return await workers.run(keeper, signals)
-            await _serve_alone(config, services, keeper, signals)
+                return await workers.run(keeper, signals, reload)
+            await _serve_alone(reload, services, keeper, signals)
             return 0
 
 
 async def _serve_alone(
-    config: ServerConfig, services: Iterable[Service], keeper: Keeper, signals: Signals
+    reload: Reload[ServerConfig], services: Iterable[Service], keeper: Keeper, signals: Signals
 ) -> None:
     async with observed(
-        config.metrics_listen,
+        reload.config.metrics_listen,
         role="server",
         collect=partial(_collector, keeper),
         troubles=partial(identity_troubles, keeper),
     ) as observer:
-        await serve_services(config, services, keeper, signals, observer)
+        await serve_services(reload, services, keeper, signals, observer, then=keeper.refresh_crl)
 
 
 def _collector(keeper: Keeper) -> Collector:

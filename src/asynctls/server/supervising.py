@@ -8,24 +8,28 @@ from __future__ import annotations
 import pickle
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from asynctls.enrolment import crls
 from asynctls.enrolment.health import identity_troubles
-from asynctls.errors import WorkerStartError
+from asynctls.errors import ConfigError, Fault, WorkerStartError
 from asynctls.logger import get_logger
 from asynctls.runtime.inherited import inherited_sockets
 from asynctls.runtime.reserving import reserve
 from asynctls.runtime.supervisor import Supervisor
+from asynctls.server.running import identity_anew
+from asynctls.server.services import services_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from pathlib import Path
 
-    from asynctls.config import ServerConfig
+    from asynctls.config import Address, ServerConfig
     from asynctls.enrolment.keeper import Keeper
-    from asynctls.runtime import Signals
+    from asynctls.runtime import Reload, Signals, Take
     from asynctls.runtime.reserving import Reserved
     from asynctls.server.services import Service
 
@@ -55,21 +59,27 @@ class Workers:
         """Whether each that serves answers; asked each time that our manager wants to know."""
         return self._supervisor is None or self._supervisor.alive()
 
-    async def reload(self, config: ServerConfig) -> None:
-        """Has them take another config, and what is in the state folder; all of them or none.
+    @asynccontextmanager
+    async def _checked(self, config: ServerConfig) -> AsyncIterator[Take]:
+        """Looks at another config as they would."""
+        services = await services_of(config)
+        if _places(services) != _places(self._services):
+            raise ConfigError(
+                Fault(
+                    "server.listen",
+                    "reload",
+                    "addresses have changed, which needs a restart where there are workers",
+                )
+            )
+        yield lambda: None
 
-        Raises:
-            WorkerError: one could not.
-        """
-        if self._supervisor is not None:
-            await self._supervisor.reload(_packed(config))
-
-    async def run(self, keeper: Keeper, signals: Signals) -> int:
+    async def run(self, keeper: Keeper, signals: Signals, reload: Reload[ServerConfig]) -> int:
         """Keeps them until we are told to stop.
 
         Args:
             keeper: the identity, whose changes they are told of.
             signals: what ends it.
+            reload: has the config in force; all of them take another one, or none does.
 
         Raises:
             ConfigError: an address cannot be had.
@@ -106,9 +116,21 @@ class Workers:
                 return 0
             for one in reserved:
                 _announce(one)
+
+            @asynccontextmanager
+            async def all_of_them(config: ServerConfig) -> AsyncIterator[Take]:
+                await supervisor.reload(_packed(config))
+                yield lambda: None
+
+            reload.started(
+                partial(identity_anew, keeper),
+                self._checked,
+                last=all_of_them,
+                then=keeper.refresh_crl,
+            )
             signals.ready(f"serving by {supervisor.count} workers")
             await signals.stopping.wait()
-            await supervisor.drain(self._config.drain, aborting=signals.aborting)
+            await supervisor.drain(reload.config.drain, aborting=signals.aborting)
         log.info("stopped")
         return 0
 
@@ -151,6 +173,10 @@ def _announce(reserved: Reserved) -> None:
     real, *others = map(str, reserved.addresses)
     also = {"also": others} if others else {}
     log.info("listening", address=real, role="server", **also)
+
+
+def _places(services: Iterable[Service]) -> list[tuple[str, Address | Path]]:
+    return [(each.setting, each.listen) for each in services]
 
 
 def _packed(config: ServerConfig) -> bytes:

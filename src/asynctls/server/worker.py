@@ -13,6 +13,7 @@ from asynctls.config import ServerConfig
 from asynctls.enrolment.identity import Identity
 from asynctls.enrolment.kept_by_another import KeptByAnother
 from asynctls.errors import WorkerError
+from asynctls.runtime import Reload
 from asynctls.runtime.inherited import inherit
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.orders import Orders
@@ -51,8 +52,13 @@ async def _work(appointed: Appointment) -> None:
     services = await services_of(config)
     observer, registry = _observer(config)
 
-    async def reload(_config: object) -> None:
-        await keeper.reload()
+    # It reads no file again: the supervisor does, and gives the config to all of us.
+    reload = Reload(config, lambda: config)
+
+    async def take_anew(given: object) -> None:
+        if not isinstance(given, ServerConfig):
+            raise WorkerError("the supervisor gave no config of a server")
+        await reload.take_anew(given)
 
     async def count() -> list[Family]:
         if registry is None:
@@ -69,13 +75,13 @@ async def _work(appointed: Appointment) -> None:
         stale_crl=StaleCRL(config.stale_crl),
         ask=ask,
     )
-    orders = Orders(appointed.channel, on_changed=keeper.look, on_reload=reload, on_count=count)
+    orders = Orders(appointed.channel, on_changed=keeper.look, on_reload=take_anew, on_count=count)
     async with orders, keeper:
         # What was written between the two readings.
         keeper.look()
         for each in services:
             await keeper.server_credentials(alpn=each.terms.alpn)
-        await serve_services(config, services, keeper, orders, observer)
+        await serve_services(reload, services, keeper, orders, observer)
 
 
 def _observer(config: ServerConfig) -> tuple[Observer, CollectorRegistry | None]:

@@ -63,6 +63,12 @@ class Administration:
         self._keys = keys
         self._care = Caretaker(config, ledger, keys, cas)
 
+    def take(self, config: TTPConfig, policy: Policy) -> None:
+        """Another config and its policy count from now on, where they can while this is open."""
+        self.policy = policy
+        self._config = config
+        self._care.follow(config)
+
     @classmethod
     async def beside(cls, config: TTPConfig) -> Self:
         """The admin commands' way in: what is there, and nothing is made.

@@ -71,7 +71,11 @@ class _Known:
 
 
 class OCSP:
-    """Answers for every issuing CA of one authority."""
+    """Answers for every issuing CA of one authority.
+
+    Attributes:
+        lifetime: of the next answers, until their nextUpdate.
+    """
 
     def __init__(self, ledger: Ledger, keys: KeyFiles, *, lifetime: timedelta) -> None:
         """Answers nothing before the first `look_after`.
@@ -83,7 +87,7 @@ class OCSP:
         """
         self._ledger = ledger
         self._keys = keys
-        self._lifetime = lifetime
+        self.lifetime = lifetime
         self._responders: dict[str, Responder] = {}
         self._by_issuer: dict[IssuerID, Responder] = {}
         self._known: OrderedDict[tuple[IssuerID, int], _Known] = OrderedDict()
@@ -179,7 +183,7 @@ class OCSP:
         return known
 
     async def _sign(self, request: StatusRequest, responder: Responder, known: _Known) -> Answer:
-        sign = partial(responder.sign, now=known.at, lifetime=self._lifetime)
+        sign = partial(responder.sign, now=known.at, lifetime=self.lifetime)
         answer = await asyncio.to_thread(sign, request, known.status)
         if request.nonce is None:
             known.answer = answer

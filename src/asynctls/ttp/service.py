@@ -23,6 +23,7 @@ from asynctls.pki.ocsp import MAX_REQUEST_BYTES
 from asynctls.runtime import (
     Connections,
     Listener,
+    Reload,
     Signals,
     listen,
     serve_until_stopped,
@@ -34,12 +35,14 @@ from asynctls.state import hold_state_folder
 from asynctls.tls import Gate, Stream, address_of, server_context, try_out
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.est import EST, Asker
+from asynctls.ttp.policy import Policy
 from asynctls.ttp.public_address import public_address, write_address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from asynctls.config import Address, TTPConfig
+    from asynctls.runtime import Take
 
 __all__ = ["Service", "run"]
 
@@ -54,8 +57,12 @@ _STATUS_CONNECTIONS = 256
 _AFTER_FAILURE_S = 5.0
 
 
-async def run(config: TTPConfig) -> None:
-    """Runs the TTP until it is told to stop (SIGTERM, SIGINT); SIGHUP reloads its certificate.
+async def run(config: TTPConfig, load: Callable[[], TTPConfig]) -> None:
+    """Runs the TTP until it is told to stop (SIGTERM, SIGINT); SIGHUP reloads.
+
+    Args:
+        config: its settings.
+        load: reads them again, for a reload; blocks.
 
     Raises:
         ConfigError: It cannot listen there, or nobody could be told where it is.
@@ -63,11 +70,15 @@ async def run(config: TTPConfig) -> None:
     """
     async with hold_state_folder(config.state), await Authority.open(config) as authority:
         service = Service(authority, config)
+        reload = Reload(config, load)
         async with (
-            Signals(on_reload=service.reload) as signals,
+            Signals(on_reload=reload.run) as signals,
             service.serving(signals.stopping) as (listener, connections),
         ):
-            await serve_until_stopped(signals, listener, connections, drain=lambda: config.drain)
+            reload.started(service.changing)
+            await serve_until_stopped(
+                signals, listener, connections, drain=lambda: reload.config.drain
+            )
 
 
 class Service:
@@ -78,6 +89,9 @@ class Service:
         self._config = config
         self._est = EST(authority)
         self._gate = Gate(config.handshakes)
+        self._places = Places(
+            config.max_connections, per_address=config.max_connections_per_address
+        )
         self._credentials = FreshCredentials(self._build)
         self._shown = authority.tls_certificate
         self._trusted = authority.ca_certificates
@@ -97,9 +111,6 @@ class Service:
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._handle(reader, writer, stopping)
 
-        places = Places(
-            self._config.max_connections, per_address=self._config.max_connections_per_address
-        )
         await self._credentials.get()
         upkeep = asyncio.create_task(self._look_after())
         try:
@@ -109,7 +120,7 @@ class Service:
                 Connections(observer=self._authority.observer) as connections,
                 listen(
                     self._config.listen,
-                    connections.served_by(handle, places=places),
+                    connections.served_by(handle, places=self._places),
                     role="ttp",
                     prepare=self._write_public_address,
                 ) as listener,
@@ -151,10 +162,36 @@ class Service:
         ):
             yield
 
-    async def reload(self) -> None:
-        """Takes the TTP's own certificate as it is on disk now."""
-        self._credentials.retire()
-        await self._credentials.get()
+    @asynccontextmanager
+    async def changing(self, config: TTPConfig) -> AsyncIterator[Take]:
+        """Makes what another config wants, and takes the TTP's own certificate as it is on disk.
+
+        Returns:
+            What puts both into use, while the context lasts.
+
+        Raises:
+            ConfigError: A name rule is none.
+            CertificateError: The certificate on disk cannot be used.
+        """
+        policy = Policy.of(config)
+        try:
+            credentials = await asyncio.to_thread(self._build)
+        except OSError as error:
+            raise CertificateError(
+                f"{self._authority.tls_chain} cannot be read: {error.strerror or error}"
+            ) from error
+
+        def take() -> None:
+            if config.handshakes != self._config.handshakes:
+                self._gate = Gate(config.handshakes)
+            self._places.change(
+                config.max_connections, per_address=config.max_connections_per_address, sockets=1
+            )
+            self._authority.take(config, policy)
+            self._credentials.take(credentials)
+            self._config = config
+
+        yield take
 
     async def _look_after(self) -> None:
         while True:

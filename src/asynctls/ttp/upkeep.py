@@ -68,6 +68,11 @@ class Caretaker:
         self._next_root_crl = offline_root.CRLReminder()
         self._upkeep = Upkeep()
 
+    def follow(self, config: TTPConfig) -> None:
+        """Another config counts from now on: for how often and how long what is signed next."""
+        self._config = config
+        self.ocsp.lifetime = config.crl_interval
+
     async def start(self) -> None:
         """The daemon's first round: makes what is missing, up to a current CRL.
 
