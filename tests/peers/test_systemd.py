@@ -125,7 +125,7 @@ say "$(systemctl show --value -p StatusText asynctls-server.service)"
 systemctl reload asynctls-server.service
 
 # What does not answer its watchdog is started again.
-systemctl kill --kill-whom=main --signal=STOP asynctls-server.service
+systemctl kill --kill-who=main --signal=STOP asynctls-server.service
 until [ "$(systemctl show --value -p NRestarts asynctls-server.service)" = 1 ]; do sleep 0.1; done
 # The socket is there all the while: who comes now waits until somebody serves it.
 /opt/asynctls client --state /root/client --server-name server

@@ -79,6 +79,9 @@ async def main():
 run(main())
 """
 HERE = Address("127.0.0.1", 0)
+only_where_shared = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux shares out the connections of an address"
+)
 
 
 def supervisor(config: str, reserved: Reserved, *, count: int = 2) -> Supervisor:
@@ -119,6 +122,7 @@ async def reserved() -> AsyncIterator[Reserved]:
         one.close()
 
 
+@only_where_shared
 async def test_a_killed_worker_is_replaced_and_the_others_never_stopped(
     events: Events, until: Until
 ) -> None:
@@ -151,6 +155,7 @@ async def test_a_killed_worker_is_replaced_and_the_others_never_stopped(
     assert [(event["worker"], event["how"]) for event in ended] == [(1, "killed by SIGKILL")]
 
 
+@only_where_shared
 async def test_all_workers_take_a_config_or_none_does(until: Until) -> None:
     async with asyncio.timeout(50), reserved() as here:
         (address,) = here.addresses
@@ -165,6 +170,7 @@ async def test_all_workers_take_a_config_or_none_does(until: Until) -> None:
             os.kill(found["1"][1], signal.SIGSTOP)
             assert workers.alive()
             assert not workers.alive()
+            assert set(await workers.counted()) == {2}
             os.kill(found["1"][1], signal.SIGCONT)
             await until(workers.alive)
 

@@ -41,6 +41,7 @@ _OURS = "ASYNCTLS_"
 _LOOP = "ASYNCTLS_LOOP"
 # After it has closed the channel, which it does last.
 _END_S = 5.0
+_MOST_UNANSWERED = 8
 
 
 class WorkerProcess:
@@ -123,12 +124,16 @@ class WorkerProcess:
         self._channel.send(order)
 
     def ask(self, *, count: bool) -> asyncio.Future[list[Family]]:
-        """Its answer, once it comes; cancelled when the worker ends before.
+        """Its answer, once it comes; cancelled when the worker ends before, or long owes others.
 
         Args:
             count: whether it is to say what it has counted.
         """
         answer: asyncio.Future[list[Family]] = asyncio.get_running_loop().create_future()
+        if count and len(self._answers) >= _MOST_UNANSWERED:
+            # It hangs, and is asked at each scrape: that must not add up.
+            answer.cancel()
+            return answer
         self._answers.append(answer)
         self._channel.send(Ask(count))
         return answer
