@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asynctls
+from asynctls.enrolment.identity import store_trust
 from asynctls.enrolment.keeper import Keeper
 from asynctls.enrolment.memory import Memory
 from asynctls.errors import (
@@ -158,3 +159,28 @@ async def test_of_no_ttp_it_is_not_renewed_and_says_why(asynctls_ca: CA) -> None
     async with Keeper(identity, crl_interval=HOUR) as keeper:
         with pytest.raises(TTPUnreachableError, match="there is no TTP"):
             await keeper._renew_once()
+
+
+async def test_what_the_ttp_has_that_is_new_is_kept_with_it(ttp: Any) -> None:
+    identity = await asynctls.join((await ttp.token("server")).format(), key_type="ecdsa-p256")
+    revoked = await asynctls.join((await ttp.token("client")).format(), key_type="ecdsa-p256")
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        before = identity.store.crl()
+        await ttp.authority.revoke("client")
+        await keeper.refresh_crl()
+        assert identity.store.crl() != before
+    async with Keeper(identity, crl_interval=HOUR) as another:
+        assert any(revoked.serial_number in each.serials for each in another.crls)
+
+
+def test_another_trust_leaves_its_key_as_it_is(asynctls_ca: CA) -> None:
+    identity = moved_to_memory(asynctls_ca.identity("role"))
+    more = identity.trusting([])
+    store_trust(more, crl="")
+    kept = identity.as_kept()
+    assert kept.trust == more.trust != identity.trust
+    assert kept.certificate == identity.certificate
+    assert identity.store.crl() == ""
+    with kept.store.loadable() as (chain, key):
+        assert b"PRIVATE KEY" in key.read_bytes()
+        assert b"CERTIFICATE" in chain.read_bytes()
