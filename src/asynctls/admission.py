@@ -221,7 +221,11 @@ def admit(
     except CertificateError as error:
         return Refused(Alert.BAD_CERTIFICATE, str(error), None)
     if rules.alpn is not None and alpn != rules.alpn:
-        agreed = "none was agreed" if alpn is None else f"{alpn!r} was agreed"
+        agreed = (
+            "none was agreed, as by a tunnel without --session"
+            if alpn is None
+            else f"{alpn!r} was agreed"
+        )
         reason = f"the application protocol is {rules.alpn!r}, and {agreed}"
         return Refused(Alert.NO_APPLICATION_PROTOCOL, reason, peer)
     return _verdict(peer, _judge_dates(peer, now) or _judge_standing(peer, now, rules))

@@ -345,6 +345,10 @@ def test_a_setting_tells_the_command_line_what_it_is() -> None:
     client = {setting.name: setting for setting in settings(ClientConfig)}
     assert [name for name, setting in server.items() if setting.repeated] == ["allow"]
     assert [name for name, setting in server.items() if setting.secret] == ["join"]
-    assert [name for name, setting in client.items() if setting.flag] == ["json", "follow"]
+    assert [name for name, setting in client.items() if setting.flag] == [
+        "json",
+        "follow",
+        "session",
+    ]
     assert server["log_format"].choices == ("auto", "console", "json")
     assert server["listen"].choices == ()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.errors import ErrorCode, TruncatedError
-from asynctls.session import STREAM_LIMITS, Session, SessionStream
+from asynctls.session import Limits, Session, SessionStream, stream_limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.session.conftest import Ends, MakeEnds
 
 PIECE = bytes(range(256)) * 256
+LIMITS = stream_limits(Limits())
 
 
 @asynccontextmanager
@@ -35,7 +36,7 @@ async def opened(ends: Ends) -> AsyncIterator[tuple[Session, Session]]:
 
 @pytest.fixture
 def ends(make_ends: MakeEnds) -> Ends:
-    return make_ends(limits=STREAM_LIMITS)
+    return make_ends(limits=LIMITS)
 
 
 async def said_all(stream: SessionStream) -> None:
@@ -79,7 +80,7 @@ async def test_who_takes_nothing_stops_the_other_and_memory_stays_bounded(ends: 
                     await client.drain()
                     sent += len(PIECE)
         # The queue, what is read of the next frame, and what the channel holds.
-        assert sent <= STREAM_LIMITS.queue_bytes + 4 * len(PIECE)
+        assert sent <= LIMITS.queue_bytes + 4 * len(PIECE)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ async def test_a_peer_that_is_put_out_after_its_close_has_not_ended(ends: Ends) 
 
 
 async def test_the_end_of_what_a_slow_peer_takes_waits_for_it(make_ends: MakeEnds) -> None:
-    ends = make_ends(limits=STREAM_LIMITS)
+    ends = make_ends(limits=LIMITS)
     async with opened(ends) as sessions:
         sessions[1].allow_stalls()
         client, server = map(SessionStream, sessions)

@@ -44,9 +44,14 @@ _WORDS = {
     ),
     Alert.HANDSHAKE_FAILURE: "because no certificate or no cipher suite of ours suits it",
     Alert.PROTOCOL_VERSION: "because it does not speak TLS 1.2: it is no asynctls server",
-    Alert.NO_APPLICATION_PROTOCOL: "because the two protocols differ: is one of them a tunnel?",
+    Alert.NO_APPLICATION_PROTOCOL: (
+        "because the two protocols differ: is one of them a tunnel, or --session on one end alone?"
+    ),
 }
-_TUNNEL = "; if that is a tunnel (--app forward:…), be the other end of it: --listen"
+_TUNNEL = (
+    "; if that is a tunnel (--app forward:…), be the other end of it: --listen, and --session "
+    "on both ends or on neither"
+)
 
 
 def explained(

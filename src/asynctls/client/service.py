@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from asynctls.admission import StaleCRL
+from asynctls.admission import LiveAfterExpiry, StaleCRL
 from asynctls.client.connecting import open_session
 from asynctls.client.conversation import Conversation
 from asynctls.client.following import Follower
@@ -204,6 +204,7 @@ def _open_session(
         timeout_s=config.connect_timeout.total_seconds(),
         keepalive_s=config.keepalive.total_seconds(),
         limits=limits_of(config),
+        live_after_expiry=LiveAfterExpiry(config.live_after_expiry),
         observer=observer,
     )
 

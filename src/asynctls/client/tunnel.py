@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from asynctls.admission import LiveAfterExpiry
+from asynctls.client.connecting import open_session
 from asynctls.client.streams import open_peer_stream
 from asynctls.errors import TruncatedError
 from asynctls.logger import get_logger
-from asynctls.runtime.carrying import carry
+from asynctls.runtime.carrying import carry, carry_session
 from asynctls.runtime.places import MOST, Places
+from asynctls.runtime.session_limits import limits_of
 from asynctls.tls import PlainStream
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from asynctls.config import Address, ClientConfig, Endpoint
     from asynctls.enrolment.keeper import Keeper
     from asynctls.runtime.observing import Observer
+    from asynctls.session import Limits
     from asynctls.streams import PeerStream
 
 __all__ = ["Tunnel", "TunnelService", "tunnels_of"]
@@ -37,6 +41,8 @@ class TunnelService:
         server_name: the name that its certificate must have; None: the host in ``connect``.
         timeout_s: for the TCP connection to the server, and again for the TLS handshake.
         keepalive_s: how long the server, or a local program, may be silent to TCP.
+        limits: of the session that each connection has; None: plain mutual TLS.
+        live_after_expiry: what a certificate's end means for a connection.
         max_connections: at once; None: as many as open files allow.
     """
 
@@ -46,6 +52,8 @@ class TunnelService:
     server_name: str | None
     timeout_s: float
     keepalive_s: float
+    limits: Limits | None
+    live_after_expiry: LiveAfterExpiry
     max_connections: int | None
 
     @classmethod
@@ -58,6 +66,8 @@ class TunnelService:
             server_name=config.server_name,
             timeout_s=config.connect_timeout.total_seconds(),
             keepalive_s=config.keepalive.total_seconds(),
+            limits=limits_of(config) if config.session else None,
+            live_after_expiry=LiveAfterExpiry(config.live_after_expiry),
             max_connections=config.max_connections,
         )
 
@@ -110,21 +120,43 @@ class Tunnel:
         service = self._service
         local = PlainStream(reader, writer, keepalive_s=service.keepalive_s)
         try:
-            async with open_peer_stream(
-                self._keeper,
-                service.connect,
-                server_name=service.server_name,
-                timeout_s=service.timeout_s,
-                keepalive_s=service.keepalive_s,
-                observer=self._observer,
-            ) as stream:
-                await self._carry(local, stream, str(service.connect))
+            if service.limits is None:
+                await self._in_plain_tls(local, service)
+            else:
+                await self._in_a_session(local, service, service.limits)
         except TruncatedError:
-            # `stream ended` has said so.
+            # `session ended` or `stream ended` has said so.
             return
         finally:
             # In good order it is closed already; else its program must not take this for an end.
             local.abort()
+
+    async def _in_a_session(
+        self, local: PlainStream, service: TunnelService, limits: Limits
+    ) -> None:
+        async with open_session(
+            self._keeper,
+            service.connect,
+            server_name=service.server_name,
+            timeout_s=service.timeout_s,
+            keepalive_s=service.keepalive_s,
+            limits=limits,
+            live_after_expiry=service.live_after_expiry,
+            observer=self._observer,
+        ) as session:
+            await carry_session(session, local)
+
+    async def _in_plain_tls(self, local: PlainStream, service: TunnelService) -> None:
+        async with open_peer_stream(
+            self._keeper,
+            service.connect,
+            server_name=service.server_name,
+            timeout_s=service.timeout_s,
+            keepalive_s=service.keepalive_s,
+            live_after_expiry=service.live_after_expiry,
+            observer=self._observer,
+        ) as stream:
+            await self._carry(local, stream, str(service.connect))
 
     async def _carry(self, local: PlainStream, stream: PeerStream, address: str) -> None:
         peer = str(stream.peer)

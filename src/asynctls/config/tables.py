@@ -40,6 +40,7 @@ __all__ = [
     "DemoConfig",
     "IdentityConfig",
     "KeyTypeName",
+    "LiveAfterExpiryName",
     "LogFormat",
     "ProfileName",
     "RoleConfig",
@@ -52,6 +53,7 @@ __all__ = [
 
 KeyTypeName: TypeAlias = Literal["rsa-2048", "rsa-3072", "rsa-4096", "ecdsa-p256", "ecdsa-p384"]
 ProfileName: TypeAlias = Literal["server", "client", "peer"]
+LiveAfterExpiryName: TypeAlias = Literal["end", "keep"]
 StaleCRLName: TypeAlias = Literal["refuse", "go-on"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 
@@ -93,6 +95,13 @@ _CrlInterval: TypeAlias = Annotated[
 _StaleCRL: TypeAlias = Annotated[
     StaleCRLName,
     About("once the CRL has ended and the TTP is out of reach: refuse everybody, or go on with it"),
+]
+_LiveAfterExpiry: TypeAlias = Annotated[
+    LiveAfterExpiryName,
+    About("a connection that is live when a certificate of its two ends: ends with it, or is kept"),
+]
+_Session: TypeAlias = Annotated[
+    bool, About("a tunnel carries each connection in a session of its own: set it on both ends")
 ]
 _MetricsListen: TypeAlias = Annotated[
     Endpoint | None,
@@ -252,6 +261,7 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
             "module:callable (a coroutine function of yours, imported from the working folder too)"
         ),
     ] = AppChoice("message")
+    session: _Session = False
     message: Annotated[
         str,
         About(
@@ -265,6 +275,7 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
     key_type: _KeyType = "rsa-2048"
     crl_interval: _CrlInterval = timedelta(seconds=60)
     stale_crl: _StaleCRL = "refuse"
+    live_after_expiry: _LiveAfterExpiry = "end"
     max_connections: MaxConnections = None
     max_connections_per_address: MaxConnectionsPerAddress = None
     handshakes: Handshakes = 64
@@ -284,8 +295,13 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
     tunnel: "tuple[ServerConfig, ...]" = ()
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
-        """A message with a place in it that nothing fills in, a limit that can never be met."""
+        """A message with a place in it that nothing fills in, a limit that can never be met.
+
+        And a tunnel's setting beside an app that is none.
+        """
         yield from _too_many_per_address(self)
+        if self.session and self.app.target is None and not self.tunnel:
+            yield "session", f"is for a tunnel (app forward:…): the app {self.app} has sessions"
         try:
             check_template(self.message)
         except ValueError as error:
@@ -314,9 +330,11 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
         Endpoint | None,
         About("HOST:PORT or unix:PATH whose connections are tunnelled to the server, by plain TLS"),
     ] = None
+    session: _Session = False
     key_type: _KeyType = "rsa-2048"
     crl_interval: _CrlInterval = timedelta(seconds=60)
     stale_crl: _StaleCRL = "refuse"
+    live_after_expiry: _LiveAfterExpiry = "end"
     connect_timeout: Annotated[
         timedelta, About("how long connecting may take, TLS handshake included", _SECOND, _HOUR)
     ] = timedelta(seconds=10)
@@ -342,6 +360,8 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
             yield "metrics_listen", "is for a client that stays: set follow as well"
         if self.send is not None and str(self.join_file) == "-":
             yield "send", "join_file takes standard input already: name a file in one of the two"
+        if self.session and self.listen is None and not self.tunnel:
+            yield "session", "is for a tunnel (listen): a client without one has a session"
         if self.listen is not None:
             for name in ("json", "follow", "send"):
                 if getattr(self, name):

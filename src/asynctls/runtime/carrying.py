@@ -41,7 +41,7 @@ async def carry_session(session: Session, plain: PlainStream) -> None:
     """As `carry`, in a session with the peer.
 
     Args:
-        session: open, with `STREAM_LIMITS`.
+        session: open, with `stream_limits`.
         plain: the program's.
 
     Raises:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from asynctls.enrolment.standing import end_unwelcome
 from asynctls.errors import (
+    AsynctlsError,
     ErrorCode,
-    HandshakeError,
     MessageTooLargeError,
     SessionClosedError,
     SessionError,
@@ -113,14 +113,15 @@ class SessionServer:
                 # `admit` asked before the peer opened the session, for which it has its time.
                 if not await end_unwelcome([session], self.rules()):
                     await self._serve_app(session)
-        except HandshakeError as error:
-            failure = str(error)
         except SessionError as error:
             # The session's own failure is its reason below; another one once the app has it is the
             # app's fault.
             own = error is session.failure or isinstance(error, SessionClosedError)
             if session in self._live and not own:
                 failure = f"the app failed: {error}"
+        except AsynctlsError as error:
+            # No session came about; or what is behind the app is lost or out of reach.
+            failure = str(error)
         except asyncio.CancelledError:
             failure = "cut off: the server stops"
             raise

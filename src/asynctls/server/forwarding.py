@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynctls.errors import ServerUnreachableError
-from asynctls.runtime.carrying import carry
+from asynctls.runtime.carrying import carry, carry_session
 from asynctls.tls import PlainStream
 
 if TYPE_CHECKING:
     from asynctls.config import Endpoint
+    from asynctls.server.apps import App
     from asynctls.server.streams import StreamHandler
+    from asynctls.session import Session
     from asynctls.streams import PeerStream
 
-__all__ = ["forward"]
+__all__ = ["forward", "forward_sessions"]
 
 
 def forward(target: Endpoint, *, timeout_s: float, keepalive_s: float) -> StreamHandler:
@@ -28,22 +30,30 @@ def forward(target: Endpoint, *, timeout_s: float, keepalive_s: float) -> Stream
     """
 
     async def forwarded(stream: PeerStream) -> None:
-        reader, writer = await _open(target, timeout_s)
-        await carry(stream, PlainStream(reader, writer, keepalive_s=keepalive_s))
+        await carry(stream, await _open(target, timeout_s, keepalive_s))
 
     return forwarded
 
 
-async def _open(
-    target: Endpoint, timeout_s: float
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+def forward_sessions(target: Endpoint, *, timeout_s: float, keepalive_s: float) -> App:
+    """As `forward`, an app for tunnels whose connections have a session each."""
+
+    async def forwarded(session: Session) -> None:
+        await carry_session(session, await _open(target, timeout_s, keepalive_s))
+
+    return forwarded
+
+
+async def _open(target: Endpoint, timeout_s: float, keepalive_s: float) -> PlainStream:
     try:
         async with asyncio.timeout(timeout_s):
             if isinstance(target.where, Path):
-                return await asyncio.open_unix_connection(target.where)
-            return await asyncio.open_connection(target.where.host, target.where.port)
+                streams = await asyncio.open_unix_connection(target.where)
+            else:
+                streams = await asyncio.open_connection(target.where.host, target.where.port)
     except OSError as error:
         reason = error.strerror or str(error) or f"no answer within {timeout_s:g} s"
         raise ServerUnreachableError(
             f"what is forwarded to, {target}, cannot be reached: {reason}"
         ) from error
+    return PlainStream(*streams, keepalive_s=keepalive_s)

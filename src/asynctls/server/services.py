@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from asynctls.admission import LiveAfterExpiry
 from asynctls.errors import ConfigError, Fault
 from asynctls.runtime.session_limits import limits_of
 from asynctls.server.accepting import Terms
 from asynctls.server.apps import app_of
 from asynctls.server.connections import SessionServer
-from asynctls.server.forwarding import forward
+from asynctls.server.forwarding import forward, forward_sessions
 from asynctls.server.serving import allowed
 from asynctls.server.streams import StreamServer
 from asynctls.session import ALPN
@@ -60,10 +61,11 @@ class Service:
             listen=config.listen,
             terms=Terms(
                 allow=allowed(config.allow),
-                alpn=ALPN if config.app.target is None else None,
+                alpn=ALPN if config.app.target is None or config.session else None,
                 handshakes=config.handshakes,
                 handshake_timeout_s=config.handshake_timeout.total_seconds(),
                 keepalive_s=config.keepalive.total_seconds(),
+                live_after_expiry=LiveAfterExpiry(config.live_after_expiry),
             ),
             serves=await _serves(config),
             max_connections=config.max_connections,
@@ -94,13 +96,16 @@ async def services_of(config: ServerConfig) -> tuple[Service, ...]:
 
 
 async def _serves(config: ServerConfig) -> Callable[[Acceptor, Observer], Serves]:
-    if config.app.target is not None:
-        handler = forward(
-            config.app.target,
-            timeout_s=config.reach_timeout.total_seconds(),
-            keepalive_s=config.keepalive.total_seconds(),
-        )
-        return lambda acceptor, observer: StreamServer(handler, acceptor, observer=observer)
-    app = await app_of(config)
+    if config.app.target is None:
+        app = await app_of(config)
+    else:
+        reach = {
+            "timeout_s": config.reach_timeout.total_seconds(),
+            "keepalive_s": config.keepalive.total_seconds(),
+        }
+        if not config.session:
+            handler = forward(config.app.target, **reach)
+            return lambda acceptor, observer: StreamServer(handler, acceptor, observer=observer)
+        app = forward_sessions(config.app.target, **reach)
     limits = limits_of(config)
     return lambda acceptor, observer: SessionServer(app, acceptor, limits=limits, observer=observer)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from asynctls.session.channel import ALPN, Channel, Limits
 from asynctls.session.session import Session
 from asynctls.session.states import FrameType
-from asynctls.session.stream import STREAM_LIMITS, SessionStream
+from asynctls.session.stream import SessionStream, stream_limits
 
 __all__ = [
     "ALPN",
-    "STREAM_LIMITS",
     "Channel",
     "FrameType",
     "Limits",
     "Session",
     "SessionStream",
+    "stream_limits",
 ]

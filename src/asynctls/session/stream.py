@@ -6,28 +6,31 @@ an authenticated CLOSE and nothing else.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import SessionError, TruncatedError
-from asynctls.session.channel import Limits
 from asynctls.session.shape import MAX_PAYLOAD
 
 if TYPE_CHECKING:
+    from asynctls.session.channel import Limits
     from asynctls.session.session import Session
 
-__all__ = ["STREAM_LIMITS", "SessionStream"]
-
-STREAM_LIMITS: Final = Limits(max_message_bytes=MAX_PAYLOAD, queue_bytes=4 * MAX_PAYLOAD)
-"""A piece fits one frame, and what waits for a slow program is little."""
+__all__ = ["SessionStream", "stream_limits"]
 
 _CUT_OFF: Final = "the tunnel was cut off at this end"
+
+
+def stream_limits(limits: Limits) -> Limits:
+    """The same for a session that is a stream: a piece fits one frame, and little waits."""
+    return replace(limits, max_message_bytes=MAX_PAYLOAD, queue_bytes=4 * MAX_PAYLOAD)
 
 
 class SessionStream:
     """What a relay asks of a stream (`tls.relay.Duplex`), over an open session.
 
     Args:
-        session: made with `STREAM_LIMITS`, and nobody else's; whoever opened it leaves it.
+        session: made with `stream_limits`, and nobody else's; whoever opened it leaves it.
     """
 
     def __init__(self, session: Session) -> None:
