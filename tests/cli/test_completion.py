@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # macOS comes with an older bash, which cannot.
 BASH = """
 (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404 )) || exit 77
-eval "$(asynctls completion bash)"
+eval "$SCRIPT"
 complete -p asynctls >/dev/null || exit 1
 compopt() { COMPREPLY+=("$2"); }
 read -ra COMP_WORDS <<<"$LINE"
@@ -31,7 +31,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 ZSH = """
 autoload -Uz compinit && compinit -D
-eval "$(asynctls completion zsh)"
+eval "$SCRIPT"
 [[ -n $_comps[asynctls] ]] || exit 1
 # What the completion system would show.
 _describe() { print -l -- ${${(P)3}%%:*} }
@@ -43,7 +43,7 @@ CURRENT=$#words
 _asynctls_completion
 """
 FISH = """
-asynctls completion fish | source
+echo "$SCRIPT" | source
 complete --do-complete "$LINE" | string replace -r '\\t.*' ''
 true
 """
@@ -51,7 +51,9 @@ SHELLS = {"bash": ("--norc", "-c", BASH), "zsh": ("-f", "-c", ZSH), "fish": ("-N
 
 
 @pytest.fixture(params=SHELLS)
-def press_tab(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], list[str]]:
+def press_tab(
+    request: pytest.FixtureRequest, tmp_path: Path, asynctls: Run
+) -> Callable[[str], list[str]]:
     """Completes a line in each shell that is installed."""
     shell = shutil.which(request.param)
     if shell is None:
@@ -61,6 +63,8 @@ def press_tab(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str],
     command.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m asynctls \"$@\"\n")
     command.chmod(0o755)
 
+    script = asynctls("completion", request.param).out
+
     def complete(line: str) -> list[str]:
         ran = subprocess.run(
             [shell, *SHELLS[request.param]],
@@ -68,6 +72,7 @@ def press_tab(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str],
                 **os.environ,
                 "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
                 "HOME": str(tmp_path),
+                "SCRIPT": script,
                 "LINE": line,
             },
             cwd=tmp_path,
