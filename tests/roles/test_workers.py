@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import asynctls as library
+from asynctls.errors import RefusedByPeerError
 from tests.scraping import ask, scrape
 
 if TYPE_CHECKING:
     from asynctls import Session
     from asynctls.enrolment import Identity
+    from asynctls.testing import CA
     from tests.roles.processes import Daemons, Event, Process
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux shares out the connections of an address"
+)
 
 ECHO = ("--app", "echo")
 TWO = ("--workers", "2")
@@ -89,10 +98,13 @@ async def test_a_killed_worker_is_back_within_a_second_and_the_other_never_stopp
             await echoed(sessions[2], word)
         back = await server.event("worker serves", count=3)
         assert (back["worker"], pids(server)[1] != killed) == (1, True)
-        # Within a second; or, where a machine is so slow that starting takes longer, in no more.
-        first = moment(server.named("worker serves")[0]) - moment(server.named("worker started")[0])
+        # The supervisor waits a tenth of a second; the rest is the time that a process takes to
+        # start: under a second in all, where the machine has that much to spare.
+        first, again = server.named("worker started")[0], server.named("worker started")[2]
+        assert moment(again) - moment(ended) < timedelta(seconds=0.5)
+        start = moment(server.named("worker serves")[0]) - moment(first)
         away = moment(back) - moment(ended)
-        assert away < max(timedelta(seconds=1), 2 * first), (away, first)
+        assert away < max(timedelta(seconds=1), 3 * start), (away, start)
         await echoed(sessions[2], b"after")
         shown = await scrape(metrics)
         assert shown.value("asynctls_workers") == 2
@@ -101,6 +113,7 @@ async def test_a_killed_worker_is_back_within_a_second_and_the_other_never_stopp
     assert time.monotonic() - began < 50
 
 
+@pytest.mark.one_loop
 async def test_the_join_string_reaches_no_worker_and_none_outlives_its_supervisor(
     asynctls: Daemons, ttp: Any, tmp_path: Path
 ) -> None:
@@ -114,6 +127,8 @@ async def test_the_join_string_reaches_no_worker_and_none_outlives_its_superviso
     assert secret in shown(server.process.pid)
     for pid in pids(server).values():
         assert secret not in shown(pid)
+        # In a session of its own: a terminal's Ctrl-C is for the supervisor alone.
+        assert os.getsid(pid) == pid != os.getsid(server.process.pid)
     server.signal(signal.SIGKILL)
     # Its standard error is theirs as well: it ends when the last of them has ended.
     await server.ended()
@@ -150,6 +165,7 @@ async def test_a_reload_is_for_all_or_for_none_a_stop_drains_all_and_a_second_on
         assert len(server.named("ending at once")) == 1
 
 
+@pytest.mark.one_loop
 async def test_what_the_supervisor_learns_counts_with_every_worker(
     asynctls: Daemons, issued: Any, ttp: Any
 ) -> None:
@@ -179,6 +195,7 @@ async def test_what_the_supervisor_learns_counts_with_every_worker(
     assert "worker" not in renewed
 
 
+@pytest.mark.one_loop
 async def test_a_fault_that_only_a_worker_finds_ends_the_server_once_said(
     asynctls: Daemons, issued: Any, tmp_path: Path
 ) -> None:
@@ -195,3 +212,52 @@ async def test_a_fault_that_only_a_worker_finds_ends_the_server_once_said(
     assert ended.code == 2
     assert len(ended.said) == 1, ended.said
     assert "fleeting" in ended.said[0]
+
+
+@pytest.mark.one_loop
+async def test_several_services_are_served_by_each_worker_and_reload_together(
+    asynctls: Daemons, ca: CA, tmp_path: Path
+) -> None:
+    config = tmp_path / "server.toml"
+    folder = ca.identity("server").folder
+    client, other = ca.identity("client"), ca.identity("other")
+
+    def write(*listen: str, allow: str) -> None:
+        services = (
+            f'[[server.tunnel]]\nlisten = "{each}"\napp = "echo"\nallow = ["{allow}"]\n'
+            for each in listen
+        )
+        config.write_text(f'[server]\nstate = "{folder}"\nworkers = 2\n' + "".join(services))
+
+    async def let_in(address: str, identity: Identity) -> bool:
+        try:
+            async with library.connect(address, server_name="server", identity=identity) as session:
+                await echoed(session, b"hello")
+        except RefusedByPeerError:
+            return False
+        return True
+
+    here = "127.0.0.1:0"
+    write(here, here, allow="client")
+    server = await asynctls.start("server", "--config", config)
+    await server.event("listening", count=2)
+    addresses = [str(event["address"]) for event in server.named("listening")]
+    assert len(set(addresses)) == 2
+    assert all([await let_in(each, client) for each in addresses])
+    write(here, here, allow="other")
+    server.signal(signal.SIGHUP)
+    await server.event("reloaded", count=3)
+    assert {event.get("worker") for event in server.named("reloaded")} == {None, 1, 2}
+    for each in addresses * 3:
+        assert await let_in(each, other)
+        assert not await let_in(each, client)
+    # A worker that comes later has it as well, and what is wrong reaches none.
+    os.kill(pids(server)[1], signal.SIGKILL)
+    await server.event("worker serves", count=3)
+    write(here, here, here, allow="client")
+    server.signal(signal.SIGHUP)
+    failed = await server.event("reload failed")
+    assert "needs a restart" in str(failed["error"])
+    for each in addresses * 3:
+        assert await let_in(each, other)
+    assert (await server.stop()).code == 0
