@@ -41,7 +41,7 @@ fuzz: setup ## run the tests that make up their inputs with many more inputs (lo
 attacks: setup ## run the attacks that must fail, each with the counter-test that shows it can succeed
 	@$(bin)/python -m pytest tests/attacks --verbose $(ARGS)
 
-soak: setup ## run the long runs: thousands of enrolments while TTPs are killed (long)
+soak: setup ## run the long runs: TTPs killed under thousands of enrolments, storms of connections
 	@$(bin)/python -m pytest tests/soak --long --verbose $(ARGS)
 
 peers: ## install the other programs that some tests and benchmarks compare with (Debian, Ubuntu)
