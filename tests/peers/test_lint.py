@@ -31,9 +31,9 @@ from asynctls.pki.certificates import to_der, to_pem
 from asynctls.pki.constraints import name_constraints
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.ocsp import NotRevoked, Responder, StatusRequest, issuer_ids
+from asynctls.pki.pointers import Pointers
 from asynctls.pki.profiles import (
     Issuer,
-    Pointers,
     Profile,
     issue,
     make_issuing,

@@ -18,10 +18,10 @@ from cryptography.x509.oid import (
 from asynctls.errors import CertificateError
 from asynctls.pki.certificates import to_pem
 from asynctls.pki.keys import KeyType, key_to_pem
+from asynctls.pki.pointers import Pointers
 from asynctls.pki.profiles import (
     CMC_RA,
     Issuer,
-    Pointers,
     Profile,
     issue,
     make_issuing,

@@ -16,7 +16,8 @@ choices that RFC 5280 leaves open:
 - The root is signed with SHA-256, what root and issuing CA sign with SHA-384.
 - An OCSP responder is not to be looked up itself (RFC 6960, section 4.2.2.2.1): it lives for days,
   and is known by its key, so it has no alternative name.
-- Where status and issuer can be fetched stands in a certificate only when its CA has a public URL.
+- Where status and issuer can be fetched (`pki.pointers`) stands in a certificate only when its CA
+  has a public URL.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from asynctls.errors import CertificateError
 from asynctls.pki.keys import PrivateKey, PublicKey, judge_public_key, spki_sha256
 from asynctls.pki.names import NameKind, format_san, kind_of, parse_san, principal_name
+from asynctls.pki.pointers import Pointers, pointing
 from asynctls.pki.requests import KEY_USAGES, Request
 
 if TYPE_CHECKING:
@@ -42,7 +44,6 @@ __all__ = [
     "CMC_RA",
     "MAX_BACKDATING",
     "Issuer",
-    "Pointers",
     "Profile",
     "issue",
     "key_id_of",
@@ -87,21 +88,6 @@ _LEAF_USES: dict[Profile, tuple[x509.ObjectIdentifier, ...]] = {
 }
 _ISSUED = _LEAF_USES.keys() - {Profile.OCSP}
 _LEAF_KEY_USAGES = frozenset({"digital_signature"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pointers:
-    """Where a certificate's status and its issuer are to be had, as plain ``http:`` URLs.
-
-    Attributes:
-        crl: its issuer's CRL (RFC 5280, section 4.2.1.13).
-        ocsp: who answers for it by OCSP (section 4.2.2.1).
-        issuer: its issuer's certificate in DER (section 4.2.2.1).
-    """
-
-    crl: str
-    ocsp: str | None = None
-    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +161,7 @@ def make_issuing(
     builder = _as_ca(builder, public_key, issuer_key_id=issuer_key_id, path_length=0)
     if constraints is not None:
         builder = builder.add_extension(constraints, critical=True)
-    return _pointing(builder, issuer.pointers).sign(issuer.key, hashes.SHA384())
+    return pointing(builder, issuer.pointers).sign(issuer.key, hashes.SHA384())
 
 
 def make_issuing_request(
@@ -265,7 +251,7 @@ def issue(
         x509.SubjectAlternativeName(names.values()), critical=not common_name
     )
     builder = _as_leaf(builder, profile, public_key, issuer)
-    return _pointing(builder, issuer.pointers).sign(issuer.key, hashes.SHA384())
+    return pointing(builder, issuer.pointers).sign(issuer.key, hashes.SHA384())
 
 
 def usages_beyond(profile: Profile, request: Request) -> tuple[str, ...]:
@@ -393,27 +379,6 @@ def _as_leaf(
             critical=False,
         )
     )
-
-
-def _pointing(
-    builder: x509.CertificateBuilder, pointers: Pointers | None
-) -> x509.CertificateBuilder:
-    if pointers is None:
-        return builder
-    where = [x509.UniformResourceIdentifier(pointers.crl)]
-    crl = x509.DistributionPoint(full_name=where, relative_name=None, reasons=None, crl_issuer=None)
-    builder = builder.add_extension(x509.CRLDistributionPoints([crl]), critical=False)
-    access = [
-        x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
-        for method, url in (
-            (AuthorityInformationAccessOID.OCSP, pointers.ocsp),
-            (AuthorityInformationAccessOID.CA_ISSUERS, pointers.issuer),
-        )
-        if url is not None
-    ]
-    if access:
-        builder = builder.add_extension(x509.AuthorityInformationAccess(access), critical=False)
-    return builder
 
 
 def _key_usage(usages: frozenset[str] | set[str]) -> x509.KeyUsage:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment import est_codec
-from asynctls.pki.profiles import Pointers, key_id_text
+from asynctls.pki.pointers import Pointers
+from asynctls.pki.profiles import key_id_text
 
 if TYPE_CHECKING:
     from cryptography import x509
