@@ -141,8 +141,9 @@ async def test_an_identity_is_read_from_its_folder(joined: Any, tmp_path: Path) 
     assert all(path.exists() for path in identity.files)
 
 
-async def test_fifty_clients_at_once_are_each_served(serving: Any, joined: Any) -> None:
-    identity = await joined("client")
+async def test_fifty_clients_at_once_are_each_served(asynctls_ca: Any) -> None:
+    # Of no TTP: fifty that fetch their CRLs at once are the TTP's matter.
+    server, identity = asynctls_ca.identity("server"), asynctls_ca.identity("client")
     together = asyncio.Barrier(50)
 
     async def app(session: asynctls.Session) -> None:
@@ -154,8 +155,8 @@ async def test_fifty_clients_at_once_are_each_served(serving: Any, joined: Any) 
             await session.send(b"client %d" % number, receipt=True)
             return await session.receive()
 
-    async with serving(app) as address:
-        answers = await asyncio.gather(*(visit(address, number) for number in range(50)))
+    async with asynctls.serving(app, "127.0.0.1:0", identity=server, allow=["client"]) as address:
+        answers = await asyncio.gather(*(visit(str(address), number) for number in range(50)))
     assert answers == [b"client %d" % number for number in range(50)]
 
 
