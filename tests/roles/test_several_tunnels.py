@@ -25,6 +25,7 @@ async def addresses(process: Process, count: int) -> list[str]:
     return [str(each["address"]) for each in process.named("listening")]
 
 
+@pytest.mark.one_loop
 async def test_each_goes_its_own_way_and_all_drain_together(
     asynctls: Daemons, ca: CA, tmp_path: Path
 ) -> None:
@@ -79,6 +80,7 @@ async def test_each_goes_its_own_way_and_all_drain_together(
         assert [(await each.ended()).code for each in (client, server)] == [0, 0]
 
 
+@pytest.mark.one_loop
 async def test_if_one_cannot_listen_none_does(asynctls: Daemons, ca: CA, tmp_path: Path) -> None:
     config = tmp_path / "client.toml"
     async with Backend().at() as taken:

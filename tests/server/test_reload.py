@@ -54,6 +54,7 @@ async def test_what_cannot_be_used_is_not_taken(asynctls: Daemons, issued: Any) 
     assert (await client.ended()).code == 0
 
 
+@pytest.mark.one_loop
 async def test_another_config_counts_from_then_on_also_for_whoever_is_there(
     asynctls: Daemons, ca: CA, tmp_path: Path
 ) -> None:
