@@ -10,18 +10,17 @@ Dead peers are found by TCP (`liveness`).
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
-from asynctls.errors import HandshakeError, HandshakeTimeoutError, PeerRefusedError, TruncatedError
-from asynctls.tls import gate as places
+from asynctls.errors import TruncatedError
 from asynctls.tls.addresses import address_of, network_of
 from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
 from asynctls.tls.engine import Admit, Engine, Side
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
+from asynctls.tls.shaking_hands import flush, guarded, shake_hands, shake_hands_briefly
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Coroutine
 
     from asynctls.tls.gate import Gate
     from asynctls.tls.records import Meter
@@ -33,12 +32,7 @@ CLOSE_TIMEOUT_S = 10.0
 
 _CHUNK_BYTES = 1 << 16
 
-# Past these the peer is gone, or would not understand an alert; any other failure has sent one.
-_NOTHING_TO_TELL = (HandshakeError, asyncio.CancelledError, KeyboardInterrupt, SystemExit)
-
 _CLOSED_HERE = "the connection was closed at this end before the peer had ended its own"
-
-_Established = TypeVar("_Established")
 
 
 class Stream:
@@ -111,13 +105,13 @@ class Stream:
                 async with gate.handshake(network):
                     engine = engine or Engine(context, side=Side.SERVER, admit=admit)
                     engine.receive_data(received)
-                    if await _shake_hands_briefly(engine, reader, writer):
+                    if await shake_hands_briefly(engine, reader, writer):
                         return cls(reader, writer, engine, gate=gate, keepalive_s=keepalive_s)
                 # A client that lets us wait does so without a place: else a few that say hello
                 # and no more would keep everybody out.
                 received = await reader.read(_CHUNK_BYTES)
 
-        return await _guarded(shake(), reader, writer, gate=gate, timeout_s=timeout_s)
+        return await guarded(shake(), reader, writer, gate=gate, timeout_s=timeout_s)
 
     @classmethod
     async def connect(
@@ -160,10 +154,10 @@ class Stream:
                 server_hostname=server_hostname,
                 session=session,
             )
-            await _shake_hands(engine, reader, writer)
+            await shake_hands(engine, reader, writer)
             return cls(reader, writer, engine, keepalive_s=keepalive_s)
 
-        return await _guarded(shake(), reader, writer, gate=None, timeout_s=timeout_s)
+        return await guarded(shake(), reader, writer, gate=None, timeout_s=timeout_s)
 
     # Data
 
@@ -180,7 +174,7 @@ class Stream:
         try:
             while True:
                 plaintext = self._engine.read(n)
-                if _flush(self._engine, self._writer):
+                if flush(self._engine, self._writer):
                     # An answer of OpenSSL's own (to a renegotiation); a peer that provokes many
                     # and reads none must not fill our memory.
                     await self.drain()
@@ -218,7 +212,7 @@ class Stream:
             raise TruncatedError("the connection is closed: nothing more can be sent")
         produced = self._engine.write(plaintext)
         self.plaintext_sent += len(plaintext)
-        _flush(self._engine, self._writer)
+        flush(self._engine, self._writer)
         return produced
 
     async def drain(self) -> None:
@@ -252,7 +246,7 @@ class Stream:
     def write_eof(self) -> None:
         """Say that we have sent all (close_notify); reading goes on."""
         self._engine.close_notify()
-        _flush(self._engine, self._writer)
+        flush(self._engine, self._writer)
 
     async def close(self) -> None:
         """End both directions: our end is said, the peer's is waited for, and the socket closed.
@@ -367,68 +361,3 @@ def _not_arrived(error: OSError) -> TruncatedError:
     return TruncatedError(
         f"the connection was lost ({error.strerror or error}): what was sent may not have arrived"
     )
-
-
-async def _guarded(
-    shake: Coroutine[object, object, _Established],
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    *,
-    gate: Gate | None,
-    timeout_s: float,
-) -> _Established:
-    """Run a handshake within its time; whatever else ends it also ends the connection."""
-    try:
-        async with asyncio.timeout(timeout_s) as limit:
-            return await shake
-    except OSError as error:
-        await hang_up(writer)
-        if limit.expired():
-            raise HandshakeTimeoutError(
-                f"the handshake was not done within {timeout_s:g} s"
-            ) from error
-        raise HandshakeError(
-            f"the connection was lost during the handshake ({error.strerror or error})"
-        ) from error
-    except BaseException as error:
-        if isinstance(error, PeerRefusedError) or not isinstance(error, _NOTHING_TO_TELL):
-            await linger(reader, writer, gate)
-        else:
-            await hang_up(writer)
-        raise
-
-
-async def _shake_hands(
-    engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    while True:
-        try:
-            done = engine.handshake()
-        finally:
-            _flush(engine, writer)
-        if done:
-            return
-        engine.receive_data(await reader.read(_CHUNK_BYTES))
-
-
-async def _shake_hands_briefly(
-    engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> bool:
-    """Go on with a handshake for `PLACE_S`; false when it is not done by then."""
-    try:
-        async with asyncio.timeout(places.PLACE_S) as limit:
-            await _shake_hands(engine, reader, writer)
-    except TimeoutError:
-        # One of the system's own (ETIMEDOUT) is the connection's end.
-        if not limit.expired():
-            raise
-        return False
-    return True
-
-
-def _flush(engine: Engine, writer: asyncio.StreamWriter) -> bool:
-    flight = engine.data_to_send()
-    if not flight or writer.transport.is_closing():
-        return False
-    writer.write(flight)
-    return True
