@@ -143,8 +143,27 @@ def running_ttp() -> RunningTTP:
     return run_ttp
 
 
+@pytest.fixture(scope="session")
+def new_ttp(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Makes a folder what it is after a TTP's first start, of which there is one for all tests."""
+    made = tmp_path_factory.mktemp("new") / "ttp"
+
+    async def start_once() -> None:
+        async with run_ttp(made):
+            pass
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(start_once())
+
+    def copy(folder: Path) -> None:
+        shutil.copytree(made, folder)
+
+    return copy
+
+
 @pytest.fixture
-async def ttp(tmp_path: Path) -> AsyncIterator[TTP]:
+async def ttp(tmp_path: Path, new_ttp: Callable[[Path], None]) -> AsyncIterator[TTP]:
+    new_ttp(tmp_path / "ttp")
     async with run_ttp(tmp_path / "ttp") as running:
         yield running
 

@@ -172,7 +172,7 @@ async def test_two_without_a_daemon_renew_one_identity_and_both_use_it(
     async with (
         Keeper(identity, crl_interval=interval) as one,
         Keeper(identity, crl_interval=interval) as other,
-        asyncio.timeout(15),
+        asyncio.timeout(40),
     ):
         for each in (one, other):
             each.on_change(changed.set)
