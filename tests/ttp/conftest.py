@@ -25,7 +25,8 @@ def config(tmp_path: Path) -> TTPConfig:
 
 
 @pytest.fixture
-async def authority(config: TTPConfig) -> AsyncIterator[Authority]:
+async def authority(config: TTPConfig, new_ttp: Callable[[Path], None]) -> AsyncIterator[Authority]:
+    new_ttp(config.state)
     async with await Authority.open(config) as opened:
         yield opened
 

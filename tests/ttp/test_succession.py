@@ -24,7 +24,7 @@ from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.reminders import Reminder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from cryptography import x509
@@ -47,6 +47,12 @@ def config(tmp_path: Path) -> TTPConfig:
         issuing_key_type="ecdsa-p256",
         issuing_lifetime=LIFETIME,
     )
+
+
+@pytest.fixture
+async def authority(config: TTPConfig) -> AsyncIterator[Authority]:
+    async with await Authority.open(config) as opened:
+        yield opened
 
 
 async def issued(authority: Authority, lifetime: timedelta = 10 * DAY) -> x509.Certificate:
