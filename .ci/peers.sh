@@ -2,7 +2,7 @@
 # Installs the programs that some tests and benchmarks compare with. Without them those are skipped.
 set -eu
 
-packages='curl default-jre-headless gnutls-bin haproxy libstrongswan-standard-plugins openssl stunnel4 strongswan-pki systemd systemd-container'
+packages='curl default-jre-headless gnutls-bin haproxy libstrongswan-standard-plugins openssl redis-server stunnel4 strongswan-pki systemd systemd-container'
 
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "This installs with apt-get, which was not found. Some tests compare with these programs:"
@@ -14,7 +14,7 @@ fi
 
 # shellcheck disable=SC2086
 if dpkg-query --show --showformat='${db:Status-Status}\n' $packages 2>/dev/null |
-    awk '$1 == "installed" { there++ } END { exit there != 10 }'; then
+    awk '$1 == "installed" { there++ } END { exit there != 11 }'; then
     echo "All there: $packages"
     exit 0
 fi

@@ -149,6 +149,10 @@ class PostgreSQL:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
 
+    def program(self, name: str) -> Path:
+        """One of PostgreSQL's own, of the server's version: ``psql``, ``pgbench``."""
+        return self._programs / name
+
     def url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,53 +86,43 @@ async def test_the_server_half_can_be_another_program(
 NONE_FAILED = "number of failed transactions: 0 "
 
 
+@pytest.mark.parametrize("session", [(), ("--session",)], ids=["plain", "session"])
 async def test_a_database_is_served_through_a_tunnel(
-    asynctls: Daemons, ca: CA, postgres: Database, program: Callable[[str], Path]
+    asynctls: Daemons, ca: CA, postgres: Database, session: tuple[str, ...]
 ) -> None:
     target = f"forward:127.0.0.1:{postgres.server.port}"
-    server, address = await asynctls.server(ca.identity("server"), "--app", target)
-    client, where = await client_half(asynctls, ca.identity("client"), address)
-    pgbench = pgbench_of(program("pgbench"), where, postgres.name)
-    await pgbench("-i", "-q", "-s", "1")
+    server, address = await asynctls.server(ca.identity("server"), "--app", target, *session)
+    client, where = await client_half(asynctls, ca.identity("client"), address, *session)
+    pgbench = pgbench_of(postgres, where)
+    ended, began = [f"{'session' if session else 'stream'} {word}" for word in ("ended", "started")]
+    await pgbench_of(postgres, f"127.0.0.1:{postgres.server.port}")("-i", "-q", "-s", "1")
     # A connection for each transaction, four at once.
-    assert NONE_FAILED in await pgbench("-C", "-c", "4", "-t", "10")
-    assert NONE_FAILED in await pgbench("-c", "4", "-t", "100")
+    assert NONE_FAILED in await pgbench("-C", "-c", "4", "-t", "5")
+    assert NONE_FAILED in await pgbench("-c", "4", "-t", "25")
     await server.until(
-        lambda: len(server.named("stream ended")) == len(server.named("stream started")),
+        lambda: len(server.named(ended)) == len(server.named(began)),
         "the end of all",
     )
-    ends = {str(each["reason"]) for each in server.named("stream ended")}
+    ends = {str(each["reason"]) for each in server.named(ended)}
     assert ends == {"both ends closed it"}
     assert not client.named("connection failed")
 
 
-async def test_new_connections_go_on_while_both_certificates_renew_under_them(
-    asynctls: Daemons, issued: Any, postgres: Database, program: Callable[[str], Path]
-) -> None:
-    direct = pgbench_of(program("pgbench"), f"127.0.0.1:{postgres.server.port}", postgres.name)
-    await direct("-i", "-q", "-s", "1")
-    server_identity, client_identity = [
-        await issued(name, lifetime=timedelta(seconds=12)) for name in ("server", "client")
-    ]
-    target = f"forward:127.0.0.1:{postgres.server.port}"
-    server, address = await asynctls.server(server_identity, "--app", target)
-    client, where = await client_half(asynctls, client_identity, address)
-    pgbench = pgbench_of(program("pgbench"), where, postgres.name)
-    assert NONE_FAILED in await pgbench("-C", "-c", "2", "-T", "14")
-    for each in (server, client):
-        assert each.named("certificate renewed")
-        assert not each.named("connection failed")
-    assert not server.named("refused")
-
-
+@pytest.mark.parametrize("session", [(), ("--session",)], ids=["plain", "session"])
 async def test_redis_is_served_through_a_tunnel(
-    asynctls: Daemons, ca: CA, tmp_path: Path, others: Others, program: Callable[[str], Path]
+    asynctls: Daemons,
+    ca: CA,
+    tmp_path: Path,
+    others: Others,
+    program: Callable[[str], Path],
+    session: tuple[str, ...],
 ) -> None:
     path = tmp_path / "redis"
     await others.redis(path)
-    _, address = await asynctls.server(ca.identity("server"), "--app", f"forward:unix:{path}")
+    target = f"forward:unix:{path}"
+    _, address = await asynctls.server(ca.identity("server"), "--app", target, *session)
     local = f"unix:{tmp_path / 'local'}"
-    _, where = await client_half(asynctls, ca.identity("client"), address, listen=local)
+    _, where = await client_half(asynctls, ca.identity("client"), address, *session, listen=local)
     cli = (program("redis-cli"), "-s", where.removeprefix("unix:"))
     assert await ran(*cli, "set", "key", "x" * 100_000) == "OK\n"
     assert await ran(*cli, "get", "key") == "x" * 100_000 + "\n"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynctls.enrolment import Identity
+    from tests.postgresql import Database
     from tests.roles.processes import Daemons, Process
 
 __all__ = [
@@ -86,10 +87,14 @@ class Backend:
 
 
 async def client_half(
-    asynctls: Daemons, identity: Identity, address: str, *, listen: str = "127.0.0.1:0"
+    asynctls: Daemons,
+    identity: Identity,
+    address: str,
+    *more: str,
+    listen: str = "127.0.0.1:0",
 ) -> tuple[Process, str]:
     words = ("--state", identity.folder, "--connect", address, "--server-name", "server")
-    started = await asynctls.start("client", *words, "--listen", listen)
+    started = await asynctls.start("client", *words, "--listen", listen, *more)
     return started, str((await started.event("listening"))["address"])
 
 
@@ -214,10 +219,13 @@ async def ran(*words: str | Path, patience_s: float = 40) -> str:
     return out.decode()
 
 
-def pgbench_of(program: Path, where: str, database: str) -> Callable[..., Awaitable[str]]:
+def pgbench_of(database: Database, where: str) -> Callable[..., Awaitable[str]]:
+    """PostgreSQL's own load: ``await pgbench("-C", …)`` at an address, as is or a tunnel's."""
     host, _, port = where.rpartition(":")
+    reached = ("-h", host, "-p", port, "-U", "postgres", database.name)
 
-    async def run(*words: str) -> str:
-        return await ran(program, *words, "-h", host, "-p", port, "-U", "postgres", database)
+    async def run(*words: str, patience_s: float = 40) -> str:
+        pgbench = database.server.program("pgbench")
+        return await ran(pgbench, *words, *reached, patience_s=patience_s)
 
     return run

@@ -1,0 +1,105 @@
+"""A database behind tunnels whose certificates of ten seconds renew under the load.
+
+At once: tunnels of plain TLS and with sessions; a connection for each transaction, which has the
+certificate of its moment, and connections that last, which are kept beyond theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.roles.conftest import issued
+from tests.roles.tunnelling import free_port, pgbench_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.postgresql import Database
+    from tests.roles.processes import Daemons
+
+__all__ = ["issued"]
+
+pytestmark = pytest.mark.timeout(180)
+
+# Transactions a second: with certificates as short, none may wait long for a processor.
+RATE = "10"
+NONE_FAILED = "number of failed transactions: 0 "
+
+
+def tunnels(role: str, head: str, *tables: dict[str, str]) -> str:
+    """A config of one role with several tunnels."""
+    rows = ("\n".join(f"{key} = {value}" for key, value in table.items()) for table in tables)
+    return "\n".join((f"[{role}]", head, *(f"[[{role}.tunnel]]\n{row}" for row in rows)))
+
+
+async def test_certificates_renew_under_a_database_s_load_without_an_error(
+    request: pytest.FixtureRequest,
+    # The database first, so that it outlives what is connected to it.
+    postgres: Database,
+    asynctls: Daemons,
+    issued: Any,
+    tmp_path: Path,
+) -> None:
+    long = request.config.getoption("--long", default=False)
+    seconds, lifetime = (60, timedelta(seconds=10)) if long else (14, timedelta(seconds=12))
+    direct = f"127.0.0.1:{postgres.server.port}"
+    await pgbench_of(postgres, direct)("-i", "-q", "-s", "1")
+    ways = [(way, live) for way in ("false", "true") for live in ("end", "keep")]
+    at = {each: (free_port(), free_port()) for each in ways}
+    common = {each: {"session": each[0], "live_after_expiry": f'"{each[1]}"'} for each in ways}
+    config = tmp_path / "server.toml"
+    config.write_text(
+        tunnels(
+            "server",
+            'allow = ["client"]',
+            *(
+                common[each]
+                | {"listen": f'"127.0.0.1:{at[each][1]}"', "app": f'"forward:{direct}"'}
+                for each in ways
+            ),
+        )
+    )
+    config = config.with_name("client.toml")
+    config.write_text(
+        tunnels(
+            "client",
+            'server_name = "server"',
+            *(
+                common[each]
+                | {"listen": f'"127.0.0.1:{at[each][0]}"', "connect": f'"127.0.0.1:{at[each][1]}"'}
+                for each in ways
+            ),
+        )
+    )
+    roles = []
+    for role in ("server", "client"):
+        identity = await issued(role, lifetime=lifetime)
+        words = ("--state", identity.folder, "--config", tmp_path / f"{role}.toml")
+        # The load is what it is about, and not asyncio's looking closely.
+        roles.append(await asynctls.start(role, *words, environ={"PYTHONASYNCIODEBUG": "0"}))
+        await roles[-1].event("listening", count=len(ways))
+    for each in roles:
+        # Starting took of the first one's time: the load begins with one that has its own ahead.
+        await each.event("certificate renewed")
+    reports = await asyncio.gather(
+        *(
+            pgbench_of(postgres, f"127.0.0.1:{at[way, live][0]}")(
+                *(("-C",) if live == "end" else ()),
+                *("-n", "-N", "-c", "2", "-T", str(seconds), "-R", RATE),
+                patience_s=seconds + 60,
+            )
+            for way, live in ways
+        )
+    )
+    for report in reports:
+        assert NONE_FAILED in report
+        assert "aborted" not in report
+    for each in roles:
+        assert len(each.named("certificate renewed")) > 1
+        assert each.named("certificate outlived")
+        assert not each.named("connection failed")
+        assert not each.named("refused")
