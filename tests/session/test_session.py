@@ -121,7 +121,7 @@ async def test_large_messages_sent_at_once_do_not_mix(ends: Ends) -> None:
 
 
 async def test_more_receipts_than_may_be_awaited_at_once_all_come(ends: Ends) -> None:
-    count = 2500
+    count = 1200
 
     async def send(session: Session) -> None:
         async with asyncio.TaskGroup() as tasks:
