@@ -6,7 +6,7 @@ packages='curl default-jre-headless gnutls-bin haproxy libstrongswan-standard-pl
 
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "This installs with apt-get, which was not found. Some tests compare with these programs:"
-    echo "openssl, curl, stunnel, gnutls-cli, certtool, pki (strongSwan), haproxy, keytool, and"
+    echo "openssl, curl, stunnel, gnutls-cli, certtool, pki (strongSwan), haproxy, redis-server, keytool, and"
     echo "systemd's systemd-analyze, systemd-socket-activate and systemd-nspawn."
     echo "Install those you want with your system's package manager; the tests find them in PATH."
     exit 1

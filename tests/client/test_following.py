@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,6 +49,30 @@ async def test_a_session_that_ends_with_its_certificate_makes_no_pause_longer(
         assert (await client.stop()).code == 0
     pauses = [event["retry_in_s"] for event in client.named("connecting again")]
     assert max(pauses) < 0.7
+
+
+async def test_renewals_end_sessions_in_order_and_no_line_is_lost(
+    asynctls: Daemons, issued: Any
+) -> None:
+    lifetime = timedelta(seconds=10)
+    server, address = await asynctls.server(
+        await issued("server", lifetime=lifetime), "--app", "echo"
+    )
+    client = await asynctls.client(
+        await issued("client", lifetime=lifetime), address, "--follow", "--send", "-", given=None
+    )
+    lines = 0
+    while len(client.named("finishing")) < 2:
+        lines += 1
+        await client.give(b"%d\n" % lines)
+        await client.received(lines)
+    await client.give(b"", end=True)
+    ended = await client.ended()
+    assert (ended.code, ended.out) == (0, b"".join(b"%d\n" % each for each in range(1, lines + 1)))
+    for each in (server, client):
+        reasons = {str(event["reason"]) for event in each.named("session ended")}
+        assert reasons == {"both ends closed it"}
+    assert not client.named("sending again")
 
 
 async def test_it_waits_for_a_server_that_is_not_there_yet_or_goes_away(
