@@ -327,6 +327,15 @@ def test_a_join_string_and_its_file_are_two_ways_for_one_thing(write: Write) -> 
     assert list(found) == ["server.join", "server.join_file"]
 
 
+def test_a_session_is_asked_for_by_tunnels_alone(write: Write) -> None:
+    found = problems(check_file(write('[server]\napp = "echo"\nsession = true\n')))
+    assert "the app echo has sessions" in found["server.session"]
+    found = problems(check_file(write("[client]\nsession = true\n")))
+    assert "is for a tunnel" in found["client.session"]
+    tunnel = '[[server.tunnel]]\nlisten = "h:1"\napp = "forward:h:2"\n'
+    assert check_file(write(f'[server]\nsession = true\nallow = ["a"]\n{tunnel}')) == ()
+
+
 @pytest.mark.parametrize("kind", TABLES.values())
 def test_every_setting_has_an_option_a_variable_and_words(kind: type[RoleConfig]) -> None:
     names = [name for name in kind.__struct_fields__ if name != "tunnel"]
