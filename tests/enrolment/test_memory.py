@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from asynctls.testing import CA
 
 HOUR = timedelta(hours=1)
+AT_ONCE = timedelta(0)
 
 
 async def greet(session: asynctls.Session) -> None:
@@ -134,6 +135,21 @@ async def test_it_can_be_joined_and_is_renewed_in_memory_for_whoever_has_it(
     # Whoever begins with what it was finds what it is.
     async with (
         asynctls.serving(greet, "127.0.0.1:0", identity=identity, allow=["client"]) as address,
+        asynctls.connect(str(address), server_name="server", identity=client) as session,
+    ):
+        assert session.peer.serial == renewed.serial
+
+
+async def test_one_that_has_expired_since_it_was_loaded_is_served_as_it_is_by_now(
+    asynctls_ca: CA,
+) -> None:
+    loaded = asynctls_ca.identity("server", ends_in=AT_ONCE)
+    renewed = asynctls_ca.identity("server")
+    for file in renewed.files:
+        shutil.copy(file, loaded.folder)
+    client = asynctls_ca.identity("client")
+    async with (
+        asynctls.serving(greet, "127.0.0.1:0", identity=loaded, allow=["client"]) as address,
         asynctls.connect(str(address), server_name="server", identity=client) as session,
     ):
         assert session.peer.serial == renewed.serial

@@ -84,13 +84,15 @@ class Identity:
 
     @classmethod
     async def of(cls, given: str | Path | Identity) -> Identity:
-        """The identity in the state folder ``given``; an identity is given back as it is.
+        """The identity in the state folder ``given``, or what ``given`` has become by now.
+
+        Whoever holds one for long holds what it was: it is renewed where it is kept.
 
         Raises:
             IdentityError: There is none, or what is there cannot be used, and why.
         """
         if isinstance(given, Identity):
-            return given
+            return await asyncio.to_thread(given.as_kept)
         return await asyncio.to_thread(cls.load, Path(given))
 
     @classmethod
