@@ -6,23 +6,28 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Coroutine,
     Iterator,
     Mapping,
     MutableMapping,
 )
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 import uvloop
+from structlog.testing import capture_logs
 
 from asynctls.config import Address, TTPConfig
 from asynctls.enrolment import Identity, JoinString, join
@@ -143,22 +148,37 @@ def running_ttp() -> RunningTTP:
     return run_ttp
 
 
+# A CRL is an hour's: what tests see of a TTP that has just started must not be older than this.
+_NEW_FOR_S = 20.0
+
+
 @pytest.fixture(scope="session")
 def new_ttp(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
-    """Makes a folder what it is after a TTP's first start, of which there is one for all tests."""
-    made = tmp_path_factory.mktemp("new") / "ttp"
+    """Makes a folder what it is after a TTP's first start, which was some seconds ago."""
+    made = Path()
+    made_at = float("-inf")
 
-    async def start_once() -> None:
-        async with run_ttp(made):
+    async def start_once(folder: Path) -> None:
+        async with run_ttp(folder):
             pass
 
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(start_once())
-
     def copy(folder: Path) -> None:
+        nonlocal made, made_at
+        if time.monotonic() - made_at >= _NEW_FOR_S:
+            made = tmp_path_factory.mktemp("new") / "ttp"
+            # On a loop of its own, so in a thread of its own: a test's may be running, whose log
+            # this is no part of.
+            with capture_logs(), ThreadPoolExecutor(max_workers=1) as thread:
+                thread.submit(_run_on_a_loop, partial(start_once, made)).result()
+            made_at = time.monotonic()
         shutil.copytree(made, folder)
 
     return copy
+
+
+def _run_on_a_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(work())
 
 
 @pytest.fixture

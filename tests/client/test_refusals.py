@@ -47,7 +47,7 @@ async def explain(joined: Any) -> Callable[..., str]:
         (Alert.BAD_CERTIFICATE, "compare both clocks"),
         (Alert.UNSUPPORTED_CERTIFICATE, "the role client or peer"),
         (Alert.INTERNAL_ERROR, "it must reach its TTP"),
-        (Alert.NO_APPLICATION_PROTOCOL, "is one of them a tunnel?"),
+        (Alert.NO_APPLICATION_PROTOCOL, "is one of them a tunnel, or --session on one end alone?"),
         (Alert.PROTOCOL_VERSION, "TLS 1.2"),
         (Alert.HANDSHAKE_FAILURE, "no certificate"),
     ],
