@@ -8,7 +8,7 @@ is current; what then happens is `admission`'s to say.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -16,18 +16,18 @@ from asynctls.admission import LiveAfterExpiry, Peer, Rules, StaleCRL
 from asynctls.enrolment import crls, est_client
 from asynctls.enrolment.clock import utc_now
 from asynctls.enrolment.crl_timer import CRLTimer
-from asynctls.enrolment.identity import Identity, store_renewed, store_trust
+from asynctls.enrolment.files import Files
+from asynctls.enrolment.identity import Identity, store_renewed
 from asynctls.enrolment.own_contexts import OwnContexts
 from asynctls.enrolment.renewal import NextKey, RenewalTimer, renew
 from asynctls.enrolment.texts import CERTIFICATE, CRL
-from asynctls.errors import AsynctlsError, CertificateError, IdentityError, StateLockedError
+from asynctls.errors import AsynctlsError, CertificateError, IdentityError
 from asynctls.logger import get_logger
 from asynctls.pki.names import common_name_of
 from asynctls.state import to_its_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from contextlib import AbstractAsyncContextManager
     from datetime import datetime, timedelta
 
     from asynctls.admission import AllowList
@@ -68,12 +68,10 @@ class Keeper:
         self._crl_interval_s = crl_interval.total_seconds()
         self._stale_crl = stale_crl
         self._crls: tuple[RevocationList, ...] = ()
-        self._crls_on_disk: tuple[RevocationList, ...] = ()
-        self._trust_on_disk = identity.trust
         self._on_change: list[Callable[[], None]] = []
-        self._on_write: list[Callable[[str], None]] = []
         self._contexts = OwnContexts(lambda: self._identity, clock=clock)
         self._holds_folder = holds_folder
+        self._files = Files(trust=identity.trust, holds_folder=holds_folder)
         self._timer = RenewalTimer(
             identity=lambda: self._identity, renew=self._renew_once, clock=clock
         )
@@ -226,8 +224,7 @@ class Keeper:
         Returns:
             What takes that back.
         """
-        self._on_write.append(callback)
-        return partial(self._on_write.remove, callback)
+        return self._files.on_write(callback)
 
     @asynccontextmanager
     async def reloading(
@@ -267,11 +264,11 @@ class Keeper:
             return
         # Whoever else holds the folder renews what is in it: then the TTP is not asked for a
         # certificate that could not be kept.
-        async with self._holding():
+        async with self._files.held(self._identity):
             identity = self._identity
         key = await self._next_key.after(identity)
         joined = await renew(identity, key)
-        async with self._swapping, self._holding(), self._contexts.still():
+        async with self._swapping, self._files.held(identity), self._contexts.still():
             stored = await to_its_end(store_renewed, identity, key, joined)
             await self._adopt(stored)
         log.info(
@@ -282,7 +279,7 @@ class Keeper:
             renews_at=stored.renews_at.isoformat(timespec="seconds"),
             path=stored.store.place(CERTIFICATE),
         )
-        self._wrote("certificate")
+        self._files.wrote("certificate")
 
     async def _take_over(self) -> bool:
         """Takes the certificate that another process, or a person, put on disk; False: none is."""
@@ -307,15 +304,12 @@ class Keeper:
             take_contexts()
             authorities = (identity.root, *identity.issuing)
             self._crls = crls.newest(self._crls, lists, authorities=authorities)
-            self._crls_on_disk, self._trust_on_disk = lists, identity.trust
+            self._files.found(identity.trust, lists)
             self._crl_timer.look_again()
             self._timer.look_again()
             self._tell()
 
         return take
-
-    def _holding(self) -> AbstractAsyncContextManager[None]:
-        return nullcontext() if self._holds_folder else self._identity.store.held()
 
     async def refresh_crl(self) -> None:
         """Fetches CAs and CRLs from the TTP; on failure the last good ones stay, as the log says.
@@ -392,35 +386,15 @@ class Keeper:
             names = [common_name_of(each.subject) for each in identity.issuing]
             log.info("CA certificates taken", issuing=names)
         # Last, and again until it has worked: a full disk keeps no revoked peer in.
-        await self._write(identity, lists)
-
-    async def _write(self, identity: Identity, lists: tuple[RevocationList, ...]) -> None:
-        if identity.trust == self._trust_on_disk and lists == self._crls_on_disk:
-            return
-        try:
-            async with self._holding():
-                if identity.trust != self._trust_on_disk:
-                    await to_its_end(store_trust, identity, crl=crls.to_pem(lists))
-                else:
-                    await to_its_end(identity.store.store_crl, crls.to_pem(lists))
-        except StateLockedError:
-            # Whoever holds the folder fetches for it.
-            return
-        changed = "crl" if identity.trust == self._trust_on_disk else "ca"
-        self._trust_on_disk, self._crls_on_disk = identity.trust, lists
-        self._wrote(changed)
+        await self._files.write(identity, lists)
 
     async def _read_crls(self) -> None:
         identity = self._identity
         try:
             self._crls = await asyncio.to_thread(crls.on_disk, identity)
-            self._crls_on_disk = self._crls
+            self._files.found(identity.trust, self._crls)
         except CertificateError as error:
             log.warning("CRL on disk not usable", path=identity.store.place(CRL), reason=str(error))
-
-    def _wrote(self, what: str) -> None:
-        for callback in self._on_write:
-            callback(what)
 
     def _changed(self) -> None:
         self.retire_contexts()
