@@ -66,7 +66,8 @@ class Memory:
         """What OpenSSL loads, once, while the context lasts: chain and key.
 
         Raises:
-            CertificateError: one is larger than a pipe holds (64 KiB, 16 at the least).
+            CertificateError: one is larger than a pipe holds (64 KiB; Linux gives 4 or 8 to
+                a user who has very many).
         """
         texts = self._texts
         with _readable_once(texts.certificate) as chain, _readable_once(texts.key) as key:
