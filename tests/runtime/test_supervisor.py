@@ -10,7 +10,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -173,6 +173,20 @@ async def test_all_workers_take_a_config_or_none_does(until: Until) -> None:
             assert set(await workers.counted()) == {2}
             os.kill(found["1"][1], signal.SIGCONT)
             await until(workers.alive)
+
+
+@only_where_shared
+async def test_a_worker_that_was_just_being_started_has_the_config_of_a_reload_too() -> None:
+    async with asyncio.timeout(50), reserved() as here:
+        workers = supervisor("first", here, count=1)
+        async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+            starting = group.create_task(stack.enter_async_context(workers.running()))
+            # Its process is asked for by now, and no order can reach it yet.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            await workers.reload(pickle.dumps("second"))
+            await starting
+            assert (await visit(here.addresses[0]))[1] == "second"
 
 
 async def test_a_fault_at_the_start_ends_the_supervisor_with_the_workers_code(

@@ -217,7 +217,8 @@ class Supervisor:
                 self._command,
                 number=number,
                 sockets=sockets,
-                config=self._config,
+                # Not that of before it was started: a reload may have come meanwhile.
+                config=lambda: self._config,
                 on_accepting=partial(self._note, number, accepted),
                 on_wanted=self._on_wanted,
             )
@@ -225,6 +226,9 @@ class Supervisor:
                 # From now on they are its alone, and end with it.
                 stack.close()
                 self._live[number] = worker
+                if self._stopping.is_set():
+                    # The others were told while it was being started.
+                    worker.tell(Stop())
                 log.info("worker started", worker=number, pid=worker.pid)
                 try:
                     code = await worker.run()

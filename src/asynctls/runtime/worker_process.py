@@ -77,7 +77,7 @@ class WorkerProcess:
         *,
         number: int,
         sockets: Sequence[tuple[str, socket.socket]],
-        config: bytes,
+        config: Callable[[], bytes],
         on_accepting: Callable[[], None],
         on_wanted: Callable[[], None],
     ) -> AsyncIterator[WorkerProcess]:
@@ -87,7 +87,7 @@ class WorkerProcess:
             command: the program and its arguments.
             number: which one, from 1.
             sockets: what it listens on, each with its setting's name.
-            config: what to do, pickled.
+            config: called for what to do, pickled, once there is a process to be told.
             on_accepting: called when it takes connections.
             on_wanted: called when it wants news of the TTP.
 
@@ -108,7 +108,7 @@ class WorkerProcess:
             its.close()
             try:
                 async with await Channel.to_worker(ours) as channel:
-                    channel.send(Begin(worker=number, sockets=named, config=config))
+                    channel.send(Begin(worker=number, sockets=named, config=config()))
                     worker = cls(process, channel, on_accepting=on_accepting, on_wanted=on_wanted)
                     try:
                         yield worker
