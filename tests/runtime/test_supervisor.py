@@ -54,9 +54,12 @@ from asynctls.runtime.orders import Orders, appointment
 mine = appointment(os.environ)
 if mine.config == "fail":
     sys.exit(2)
-said = mine.config
+said, heard = mine.config, ""
 async def serve(reader, writer):
-    writer.write(f"{mine.worker} {said} {os.getpid()}".encode())
+    writer.write(f"{mine.worker} {said} {os.getpid()} {heard}".encode())
+def changed(crl):
+    global heard
+    heard = crl
 async def reload(config):
     global said
     if config == "bad" and mine.worker == 2:
@@ -67,7 +70,7 @@ async def count():
 async def main():
     inherit(mine.sockets)
     async with Orders(
-        mine.channel, on_changed=lambda crl: None, on_reload=reload, on_count=count
+        mine.channel, on_changed=changed, on_reload=reload, on_count=count
     ) as orders:
         async with Connections() as connections:
             async with listen(
@@ -173,6 +176,19 @@ async def test_all_workers_take_a_config_or_none_does(until: Until) -> None:
             assert set(await workers.counted()) == {2}
             os.kill(found["1"][1], signal.SIGCONT)
             await until(workers.alive)
+
+
+@only_where_shared
+async def test_a_worker_that_is_started_later_hears_the_last_crls_too(until: Until) -> None:
+    async with asyncio.timeout(50), reserved() as here:
+        workers = supervisor("hello", here, count=1)
+        async with workers.running():
+            workers.changed("CRLs")
+            pid = (await visit(here.addresses[0]))[2]
+            os.kill(int(pid), signal.SIGKILL)
+            await until(lambda: workers.accepting == 0)
+            await until(lambda: workers.accepting == 1)
+            assert (await visit(here.addresses[0]))[3:] == ["CRLs"]
 
 
 @only_where_shared

@@ -69,6 +69,7 @@ class Supervisor:
         self._command = tuple(command)
         self._reserved = tuple(reserved)
         self._config = config
+        self._news: Changed | None = None
         self._on_wanted = on_wanted
         self._live: dict[int, WorkerProcess] = {}
         self._asked: list[asyncio.Future[list[Family]]] = []
@@ -102,7 +103,9 @@ class Supervisor:
 
     def changed(self, crl: str) -> None:
         """The state folder has something new; these are the CRLs, PEM."""
-        self._tell(Changed(crl))
+        # Also for those that are started later: the disk may have had no room for it.
+        self._news = Changed(crl)
+        self._tell(self._news)
 
     async def reload(self, config: bytes) -> None:
         """Has all workers take another config, and what is in the state folder; or none of them.
@@ -226,6 +229,8 @@ class Supervisor:
                 # From now on they are its alone, and end with it.
                 stack.close()
                 self._live[number] = worker
+                if self._news is not None:
+                    worker.tell(self._news)
                 if self._stopping.is_set():
                     # The others were told while it was being started.
                     worker.tell(Stop())
