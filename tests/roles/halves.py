@@ -47,6 +47,7 @@ async def halves(
     way: Way,
     client_way: Way | None = None,
     live_after_expiry: LiveAfterExpiryName = "end",
+    reach_timeout: timedelta = timedelta(seconds=10),
 ) -> AsyncIterator[Halves]:
     """A tunnel to ``target``, with sessions or without; the client's half can have its own way."""
     at_server = ServerConfig(
@@ -55,6 +56,7 @@ async def halves(
         app=AppChoice.parse(f"forward:{target}"),
         session=way == "session",
         live_after_expiry=live_after_expiry,
+        reach_timeout=reach_timeout,
     )
     service = await Service.of(at_server)
     async with (

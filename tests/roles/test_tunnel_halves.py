@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +205,29 @@ async def test_what_is_forwarded_to_and_not_there_is_told(ca: CA, logged: Any, w
         reasons = [str(each["reason"]) for each in logged.named(ENDED[way])]
         assert any(f"forwarded to, {backend}, cannot be reached" in each for each in reasons)
         assert not logged.named("connection failed")
+
+
+@BOTH
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
+async def test_what_is_forwarded_to_and_does_not_answer_is_given_up_in_time(
+    ca: CA, logged: Any, way: Way
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        host, port = deaf.getsockname()
+        # Whoever comes after this one is not answered: the queue is full.
+        with socket.create_connection((host, port)):
+            async with halves(
+                ca.identity("server"),
+                ca.identity("client"),
+                f"{host}:{port}",
+                way=way,
+                reach_timeout=timedelta(milliseconds=300),
+            ) as tunnel:
+                with pytest.raises(ConnectionResetError):
+                    await asked(tunnel.where, b"is anybody there?")
+                await logged.until(ENDED[way], count=2)
+    reasons = [str(each["reason"]) for each in logged.named(ENDED[way])]
+    assert any("cannot be reached: no answer within 0.3 s" in each for each in reasons)
 
 
 @BOTH
