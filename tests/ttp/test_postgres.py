@@ -242,6 +242,33 @@ async def test_a_commit_whose_answer_is_lost_is_looked_for_and_never_made_twice(
         assert await ledger.verify() == head
 
 
+async def test_a_commit_in_doubt_is_its_own_askers_though_another_database_answers_meanwhile(
+    folder: Path, postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the new connection leads to cannot be used at first; who asks next gets its own row."""
+
+    def broken(connection: sa.Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        driver.commit()
+        driver.close()
+
+    def unusable(*_: object) -> sa.Connection:
+        raise LedgerError("it is of another encoding")
+
+    async with await opened(folder, postgres) as ledger:
+        await append(ledger, 1)
+        sa.event.listen(ledger._store.engine, "commit", broken, once=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(type(ledger._store), "connect", unusable)
+            with pytest.raises(LedgerError, match="encoding; whether the last rows were recorded"):
+                await append(ledger, 2)
+        async with asyncio.timeout(10):
+            head = await append(ledger, 3)
+        assert head.sequence == 3
+        assert await ledger.verify() == head
+
+
 async def test_an_altered_row_is_found_and_named(postgres: Database, ledger: Ledger) -> None:
     head = await append(ledger, 5)
     postgres.execute("CREATE TABLE kept AS SELECT * FROM entries WHERE sequence = 3")

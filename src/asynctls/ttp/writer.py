@@ -194,6 +194,10 @@ class Writer:
             failed = error.__cause__ if isinstance(error.__cause__, Exception) else error
         except Exception as error:  # noqa: BLE001, RUF100 - the thread must live; it is handed on
             failed = error
+        if self._doubt is not None and self._doubt.outcomes:
+            # It is about the database behind a new connection, and no operation was run over that:
+            # what this group wrote before must not be written again, one by one.
+            return self._given_up(group, LedgerError(str(failed)))
         # The fault of one of them, whichever it is.
         if len(group) > 1:
             return [outcome for each in group for outcome in self._commit([each])]
