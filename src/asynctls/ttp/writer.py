@@ -210,10 +210,18 @@ class Writer:
                 connection.invalidate()
                 connection.close()
 
-    def _transact(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
+    def _connected(self) -> sa.Connection:
         if self._connection is None:
-            self._connection = self._store.connect(self._store.writing)
-        connection = self._connection
+            try:
+                self._connection = self._store.connect(self._store.writing)
+            except LedgerError as error:
+                # It answers, and cannot be used: no better than one that does not.
+                self._reach.lost(error)
+                raise
+        return self._connection
+
+    def _transact(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
+        connection = self._connected()
         with connection.begin() as begun:
             self._reach.found()
             if (doubt := self._doubt) is not None:
