@@ -35,6 +35,15 @@ def test_certificates_survive_both_forms(ca: CA) -> None:
     assert fingerprint(chain[1]) == hashlib.sha256(to_der(chain[1])).digest()
 
 
+def test_a_serial_number_that_is_not_positive_is_no_other_error(ca: CA) -> None:
+    """Where warnings are errors, as here (RFC 5280, section 4.1.2.2)."""
+    der = bytearray(to_der(ca.root.certificate))
+    # The first INTEGER of twenty octets.
+    der[der.index(b"\x02\x14") + 2] |= 0x80
+    with pytest.raises(CertificateError):
+        certificate_from_der(bytes(der))
+
+
 @given(st.binary(max_size=100))
 def test_what_is_no_certificate_is_refused(junk: bytes) -> None:
     with pytest.raises(CertificateError):

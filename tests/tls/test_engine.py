@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from asynctls.errors import (
@@ -398,6 +398,8 @@ def test_garbage_raises_nothing_but_our_own_errors(kit: Kit, garbage: bytes) -> 
 
 
 @given(at=st.integers(0, 2000), value=st.integers(0, 255), flight_number=st.integers(0, 3))
+# The client's certificate with a negative serial number.
+@example(at=30, value=128, flight_number=2)
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150
 )

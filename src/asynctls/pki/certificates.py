@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.utils import CryptographyDeprecationWarning
 
 from asynctls.errors import CertificateError
 
@@ -29,6 +30,10 @@ __all__ = [
 ]
 
 
+# The last where warnings are errors: for a serial number that is not positive (RFC 5280, 4.1.2.2).
+_UNREADABLE = (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning)
+
+
 def certificate_from_der(der: bytes) -> x509.Certificate:
     """Read one certificate (DER).
 
@@ -37,7 +42,7 @@ def certificate_from_der(der: bytes) -> x509.Certificate:
     """
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, x509.InvalidVersion) as error:
+    except _UNREADABLE as error:
         raise CertificateError("this is no well-formed certificate in DER") from error
 
 
@@ -49,7 +54,7 @@ def certificates_from_pem(pem: bytes) -> tuple[x509.Certificate, ...]:
     """
     try:
         return tuple(x509.load_pem_x509_certificates(pem))
-    except (ValueError, x509.InvalidVersion) as error:
+    except _UNREADABLE as error:
         raise CertificateError("this is no PEM text of well-formed certificates") from error
 
 

@@ -21,6 +21,7 @@ from asynctls.errors import (
     RefusedByPeerError,
     TruncatedError,
 )
+from asynctls.pki.certificates import certificate_from_der
 from asynctls.pki.names import sans_of
 from asynctls.tls.records import HandshakeType
 
@@ -195,8 +196,8 @@ def _parsed(certificate: bytes | None) -> x509.Certificate | None:
     if certificate is None:
         return None
     try:
-        return x509.load_der_x509_certificate(certificate)
-    except _UNREADABLE:
+        return certificate_from_der(certificate)
+    except CertificateError:
         return None
 
 
