@@ -99,6 +99,14 @@ async def test_a_unix_socket_stays_whoever_made_it_its_owner(
     assert events[0]["address"] == f"unix:{path}"
 
 
+async def test_one_unix_socket_is_all_that_a_setting_can_have(tmp_path: Path) -> None:
+    both = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).detach() for _ in range(2)]
+    inherit(InheritedSockets([("listen", each) for each in both]))
+    with pytest.raises(ConfigError, match=r"client\.listen.*2 sockets were handed over"):
+        async with listen_unix(tmp_path / "another", greet, role="client"):
+            pass
+
+
 async def test_a_socket_of_another_kind_is_refused_with_the_settings_key() -> None:
     inherit(InheritedSockets([("listen", socket.socket(socket.AF_UNIX).detach())]))
     with pytest.raises(ConfigError, match=r"server\.listen.*another kind"):

@@ -54,6 +54,8 @@ from asynctls.runtime.orders import Orders, appointment
 mine = appointment(os.environ)
 if mine.config == "fail":
     sys.exit(2)
+if mine.config == "hang":
+    mine.channel.recv(1)
 said, heard = mine.config, ""
 async def serve(reader, writer):
     writer.write(f"{mine.worker} {said} {os.getpid()} {heard}".encode())
@@ -214,6 +216,16 @@ async def test_a_fault_at_the_start_ends_the_supervisor_with_the_workers_code(
                 pass
     assert ended.value.code == 2
     assert [event["worker"] for event in events if event["event"] == "worker started"] == [1]
+
+
+async def test_a_worker_that_hangs_before_it_accepts_is_killed_and_ends_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("asynctls.runtime.supervisor._START_S", 2.0)
+    async with asyncio.timeout(50), reserved() as here:
+        with pytest.raises(WorkerError, match=r"did not come to accept.*within 2 s"):
+            async with supervisor("hang", here).running():
+                pass
 
 
 async def test_an_address_that_another_program_listens_on_is_not_shared_with_it() -> None:

@@ -131,7 +131,7 @@ class Ends:
             own_certificate=self.client_certificate,
             peer=Peer.of(self.client_channel.peer_certificate or b""),
             limits=limits or self.limits,
-            live_after_expiry=self.live_after_expiry,
+            live_after_expiry=lambda: self.live_after_expiry,
         )
 
     def server(self, limits: Limits | None = None) -> Session:
@@ -140,7 +140,7 @@ class Ends:
             own_certificate=self.server_certificate,
             peer=Peer.of(self.server_channel.peer_certificate or b""),
             limits=limits or self.limits,
-            live_after_expiry=self.live_after_expiry,
+            live_after_expiry=lambda: self.live_after_expiry,
         )
 
 

@@ -19,13 +19,14 @@ class Watched:
 
     def __init__(self, certificates: tuple[bytes, bytes], what: LiveAfterExpiry) -> None:
         own, peer = (Peer.of(each) for each in certificates)
+        self.what = what
         self.end = min(own.not_after, peer.not_after)
         self.now = self.end - DAY
         self.called: list[str] = []
         self.expiry = Expiry(
             own,
             peer,
-            live_after_expiry=what,
+            live_after_expiry=lambda: self.what,
             on_near=lambda: self.called.append("near"),
             on_end=self.called.append,
             now=lambda: self.now,
@@ -56,6 +57,17 @@ async def test_what_is_kept_is_told_neither(certificates: tuple[bytes, bytes]) -
     assert watched.look_at(watched.end + DAY) == []
 
 
+async def test_a_reload_counts_for_what_is_live(certificates: tuple[bytes, bytes]) -> None:
+    watched = Watched(certificates, LiveAfterExpiry.KEEP)
+    assert watched.look_at(watched.end - timedelta(seconds=1)) == []
+    watched.what = LiveAfterExpiry.END
+    assert watched.look_at(watched.end - timedelta(seconds=1)) == ["near"]
+    watched.what = LiveAfterExpiry.KEEP
+    assert watched.look_at(watched.end) == ["near"]
+    watched.what = LiveAfterExpiry.END
+    assert watched.look_at(watched.end + DAY) == ["near", "the"]
+
+
 async def test_a_certificate_that_has_ended_at_the_start_is_told_at_once(
     certificates: tuple[bytes, bytes],
 ) -> None:
@@ -65,7 +77,7 @@ async def test_a_certificate_that_has_ended_at_the_start_is_told_at_once(
     Expiry(
         own,
         peer,
-        live_after_expiry=LiveAfterExpiry.END,
+        live_after_expiry=lambda: LiveAfterExpiry.END,
         on_near=pytest.fail,
         on_end=ended.append,
         now=lambda: end,

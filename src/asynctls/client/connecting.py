@@ -85,7 +85,7 @@ async def open_session(
         own_certificate=connection.own_certificate,
         peer=connection.peer,
         limits=limits,
-        live_after_expiry=live_after_expiry,
+        live_after_expiry=lambda: live_after_expiry,
     )
     peer = str(session.peer)
     log.info(

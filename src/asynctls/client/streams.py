@@ -69,7 +69,7 @@ async def open_peer_stream(
             with dates_watched(
                 stream,
                 own_certificate=connection.own_certificate,
-                live_after_expiry=live_after_expiry,
+                live_after_expiry=lambda: live_after_expiry,
             ):
                 yield stream
                 await stream.wait_closed()

@@ -67,7 +67,7 @@ async def end_unwelcome(sessions: Iterable[Live], rules: Rules) -> int:
 
 @contextmanager
 def dates_watched(
-    stream: PeerStream, *, own_certificate: bytes, live_after_expiry: LiveAfterExpiry
+    stream: PeerStream, *, own_certificate: bytes, live_after_expiry: Callable[[], LiveAfterExpiry]
 ) -> Iterator[None]:
     """While the context lasts, cuts a stream off when the first of its two certificates ends.
 
@@ -76,7 +76,8 @@ def dates_watched(
     Args:
         stream: a live one.
         own_certificate: the one that we showed on it (DER).
-        live_after_expiry: with ``KEEP`` the log tells of that end, and the stream goes on.
+        live_after_expiry: with ``KEEP`` the log tells of that end, and the stream goes on; asked
+            when it is near.
     """
     expiry = Expiry(
         Peer.of(own_certificate),

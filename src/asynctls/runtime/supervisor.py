@@ -32,6 +32,8 @@ log = get_logger()
 
 _ANSWER_S = 2.0
 _RELOAD_S = 30.0
+# From a worker's start until it accepts: importing a user's app is part of it.
+_START_S = 60.0
 _AFTER_DRAIN_S = 3.0
 _ABORT_S = 2.0
 _FIRST_DELAY_S = 0.1
@@ -210,6 +212,7 @@ class Supervisor:
 
     async def _one(self, number: int, accepted: asyncio.Event) -> str:
         """One worker, from its start to its end; how it ended."""
+        until_it_accepts = asyncio.timeout(_START_S)
         with ExitStack() as stack:
             sockets = [
                 (each.setting, stack.enter_context(one))
@@ -222,7 +225,7 @@ class Supervisor:
                 sockets=sockets,
                 # Not that of before it was started: a reload may have come meanwhile.
                 config=lambda: self._config,
-                on_accepting=partial(self._note, number, accepted),
+                on_accepting=partial(self._note, number, accepted, until_it_accepts),
                 on_wanted=self._on_wanted,
             )
             async with starting as worker:
@@ -236,7 +239,10 @@ class Supervisor:
                     worker.tell(Stop())
                 log.info("worker started", worker=number, pid=worker.pid)
                 try:
-                    code = await worker.run()
+                    async with until_it_accepts:
+                        code = await worker.run()
+                except TimeoutError:
+                    return f"killed, since it did not accept within {_START_S:g} s"
                 finally:
                     del self._live[number]
         if code > 0 and not accepted.is_set():
@@ -245,7 +251,8 @@ class Supervisor:
             )
         return in_words(code)
 
-    def _note(self, number: int, accepted: asyncio.Event) -> None:
+    def _note(self, number: int, accepted: asyncio.Event, limit: asyncio.Timeout) -> None:
+        limit.reschedule(None)
         log.info("worker serves", worker=number)
         accepted.set()
 

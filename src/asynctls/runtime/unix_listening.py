@@ -76,6 +76,11 @@ async def listen_unix(
     """
     try:
         handed_over = inherited_sockets().take(setting, socket.AF_UNIX)
+        if len(handed_over) > 1:
+            for each in handed_over:
+                each.close()
+            problem = f"{len(handed_over)} sockets were handed over for it, and it is one"
+            raise ConfigError(Fault(f"{role}.{setting}", f"unix:{path}", problem))
         one, made = (handed_over[0], None) if handed_over else _open_socket(path)
     except OSError as error:
         problem = error.strerror or str(error)

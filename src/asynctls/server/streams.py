@@ -85,7 +85,7 @@ class StreamServer:
             with dates_watched(
                 stream,
                 own_certificate=accepted.own_certificate,
-                live_after_expiry=self.rules().live_after_expiry,
+                live_after_expiry=lambda: self.rules().live_after_expiry,
             ):
                 if not await end_unwelcome([stream], self.rules()):
                     await self._handler(stream)

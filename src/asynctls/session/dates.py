@@ -52,7 +52,7 @@ class Expiry:
     Args:
         own: the certificate that we showed.
         peer: the other end's.
-        live_after_expiry: what the end of the first one means.
+        live_after_expiry: what the end of the first one means at that moment.
         on_near: called once when that is near; never with ``KEEP``.
         on_end: called once with whose certificate ended and when, in words; never with ``KEEP``.
         now: the clock.
@@ -63,19 +63,20 @@ class Expiry:
         own: Peer,
         peer: Peer,
         *,
-        live_after_expiry: LiveAfterExpiry,
+        live_after_expiry: Callable[[], LiveAfterExpiry],
         on_near: Callable[[], None] = lambda: None,
         on_end: Callable[[str], None],
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._peer = peer
         self._first = min(own, peer, key=lambda each: each.not_after)
-        self._keeps = live_after_expiry is LiveAfterExpiry.KEEP
+        self._live_after_expiry = live_after_expiry
         self._on_near = on_near
         self._on_end = on_end
         self._now = now
         self._near = self._first.not_after
-        self._told = self._keeps
+        self._told = False
+        self._outlived = False
         self._alarm: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -85,32 +86,36 @@ class Expiry:
 
     def _look(self) -> None:
         now = self._now()
+        keeps = self._live_after_expiry() is LiveAfterExpiry.KEEP
         if now >= self._first.not_after:
-            self._alarm = None
-            self._end()
-            return
-        if not self._told and now >= self._near:
+            if not keeps:
+                self._alarm = None
+                self._on_end(self._words())
+                return
+            self._outlive()
+        elif now >= self._near and not keeps and not self._told:
             self._told = True
             self._on_near()
-        left = (self._first.not_after if self._told else self._near) - now
+        coming = [each - now for each in (self._near, self._first.not_after) if each > now]
         self._alarm = asyncio.get_running_loop().call_later(
-            min(left.total_seconds(), _LOOK_AGAIN_S), self._look
+            min((_LOOK_AGAIN_S, *(each.total_seconds() for each in coming))), self._look
         )
 
-    def _end(self) -> None:
-        words = (
+    def _outlive(self) -> None:
+        if not self._outlived:
+            self._outlived = True
+            log.warning(
+                "certificate outlived",
+                peer=str(self._peer),
+                reason=self._words(),
+                then="the connection goes on, as live_after_expiry is 'keep'; it ends by itself, "
+                "or when its peer is revoked or no longer allowed",
+            )
+
+    def _words(self) -> str:
+        return (
             f"the certificate of {self._first.name} ended at "
             f"{self._first.not_after:%Y-%m-%dT%H:%M:%SZ}"
-        )
-        if not self._keeps:
-            self._on_end(words)
-            return
-        log.warning(
-            "certificate outlived",
-            peer=str(self._peer),
-            reason=words,
-            then="the connection goes on, as live_after_expiry is 'keep'; it ends by itself, or "
-            "when its peer is revoked or no longer allowed",
         )
 
     def stop(self) -> None:

@@ -77,7 +77,7 @@ class Session:
         own_certificate: bytes,
         peer: Peer,
         limits: Limits,
-        live_after_expiry: LiveAfterExpiry,
+        live_after_expiry: Callable[[], LiveAfterExpiry],
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         certificates = own_certificate, peer.certificate
@@ -120,7 +120,7 @@ class Session:
         own_certificate: bytes,
         peer: Peer,
         limits: Limits | None = None,
-        live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
+        live_after_expiry: Callable[[], LiveAfterExpiry] = lambda: LiveAfterExpiry.END,
     ) -> Session:
         """The client's end, to be opened by ``async with``.
 
@@ -129,7 +129,8 @@ class Session:
             own_certificate: the certificate that this end showed, DER.
             peer: whom the other end's certificate names; it was admitted.
             limits: of messages, queue and waiting.
-            live_after_expiry: whether the session ends with the first of the two certificates.
+            live_after_expiry: whether the session ends with the first of the two certificates,
+                asked when that is near.
 
         Entering raises:
             HandshakeError: the channel cannot carry a session.
@@ -153,7 +154,7 @@ class Session:
         own_certificate: bytes,
         peer: Peer,
         limits: Limits | None = None,
-        live_after_expiry: LiveAfterExpiry = LiveAfterExpiry.END,
+        live_after_expiry: Callable[[], LiveAfterExpiry] = lambda: LiveAfterExpiry.END,
     ) -> Session:
         """The server's end, to be opened by ``async with``; as `connect`."""
         return cls(
