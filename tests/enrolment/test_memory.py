@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +19,14 @@ from asynctls.errors import (
     IdentityError,
     JoinStringError,
     RefusedByPeerError,
+    StateLockedError,
     TTPUnreachableError,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from asynctls.enrolment.texts import Joined
     from asynctls.testing import CA
 
 HOUR = timedelta(hours=1)
@@ -138,6 +142,40 @@ async def test_it_can_be_joined_and_is_renewed_in_memory_for_whoever_has_it(
         asynctls.connect(str(address), server_name="server", identity=client) as session,
     ):
         assert session.peer.serial == renewed.serial
+
+
+async def test_two_keepers_of_one_do_not_write_at_once(
+    ttp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New CAs are written by one, with the certificate that it has: the other must not renew it."""
+    identity = await asynctls.join((await ttp.token("server")).format(), key_type="ecdsa-p256")
+    writing, go_on, store = asyncio.Event(), threading.Event(), Memory.store
+    loop = asyncio.get_running_loop()
+
+    def slow(self: Memory, joined: Joined, key: Any = None, *, word: str = "") -> None:
+        if key is None:
+            loop.call_soon_threadsafe(writing.set)
+            assert go_on.wait(10)
+        store(self, joined, key, word=word)
+
+    async with (
+        asyncio.timeout(20),
+        Keeper(identity, crl_interval=HOUR) as keeper,
+        Keeper(identity, crl_interval=HOUR) as other,
+    ):
+        other._files.found("other CAs", ())
+        monkeypatch.setattr(Memory, "store", slow)
+        refreshed = asyncio.create_task(other.refresh_crl())
+        await writing.wait()
+        try:
+            with pytest.raises(StateLockedError, match="being written"):
+                await keeper._renew_once()
+        finally:
+            go_on.set()
+            await refreshed
+        await keeper._renew_once()
+        assert identity.as_kept().certificate == keeper.identity.certificate
+        assert keeper.identity.certificate != identity.certificate
 
 
 async def test_one_that_has_expired_since_it_was_loaded_is_served_as_it_is_by_now(

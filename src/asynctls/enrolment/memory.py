@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asynctls.errors import CertificateError
+from asynctls.errors import CertificateError, StateLockedError
 from asynctls.pki.keys import PrivateKey, key_to_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Iterator
 
     from asynctls.enrolment.texts import Joined, Texts
 
@@ -41,6 +40,7 @@ class Memory:
         self._crl = crl
         # What is read and written here is so in threads.
         self._lock = threading.Lock()
+        self._held = threading.Lock()
 
     def __str__(self) -> str:
         return "memory"
@@ -73,9 +73,19 @@ class Memory:
         with _readable_once(texts.certificate) as chain, _readable_once(texts.key) as key:
             yield chain, key
 
-    def held(self) -> AbstractAsyncContextManager[None]:
-        """Nobody else can write here."""
-        return nullcontext()
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Has nobody else write here while the context lasts.
+
+        Raises:
+            StateLockedError: Another keeper, or another task of this one, does so already.
+        """
+        if not self._held.acquire(blocking=False):
+            raise StateLockedError("the identity in memory is being written just now")
+        try:
+            yield
+        finally:
+            self._held.release()
 
     def store(self, joined: Joined, key: PrivateKey | None = None, *, word: str = "") -> None:
         """Makes ``joined`` the identity here.
