@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from asynctls.admission import Anyone, Peer, StaleCRL, admit_again
-from asynctls.enrolment import Keeper, crls
+from asynctls.enrolment import Keeper, crls, kept_by_another
 from asynctls.enrolment import folder as folders
 from asynctls.enrolment.health import identity_troubles
 from asynctls.enrolment.kept_by_another import KeptByAnother
@@ -99,6 +99,30 @@ async def test_what_cannot_be_taken_is_told_and_what_was_in_use_stays(
         await logged.until("state folder not taken")
         assert worker.identity == identity
         assert len(worker.crls) == 2
+
+
+async def test_a_fault_in_one_look_does_not_end_all_later_ones(
+    ttp: Any, joined: Any, logged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(_identity: Identity) -> None:
+        raise RuntimeError("nobody foresaw it")
+
+    identity = await joined("server")
+    async with (
+        asyncio.timeout(20),
+        Keeper(identity, crl_interval=HOUR, holds_folder=True) as keeper,
+        kept(identity, []) as worker,
+    ):
+        monkeypatch.setattr(kept_by_another, "_AGAIN_S", 0.01)
+        with monkeypatch.context() as patch:
+            patch.setattr(crls, "on_disk", faulty)
+            worker.look()
+            await logged.until("state folder not taken")
+        news = await changed(worker)
+        await keeper._renew_once()
+        worker.look()
+        await news.wait()
+        assert worker.identity == keeper.identity
 
 
 async def test_it_says_when_nobody_would_be_let_in(ttp: Any, joined: Any) -> None:

@@ -96,5 +96,10 @@ class KeptByAnother(Keeper):
                 await self.refresh_crl()
             except AsynctlsError as error:
                 log.error("state folder not taken", reason=str(error), again_in_s=_AGAIN_S)  # noqa: TRY400
-                await asyncio.sleep(_AGAIN_S)
-                self.look()
+            except Exception:
+                # The border of this task: a fault in one look must not end all later ones.
+                log.exception("state folder not taken", again_in_s=_AGAIN_S)
+            else:
+                continue
+            await asyncio.sleep(_AGAIN_S)
+            self.look()
