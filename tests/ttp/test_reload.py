@@ -10,7 +10,9 @@ import pytest
 from asynctls.config import TTPConfig
 from asynctls.enrolment import Identity, join
 from asynctls.errors import CertificateError, ConfigError, EnrolmentRefusedError
+from asynctls.pki.certificates import to_der
 from asynctls.pki.keys import KeyType
+from asynctls.ttp import clock, own_tls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,3 +65,21 @@ async def test_what_cannot_be_used_changes_nothing(ttp: Any, joined: Any, tmp_pa
         await become(ttp.service, tmp_path, allow_names=("other",))
     chain.write_text(whole)
     assert (await joined("server")).name == "server"
+
+
+async def test_a_certificate_that_was_renewed_while_it_reloaded_is_shown_all_the_same(
+    ttp: Any, joined: Any, tmp_path: Path
+) -> None:
+    config = TTPConfig(state=tmp_path / "ttp", **KEYS)
+    async with ttp.service.changing(config) as take:
+        care = ttp.authority._care
+        names = ("127.0.0.1", "another.example")
+        care.tls_certificate = await care._ledger.write(
+            lambda tx: own_tls.make(tx, care.cas, care._keys, names=names, now=clock.now())
+        )
+        # Somebody connects, and is shown the new one.
+        await joined("client")
+        take()
+    await joined("server")
+    shown = await ttp.service._credentials.get()
+    assert shown.certificate == to_der(ttp.authority.tls_certificate)

@@ -174,6 +174,8 @@ class Service:
             CertificateError: The certificate on disk cannot be used.
         """
         policy = Policy.of(config)
+        # Before it is read: what is renewed meanwhile is taken at the next connection.
+        shown, trusted = self._authority.tls_certificate, self._authority.ca_certificates
         try:
             credentials = await asyncio.to_thread(self._build)
         except OSError as error:
@@ -189,6 +191,7 @@ class Service:
             )
             self._authority.take(config, policy)
             self._credentials.take(credentials)
+            self._shown, self._trusted = shown, trusted
             self._config = config
 
         yield take
