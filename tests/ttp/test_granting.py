@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -17,6 +17,7 @@ from asynctls.errors import (
     EnrolmentError,
     EnrolmentPendingError,
     EnrolmentRefusedError,
+    LedgerError,
 )
 from asynctls.pki.certificates import to_der
 from asynctls.pki.keys import KeyType, generate_now, spki_sha256
@@ -25,6 +26,7 @@ from asynctls.pki.profiles import Profile
 from asynctls.pki.requests import build_request
 from asynctls.ttp import clock
 from asynctls.ttp.authority import Authority
+from asynctls.ttp.ledger import Ledger
 from asynctls.ttp.schema import Kind, RefusalsBody, entries
 
 if TYPE_CHECKING:
@@ -276,6 +278,37 @@ async def test_refusals_without_a_row_are_accounted_for_in_one(
     async with await Authority.beside(config_of(authority.folder)) as again:
         assert len(await rows(again, Kind.REFUSALS_COUNTED)) == 2
         await again.verify()
+
+
+async def test_refusals_are_not_counted_twice_though_an_answer_was_lost(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Ledger.write
+
+    async def kept_and_lost(self: Ledger, operation: Any) -> None:
+        await write(self, operation)
+        raise LedgerError("whether the last rows were recorded is not known")
+
+    async def lost(_self: Ledger, _operation: Any) -> None:
+        raise LedgerError("it is out of reach")
+
+    for writes in (kept_and_lost, lost, kept_and_lost):
+        authority.note_refused("no-credential")
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "write", writes)
+            with pytest.raises(LedgerError):
+                await authority.account_for_refusals()
+    authority.note_refused("wrong-type")
+    await authority.account_for_refusals()
+    bodies = [
+        msgspec.json.decode(row, type=RefusalsBody)
+        for row in await rows(authority, Kind.REFUSALS_COUNTED)
+    ]
+    assert [body.counts for body in bodies] == [
+        {"no-credential": 1},
+        {"no-credential": 2},
+        {"wrong-type": 1},
+    ]
 
 
 async def test_nor_who_holds_a_certificate(authority: Authority) -> None:

@@ -23,8 +23,10 @@ from asynctls.ttp.tokens import FailureLimit, RecordLimit
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from asynctls.ttp.chain import Head
     from asynctls.ttp.issuance import Asked, Granted, Waiting
     from asynctls.ttp.ledger import Ledger
+    from asynctls.ttp.transactions import Transaction
 
 __all__ = ["Desk"]
 
@@ -42,6 +44,9 @@ class Desk:
         self._recorded = RecordLimit()
         self._counts: Counter[str] = Counter()
         self._since = clock.now()
+        # Of those counts, by the row that would have them: tries that failed, or whose row was
+        # kept and only the word of it was lost.
+        self._tried: list[tuple[Head, Counter[str]]] = []
 
     def let_in(self, address: str) -> None:
         """Has an address wait from which too many wrong tokens came.
@@ -100,15 +105,26 @@ class Desk:
         counts, self._counts = self._counts, Counter()
         if not counts:
             return
-        now = clock.now()
+        since, now = self._since, clock.now()
+        before = self._tried
+        tried: list[tuple[Head, Counter[str]]] = []
+
+        def record(tx: Transaction) -> None:
+            left = counts.copy()
+            for row, recorded in before:
+                if tx.has_link(row):
+                    left -= recorded
+            if left:
+                row = refusals.record_counted(tx, left, since=since, at=now)
+                tried.append((row, left))
+
         try:
-            await self._ledger.write(
-                lambda tx: refusals.record_counted(tx, counts, since=self._since, at=now)
-            )
+            await self._ledger.write(record)
         except LedgerError:
             self._counts += counts
+            self._tried = before + tried
             raise
-        self._since = now
+        self._since, self._tried = now, []
 
     async def maintain(self) -> None:
         """Accounts for them each hour, without end."""

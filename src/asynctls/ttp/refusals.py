@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from asynctls.ttp.chain import Head
     from asynctls.ttp.issuance import Asked, Refused
     from asynctls.ttp.transactions import Transaction
 
@@ -45,7 +46,11 @@ def record(transaction: Transaction, asked: Asked, refused: Refused, *, left_out
 
 def record_counted(
     transaction: Transaction, counts: Mapping[str, int], *, since: datetime, at: datetime
-) -> None:
-    """Records how many were sent away since then without a row of their own, by rule."""
+) -> Head:
+    """Records how many were sent away since then without a row of their own, by rule.
+
+    Returns:
+        The row's link in the chain.
+    """
     body = RefusalsBody(counts=dict(counts), since=since)
-    transaction.append(row_of(Kind.REFUSALS_COUNTED, body, at=int(at.timestamp())))
+    return transaction.append(row_of(Kind.REFUSALS_COUNTED, body, at=int(at.timestamp())))
