@@ -86,7 +86,7 @@ async def test_messages_arrive_whole_and_in_order(ends: Ends) -> None:
 async def test_a_receipt_says_that_the_application_took_the_message(ends: Ends) -> None:
     async with opened(ends) as (client, server):
         sending = asyncio.create_task(server.send(b"the OTP", receipt=True))
-        await until(lambda: len(client._inbox) == 1)
+        await until(lambda: len(client._receiving._inbox) == 1)
         assert not sending.done()
         assert client.sent_bytes[FrameType.RECEIPT] == 0
         assert await client.receive() == b"the OTP"
@@ -293,6 +293,31 @@ async def test_an_application_s_failure_reaches_the_peer_without_its_words(ends:
     await client_app()
     with pytest.raises(LookupError):
         await serving
+
+
+async def test_an_error_of_our_own_in_reading_ends_the_session_and_comes_out(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: int) -> bytes:
+        raise LookupError("a bug, and the password is swordfish")
+
+    async def client_app() -> None:
+        async with ends.client() as client:
+            monkeypatch.setattr(ends.client_channel, "read", fail)
+            with pytest.raises(SessionClosedError, match="internal error"):
+                await take_all(client)
+            assert ends.client_channel.closed
+
+    async def server_app() -> None:
+        async with ends.server() as server:
+            await server.send(b"what wakes the reader")
+            with pytest.raises(SessionRefusedError, match="internal: internal error"):
+                await server.receive()
+
+    serving = asyncio.create_task(server_app())
+    with pytest.raises(LookupError, match="a bug"):
+        await client_app()
+    await serving
 
 
 async def test_an_application_that_is_cancelled_leaves_nothing(ends: Ends) -> None:
@@ -620,7 +645,7 @@ async def test_a_cancelled_send_still_sends_the_whole_message(ends: Ends) -> Non
 async def test_a_cancelled_wait_for_a_receipt_leaves_the_session_whole(ends: Ends) -> None:
     async with opened(ends) as (client, server):
         sending = asyncio.create_task(client.send(b"x", receipt=True))
-        await until(lambda: len(client._deliveries) == 1)
+        await until(lambda: len(client._sending._deliveries) == 1)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending

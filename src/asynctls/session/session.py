@@ -1,16 +1,16 @@
 """A session over a TLS connection, as coroutines: a thin shell around protocol.Protocol.
 
 It adds what the pure object cannot have: waiting, bounds on waiting, backpressure, the clock.
-One task of its own reads, and ends the connection when all is said; `async with` owns it. The
-rules, and why, are in docs/session-protocol.md.
+`sending` and `receiving` are its two directions; here they begin and end together. One task of
+its own reads, and ends the connection when all is said; `async with` owns it. The rules, and why,
+are in docs/session-protocol.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from asynctls.admission import LiveAfterExpiry, Peer
 from asynctls.errors import (
@@ -27,19 +27,14 @@ from asynctls.session.dates import Expiry, utc_now
 from asynctls.session.inbox import Inbox
 from asynctls.session.keys import binding
 from asynctls.session.link import Link
-from asynctls.session.protocol import (
-    Delivered,
-    Ended,
-    Event,
-    GoesAway,
-    Message,
-    Opened,
-    Protocol,
-)
-from asynctls.session.states import Role, State
+from asynctls.session.opening import shake_hands
+from asynctls.session.protocol import Protocol
+from asynctls.session.receiving import Receiving
+from asynctls.session.sending import Sending
+from asynctls.session.states import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from types import TracebackType
 
@@ -50,11 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 log = get_logger()
-
-# Messages of one end whose receipt is awaited at once. The other end may stop reading when four
-# times as many of its receipts lie unread: a peer that keeps to the first never meets the second.
-_RECEIPTS_AWAITED: Final = 1024
-_RECEIPTS_UNREAD: Final = 4 * _RECEIPTS_AWAITED
 
 
 class Session:
@@ -99,17 +89,17 @@ class Session:
             max_message_bytes=limits.max_message_bytes,
         )
         self._link = Link(self._protocol, channel)
-        self._inbox = Inbox(messages=limits.queue_messages, content_bytes=limits.queue_bytes)
-        self._turn = asyncio.Lock()
-        self._receipts = asyncio.Semaphore(_RECEIPTS_AWAITED)
-        self._deliveries: dict[int, asyncio.Future[None]] = {}
-        self._receipts_unread = 0
-        self._peer_closed = False
+        inbox = Inbox(messages=limits.queue_messages, content_bytes=limits.queue_bytes)
         self._going_away = asyncio.Event()
+        self._sending = Sending(
+            self._protocol, self._link, inbox, receipt_timeout_s=limits.receipt_timeout_s
+        )
+        self._receiving = Receiving(
+            self._protocol, self._link, inbox, self._sending, going_away=self._going_away
+        )
         self._stalls = False
         self.put_out = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._reading: asyncio.Timeout | None = None
         self._expiry: Expiry | None = None
 
     @classmethod
@@ -222,7 +212,7 @@ class Session:
         try:
             require_binding(self._channel, peer_certificate=self._peer.certificate)
             own = Peer.of(self._own_certificate)
-            await self._shake_hands()
+            await shake_hands(self._protocol, self._link, self._limits.handshake_timeout_s)
         except BaseException as error:
             await self._give_up(error)
             raise
@@ -237,23 +227,6 @@ class Session:
         )
         self._expiry.start()
         return self
-
-    async def _shake_hands(self) -> None:
-        seconds = self._limits.handshake_timeout_s
-        awaited = "KEY" if self._protocol.role is Role.SERVER else "READY or ERROR"
-        try:
-            async with asyncio.timeout(seconds):
-                self._link.flush()
-                while not isinstance(self._protocol.next_event(), Opened):
-                    await self._link.read()
-                self._link.flush()
-                await self._link.drain()
-        except TimeoutError:
-            text = f"no {awaited} came within {seconds:g} s"
-            self._protocol.end(ErrorCode.TIME_OUT, text)
-            raise SessionTimeoutError(text) from None
-        finally:
-            self._link.flush()
 
     async def _give_up(self, error: BaseException) -> None:
         if isinstance(error, BindingMismatchError):
@@ -278,12 +251,12 @@ class Session:
     ) -> None:
         try:
             # `while True: await session.receive()` ends so when the peer has said all.
-            said_all = isinstance(error, SessionClosedError) and self._peer_closed
+            said_all = isinstance(error, SessionClosedError) and self._receiving.peer_closed
             if error is None or said_all:
                 await self.close()
             elif isinstance(error, Exception):
                 self._end(ErrorCode.INTERNAL, "the application failed")
-                await self._over()
+                await self.wait_closed()
             else:
                 self._end(ErrorCode.INTERNAL, "the application was stopped")
         finally:
@@ -297,23 +270,20 @@ class Session:
         ``end_reason``, and is no error here: ask for a receipt where that matters.
         """
         seconds = self._limits.close_timeout_s
-        self._take_no_more()
+        self._receiving.take_no_more()
         try:
             async with asyncio.timeout(seconds):
                 await self.finish_sending()
-                await self._over()
+                await self.wait_closed()
         except TimeoutError:
             self._end(ErrorCode.TIME_OUT, f"the peer did not CLOSE within {seconds:g} s")
-            await self._over()
+            await self.wait_closed()
 
     async def finish_sending(self) -> None:
         """Ends our direction alone; `receive` goes on until the peer ends its own."""
-        async with self._turn:
-            if self._protocol.failure is None and self._protocol.sending is not State.CLOSED:
-                self._protocol.send_close()
-                self._link.flush()
+        await self._sending.close()
         if self._protocol.over:
-            self._stop_reading()
+            self._receiving.stop()
 
     async def until_going_away(self) -> None:
         """Returns when it is time to finish and to come back; see `going_away`."""
@@ -325,7 +295,7 @@ class Session:
         Whoever sends or receives gets SessionClosedError with that text.
         """
         self._put_out(code, text)
-        await self._over()
+        await self.wait_closed()
 
     def abort(self, text: str) -> None:
         """Ends the session by ERROR 10 with that text, and waits for nothing."""
@@ -333,7 +303,8 @@ class Session:
 
     async def wait_closed(self) -> None:
         """Waits until the connection is closed, however the session has ended."""
-        await self._over()
+        if self._keeper is not None:
+            await asyncio.wait({self._keeper})
 
     def goaway(self) -> None:
         """A server's word that it drains: the client is to finish and come back.
@@ -359,11 +330,13 @@ class Session:
             SessionError: the session has ended, and by what; the message may not have arrived.
         """
         if not receipt:
-            await self._send(message, receipt_wanted=False)
+            await self._sending.send(message)
             return
-        async with self._receipts:
-            sequence = await self._send(message, receipt_wanted=True)
-            await self._delivery(sequence)
+        try:
+            await self._sending.deliver(message)
+        except SessionTimeoutError as error:
+            self._end(ErrorCode.TIME_OUT, str(error))
+            raise
 
     async def receive(self) -> bytes:
         """The next message; its receipt is sent if the peer wants one.
@@ -375,20 +348,7 @@ class Session:
             SessionClosedError: the peer has ended its direction, or this end the session.
             SessionError: the session has ended, and by what.
         """
-        while (message := self._inbox.take()) is None:
-            if self._peer_closed:
-                raise SessionClosedError("the peer has ended its direction: no more will come")
-            self._link.raise_failure()
-            if self._inbox.ended:
-                raise SessionClosedError("this end has closed the session")
-            await self._inbox.arrival()
-        if message.receipt_wanted and self._protocol.failure is None:
-            self._protocol.send_receipt(message.sequence)
-            self._receipts_unread += 1
-            self._link.flush()
-            if self._protocol.over:
-                self._stop_reading()
-        return message.content
+        return await self._receiving.receive()
 
     def __aiter__(self) -> Self:
         return self
@@ -398,106 +358,25 @@ class Session:
         try:
             return await self.receive()
         except SessionClosedError:
-            if self._peer_closed:
+            if self._receiving.peer_closed:
                 raise StopAsyncIteration from None
             raise
-
-    async def _send(self, message: bytes, *, receipt_wanted: bool) -> int:
-        async with self._turn:
-            pieces = self._protocol.send_message(message, receipt_wanted=receipt_wanted)
-            sequence = next(pieces)
-            try:
-                self._link.flush()
-                await self._link.drain()
-                for sequence in pieces:  # noqa: B007 - the last one's is what a receipt names
-                    self._link.flush()
-                    await self._link.drain()
-            except asyncio.CancelledError:
-                self._send_rest(pieces)
-                raise
-            return sequence
-
-    def _send_rest(self, pieces: Iterator[int]) -> None:
-        # Half a message would block the direction for good. It is one message at the most that
-        # is queued here beyond the bound, and the caller has it in memory anyway.
-        with contextlib.suppress(SessionError):
-            for _ in pieces:
-                self._link.flush()
-
-    async def _delivery(self, sequence: int) -> None:
-        if sequence not in self._protocol.receipts_awaited:
-            return
-        seconds = self._limits.receipt_timeout_s
-        answered = self._deliveries[sequence] = asyncio.get_running_loop().create_future()
-        self._inbox.reconsider()
-        try:
-            async with asyncio.timeout(seconds):
-                await answered
-        except TimeoutError:
-            text = f"no receipt came within {seconds:g} s"
-            self._end(ErrorCode.TIME_OUT, text)
-            raise SessionTimeoutError(text) from None
-        finally:
-            del self._deliveries[sequence]
-        if sequence in self._protocol.receipts_awaited:
-            self._link.raise_failure()
 
     # The keeper: reads until all is said, then ends the connection
 
     async def _keep(self) -> None:
         try:
-            async with asyncio.timeout(None) as self._reading:
-                while not self._protocol.over:
-                    await self._read_event()
-        except (TimeoutError, SessionError):
-            # TimeoutError is `_stop_reading`; what the session ended by is known to the protocol.
-            pass
+            await self._receiving.read()
         except Exception:
             self._end(ErrorCode.INTERNAL, "internal error")
             self._channel.abort()
             raise
         finally:
-            self._reading = None
-            self._inbox.end()
-            self._wake_senders()
+            self._sending.wake()
         self._link.flush()
         if self._stalls and self._protocol.failure is None:
             await self._link.all_taken()
         await self._link.shut(self._limits.close_timeout_s)
-
-    async def _read_event(self) -> None:
-        await self._inbox.room(self._awaits_receipt)
-        event = self._protocol.next_event()
-        if event is not None:
-            self._take(event)
-            self._link.mind_records()
-            return
-        if self._receipts_unread >= _RECEIPTS_UNREAD:
-            await self._link.drain()
-            self._receipts_unread = 0
-        await self._link.read()
-
-    def _take(self, event: Event) -> None:
-        match event:
-            case Message():
-                if self._inbox.ended:
-                    self._protocol.forget_owed()
-                else:
-                    self._inbox.put(event)
-            case Delivered(sequence=sequence):
-                answered = self._deliveries.get(sequence)
-                if answered is not None and not answered.done():
-                    answered.set_result(None)
-            case Ended():
-                self._peer_closed = True
-                self._inbox.end()
-            case GoesAway():
-                self._going_away.set()
-            case Opened():
-                pass
-
-    def _awaits_receipt(self) -> bool:
-        return bool(self._deliveries)
 
     # The end, from any side
 
@@ -521,31 +400,9 @@ class Session:
         if not self._protocol.over:
             self._protocol.end(code, text)
             self._link.flush()
-        self._take_no_more()
-        self._wake_senders()
-        self._stop_reading()
-
-    def _take_no_more(self) -> None:
-        self._inbox.end()
-        if len(self._inbox):
-            # Whoever receives must not take the peer's CLOSE, behind what is dropped, for the end.
-            self._peer_closed = False
-            self._inbox.clear()
-        self._protocol.forget_owed()
-
-    def _stop_reading(self) -> None:
-        if self._reading is not None:
-            self._reading.reschedule(asyncio.get_running_loop().time())
-            self._reading = None
-
-    def _wake_senders(self) -> None:
-        for answered in self._deliveries.values():
-            if not answered.done():
-                answered.set_result(None)
-
-    async def _over(self) -> None:
-        if self._keeper is not None:
-            await asyncio.wait({self._keeper})
+        self._receiving.take_no_more()
+        self._sending.wake()
+        self._receiving.stop()
 
     async def _leave_nothing(self) -> None:
         if self._expiry is not None:
