@@ -17,10 +17,11 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from asynctls.errors import LedgerBrokenError, LedgerError, StateError
+from asynctls.ttp import audit, schema
 from asynctls.ttp import ledger as ledger_module
-from asynctls.ttp import schema
 from asynctls.ttp.chain import EMPTY, Head, Value
 from asynctls.ttp.ledger import Ledger
+from asynctls.ttp.reach import Reach
 from asynctls.ttp.schema import Kind, RefusalBody, row_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ import asyncio, sys
 from pathlib import Path
 import structlog
 from asynctls.ttp.ledger import Ledger
+from asynctls.ttp.reach import Reach
 from asynctls.ttp.schema import Kind, RefusalBody, row_of
 
 async def main(folder: str, who: str, count: int) -> None:
@@ -402,6 +404,35 @@ async def test_a_full_disk_loses_nothing_and_says_so(ledger: Ledger) -> None:
     assert await ledger.verify() == head
     sa.event.remove(ledger._store.engine, "connect", limit)
     assert (await append(ledger, 1)).sequence == 4
+
+
+async def test_what_is_committed_is_recorded_once_though_the_log_raises(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another program the log is that program's."""
+
+    def broken(_row: object, _head: Head) -> None:
+        raise BrokenPipeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "tell", broken)
+        heads = await asyncio.gather(*(append(ledger, 1) for _ in range(3)))
+    assert sorted(head.sequence for head in heads) == [1, 2, 3]
+    assert (await append(ledger, 1)).sequence == 4
+
+
+async def test_a_fault_of_the_writer_is_told_to_who_waits_and_ends_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_reach: Reach) -> None:
+        raise BrokenPipeError
+
+    async with asyncio.timeout(10):
+        with monkeypatch.context() as patch:
+            patch.setattr(Reach, "refusal", broken)
+            with pytest.raises(LedgerError, match="BrokenPipeError"):
+                await append(ledger, 1)
+        assert (await append(ledger, 1)).sequence == 1
 
 
 async def test_a_ledger_that_may_not_be_written_says_so(ledger: Ledger) -> None:

@@ -148,12 +148,17 @@ class Writer:
         pauses = iter(_PAUSES_S)
         pause = 0.0
         while True:
-            failure: LedgerError | None = self._reach.refusal()
-            if failure is None:
-                try:
+            failure: LedgerError | None
+            try:
+                failure = self._reach.refusal()
+                if failure is None:
                     return self._settle(group)
-                except sa.exc.DBAPIError as error:
-                    failure = self._store.explain(error)
+            except sa.exc.DBAPIError as error:
+                failure = self._store.explain(error)
+            except Exception as error:  # noqa: BLE001, RUF100 - the thread must live; it is told
+                failure = LedgerError(f"{self._store.name}: unforeseen: {type(error).__name__}")
+                failure.__cause__ = error
+                return self._given_up(group, failure)
             pause = next(pauses, pause)
             if time.monotonic() + pause > end or self._closing.wait(pause):
                 return self._given_up(group, failure)
@@ -262,8 +267,10 @@ class Writer:
         """After a commit: what follows from its being lasting."""
         self._trusted = done.head
         for row, head in done.appended:
-            audit.tell(row, head)
-            self.observer.appended(row)
+            # Another program's log may raise; the row is kept all the same.
+            with suppress(Exception):
+                audit.tell(row, head)
+                self.observer.appended(row)
         return done.outcomes
 
     def _trusted_head(self, connection: sa.Connection) -> Head:
