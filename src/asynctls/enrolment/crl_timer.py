@@ -72,15 +72,26 @@ class CRLTimer:
         while True:
             self._taken.clear()
             now = self._clock()
-            before, ended = ended, tuple(each for each in self._lists() if now >= each.next_update)
-            if ended:
-                self._report(ended)
-                self._wanted()
-            if set(ended) - set(before):
-                self._ended()
+            try:
+                ended = self._look(now, before=ended)
+            except Exception:
+                # The border of this task: a fault in one look must not end all later ones.
+                log.exception("CRL's end not told")
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._until_next_end_s(now)):
                     await self._taken.wait()
+
+    def _look(
+        self, now: datetime, *, before: tuple[RevocationList, ...]
+    ) -> tuple[RevocationList, ...]:
+        """The lists that have ended, told of unless they had ``before``."""
+        ended = tuple(each for each in self._lists() if now >= each.next_update)
+        if ended:
+            self._report(ended)
+            self._wanted()
+        if set(ended) - set(before):
+            self._ended()
+        return ended
 
     def _until_next_end_s(self, now: datetime) -> float:
         # Never long, as a clock can be set, and a machine can sleep.
