@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from asynctls.client.tunnel import Tunnel, TunnelService
+from msgspec import structs
+
+from asynctls.client.tunnel import Tunnel, tunnels_of
 from asynctls.config import Address, AppChoice, ClientConfig, Endpoint, ServerConfig
 from asynctls.enrolment import Keeper
 from asynctls.runtime import Connections, listen
@@ -16,7 +18,7 @@ from asynctls.server.running import serving_alone
 from asynctls.server.services import Service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from asynctls.config.tables import LiveAfterExpiryName
     from asynctls.enrolment import Identity
@@ -31,11 +33,15 @@ HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """A tunnel that runs: where programs find it, and what its two ends know."""
+    """A tunnel that runs: where programs find it, and what its two ends know.
+
+    ``take`` has the client's half go on by other settings (given by name), as a reload does.
+    """
 
     where: str
     server: Keeper
     client: Keeper
+    take: Callable[..., None]
 
 
 @asynccontextmanager
@@ -48,8 +54,12 @@ async def halves(
     client_way: Way | None = None,
     live_after_expiry: LiveAfterExpiryName = "end",
     reach_timeout: timedelta = timedelta(seconds=10),
+    max_connections: int | None = None,
 ) -> AsyncIterator[Halves]:
-    """A tunnel to ``target``, with sessions or without; the client's half can have its own way."""
+    """A tunnel to ``target``, with sessions or without; the client's half can have its own way.
+
+    ``max_connections`` is the client's half's.
+    """
     at_server = ServerConfig(
         listen=Address.parse(ANY_PORT),
         allow=("client",),
@@ -70,10 +80,16 @@ async def halves(
             server_name="server",
             session=(client_way or way) == "session",
             live_after_expiry=live_after_expiry,
+            listen=Endpoint.parse(ANY_PORT),
+            max_connections=max_connections,
         )
-        tunnel = Tunnel(
-            TunnelService.of(at_client, Endpoint.parse(ANY_PORT)), keeper=other, observer=Observer()
-        )
+        (service_at_client,) = tunnels_of(at_client)
+        tunnel = Tunnel(service_at_client, keeper=other, observer=Observer())
+
+        def take(**settings: object) -> None:
+            (changed,) = tunnels_of(structs.replace(at_client, **settings))
+            tunnel.take(changed)
+
         accept = connections.served_by(tunnel.serve, places=tunnel.places)
         async with listen(Address.parse(ANY_PORT), accept, role="client") as listener:
-            yield Halves(str(listener.address), keeper, other)
+            yield Halves(str(listener.address), keeper, other, take)

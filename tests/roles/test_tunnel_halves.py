@@ -283,3 +283,29 @@ async def test_a_connection_that_is_kept_outlives_both_certificates_but_no_revoc
         writer.close()
         await logged.until(ENDED[way], count=2)
         assert any("revoked" in str(each["reason"]) for each in logged.named(ENDED[way]))
+
+
+async def test_what_is_set_anew_counts_for_who_comes_then_and_so_do_the_places(
+    ca: CA, logged: Any
+) -> None:
+    ends = (ca.identity("server"), ca.identity("client"))
+    async with (
+        Backend(answer_each).at() as backend,
+        halves(*ends, backend, way="plain", max_connections=1) as tunnel,
+    ):
+        first = await opened(tunnel.where)
+        await logged.until("stream started", count=2)
+        second = await opened(tunnel.where)
+        with contextlib.suppress(ConnectionResetError):
+            assert await second[0].read() == b""
+        assert (await logged.until("connection not taken"))["most"] == 1
+
+        tunnel.take(max_connections=2, server_name="another")
+        third = await opened(tunnel.where)
+        with pytest.raises(ConnectionResetError):
+            await third[0].read()
+        assert "another" in str((await logged.until("connection failed"))["error"])
+        first[1].write((4).to_bytes(4, "big") + b"1234")
+        assert await first[0].readexactly(68) == answer_to(b"1234")
+        for _, writer in (first, second, third):
+            writer.close()

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -158,6 +159,24 @@ async def test_a_killed_worker_is_replaced_and_the_others_never_stopped(
             assert workers.accepting == 0
     ended = [event for event in events if event["event"] == "worker ended"]
     assert [(event["worker"], event["how"]) for event in ended] == [(1, "killed by SIGKILL")]
+
+
+@only_where_shared
+@pytest.mark.one_loop
+async def test_one_that_dies_again_and_again_is_started_ever_later(
+    events: Events, until: Until
+) -> None:
+    async with asyncio.timeout(50), reserved() as here:
+        workers = supervisor("hello", here, count=1)
+        async with workers.running():
+            for deaths in range(1, 4):
+                await until(lambda: workers.accepting == 1)
+                os.kill(int((await visit(here.addresses[0]))[2]), signal.SIGKILL)
+                await until(partial(lambda count: workers.restarts == count, deaths))
+    pauses = [event["again_in_s"] for event in events if event["event"] == "worker ended"]
+    # Each twice as long, a quarter more or less.
+    assert pauses[0] == pytest.approx(0.1, abs=0.06)
+    assert pauses[2] == pytest.approx(0.4, abs=0.11)
 
 
 @only_where_shared

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asynctls as library
-from asynctls.errors import ErrorCode, SessionRefusedError
+from asynctls.errors import (
+    ErrorCode,
+    HandshakeError,
+    ServerUnreachableError,
+    SessionRefusedError,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +101,7 @@ async def test_another_config_counts_from_then_on_also_for_whoever_is_there(
 
             # Whatever is wrong is told at once, and nothing of it counts.
             write('listen = "127.0.0.1:0"', 'allow = ["one", "*"]', 'drain = "soon"')
+            crl = identity.crl_file.read_text()
             identity.crl_file.write_text("no CRL")
             server.signal(signal.SIGHUP)
             failed = str((await server.event("reload failed"))["error"])
@@ -110,6 +116,17 @@ async def test_another_config_counts_from_then_on_also_for_whoever_is_there(
             assert await staying.receive() == b"still here"
             async with library.connect(address, server_name="server", identity=two) as session:
                 assert await session.receive() == b"another"
+
+            # Nobody is put out because there are fewer places.
+            identity.crl_file.write_text(crl)
+            write('listen = "127.0.0.1:0"', 'allow = ["two"]', "max_connections = 1")
+            server.signal(signal.SIGHUP)
+            await server.event("reloaded", count=2)
+            with pytest.raises((HandshakeError, ServerUnreachableError)):
+                async with library.connect(address, server_name="server", identity=two):
+                    pass
+            await staying.send(b"and still")
+            assert await staying.receive() == b"and still"
         with suppress(SessionRefusedError):
             await stack.aclose()
     assert (await server.stop()).code == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from asynctls.pki.keys import KeyType
 from asynctls.ttp import clock, own_tls
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from asynctls.ttp.service import Service
@@ -83,3 +86,26 @@ async def test_a_certificate_that_was_renewed_while_it_reloaded_is_shown_all_the
     await joined("server")
     shown = await ttp.service._credentials.get()
     assert shown.certificate == to_der(ttp.authority.tls_certificate)
+
+
+async def test_it_takes_as_many_connections_as_its_config_says_by_now(
+    running_ttp: Any, new_ttp: Callable[[Path], None], logged: Any, tmp_path: Path
+) -> None:
+    new_ttp(tmp_path / "ttp")
+    async with running_ttp(tmp_path / "ttp", max_connections=1) as ttp:
+        where = (ttp.address.host, ttp.address.port)
+        _, silent = await asyncio.open_connection(*where)
+        reader, refused = await asyncio.open_connection(*where)
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        assert (await logged.until("connection not taken"))["most"] == 1
+        await become(ttp.service, tmp_path, max_connections=8)
+        identity = await join(
+            tmp_path / "client",
+            await ttp.token("client"),
+            key_type=KeyType.ECDSA_P256,
+            give_up_after=timedelta(seconds=10),
+        )
+        assert identity.name == "client"
+        for each in (silent, refused):
+            each.transport.abort()
