@@ -32,7 +32,7 @@ _INTERRUPTED = 130
     rooms={
         "demo": "All three roles on this machine, with a transcript.",
         "ttp": "The trusted third party: the CA daemon, and its administration.",
-        "server": "A server: sends messages, echoes, or is a tunnel's end.",
+        "server": "A server: sends messages, echoes, is a tunnel's end, or runs your app.",
         "client": "A client: receives, verifies, prints; sends; or a tunnel's end.",
         "identity": "Who am I, until when, in which files; join, renew, keep.",
         "config": "Check a config file.",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from asynctls.cli.options import COMMON, config_and_load, config_of, role_options
-from asynctls.cli.output import time_text, write_facts
+from asynctls.cli.output import time_text, write_facts, write_json
 from asynctls.config import IdentityConfig, state_folder
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def command(context: click.Context, /, *, as_json: bool, **_given: object) -> No
 
     identity = Identity.load(_folder(config_of(IdentityConfig)))
     if as_json:
-        click.echo(json.dumps(_facts(identity), ensure_ascii=False))
+        write_json([_facts(identity)])
     else:
         write_facts(
             {name.replace("_", " "): _words(fact) for name, fact in _facts(identity).items()}

@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from asynctls.config import RoleConfig, Setting, load, parse_duration, settings
+from asynctls.config import (
+    Address,
+    AppChoice,
+    Endpoint,
+    RoleConfig,
+    Setting,
+    load,
+    parse_duration,
+    settings,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from click.shell_completion import CompletionItem
 
@@ -163,26 +172,28 @@ def _completion(setting: Setting) -> Callable[..., list[CompletionItem[str]]]:
 def _metavar(setting: Setting) -> str:
     if setting.choices:
         return f"[{'|'.join(setting.choices)}]"
-    return {
-        "allow": "PATTERN",
-        "app": "APP",
-        "allow_key_types": "KIND",
-        "allow_names": "RULE",
-        "allow_profiles": "ROLE",
-        "connect": "HOST:PORT",
-        "join": "STRING",
-        "join_file": "FILE",
-        "key_passphrase_file": "FILE",
-        "ledger": "URL",
-        "listen": "HOST:PORT",
-        "message": "TEXT",
-        "metrics_listen": "ENDPOINT",
-        "name": "DNS-OR-IP",
-        "public": "HOST:PORT",
-        "name_constraints": "DOMAIN",
-        "on_renew": "COMMAND",
-        "server_name": "NAME",
-        "state": "FOLDER",
-        "status_listen": "HOST:PORT",
-        "status_url": "URL",
-    }.get(setting.name, "DURATION" if setting.type is timedelta else "NUMBER")
+    return _OF_NAME.get(setting.name) or _OF_TYPE.get(setting.type, "TEXT")
+
+
+_OF_NAME = {
+    "allow": "PATTERN",
+    "allow_key_types": "KIND",
+    "allow_names": "RULE",
+    "allow_profiles": "ROLE",
+    "join": "STRING",
+    "ledger": "URL",
+    "name": "DNS-OR-IP",
+    "name_constraints": "DOMAIN",
+    "on_renew": "COMMAND",
+    "server_name": "NAME",
+    "state": "FOLDER",
+    "status_url": "URL",
+}
+_OF_TYPE: Mapping[object, str] = {
+    Address: "HOST:PORT",
+    AppChoice: "APP",
+    Endpoint: "ENDPOINT",
+    Path: "FILE",
+    int: "NUMBER",
+    timedelta: "DURATION",
+}

@@ -13,11 +13,11 @@ __all__ = ["command"]
 @click.command
 @role_options(ServerConfig)
 def command(**_given: object) -> int:
-    """Serves each client by --app: sends it a message, echoes what it sends, or forwards it.
+    """Serves each client by --app: a message, an echo, a tunnel's end, or an app of your own.
 
     The first start needs a join string (--join-file, or the variable ASYNCTLS_JOIN), which
     'asynctls ttp token server' prints; later ones find the identity in the state folder. Only
-    clients whose name --allow names are let in.
+    clients whose name or key --allow has are let in.
 
     SIGTERM and SIGINT: let what is under way end, and stop; twice: stop at once. SIGHUP: reload.
     """
