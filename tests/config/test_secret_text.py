@@ -26,6 +26,11 @@ def test_secrets_are_equal_by_their_text() -> None:
     assert len({SecretText("a"), SecretText("a")}) == 1
 
 
+def test_secrets_of_an_environment_that_is_no_text_can_be_compared() -> None:
+    assert SecretText("a\udcff") == SecretText("a\udcff")
+    assert SecretText("a\udcff") != SecretText("a")
+
+
 def test_a_join_string_is_taken_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "join").write_text("est://x\n")
     assert read_join(None, tmp_path / "join") == SecretText("est://x")

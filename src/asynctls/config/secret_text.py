@@ -41,10 +41,14 @@ class SecretText:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SecretText):
             return NotImplemented
-        return hmac.compare_digest(self._text.encode(), other._text.encode())
+        return hmac.compare_digest(self._bytes(), other._bytes())
 
     def __hash__(self) -> int:
         return hash((SecretText, self._text))
+
+    def _bytes(self) -> bytes:
+        # The environment can hold bytes that are no UTF-8, which Python has as surrogates.
+        return self._text.encode(errors="surrogatepass")
 
 
 def read_join(join: SecretText | None, join_file: Path | None) -> SecretText | None:
