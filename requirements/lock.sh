@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes the locks anew from pyproject.toml: run.txt for running, dev.txt for developing (the build
-# backend included), docs.txt for what the site needs besides, build.txt for the build backend alone
-# (the container file). They agree with one another, and hold for Python 3.11 to 3.14 on Linux and
-# macOS. Needs uv.
+# backend included), docs.txt for what the site needs besides, fuzz.txt for what the fuzzers need
+# besides, build.txt for the build backend alone (the container file). They agree with one
+# another, and hold for Python 3.11 to 3.14 on Linux and macOS. Needs uv.
 #
 #     sh requirements/lock.sh [--upgrade | --upgrade-package NAME]
 set -eu
@@ -26,3 +26,4 @@ compile --group build --constraints requirements/dev.txt --output-file requireme
 # The same Sphinx on every Python, since each has warnings of its own, and here they are errors.
 compile --group docs --constraints requirements/dev.txt --fork-strategy fewest \
     --output-file requirements/docs.txt "$@"
+compile --group fuzz --constraints requirements/dev.txt --output-file requirements/fuzz.txt "$@"

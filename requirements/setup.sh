@@ -3,9 +3,9 @@
 #
 #     sh requirements/setup.sh [FOLDER [LOCK]]
 #
-# FOLDER is .venv unless given; LOCK (docs) is installed besides dev.txt; PYTHON=… chooses the Python.
-# Does nothing when the environment is there and current. What it was made from is written into it
-# last of all, so that an interrupted set-up never counts as ready. POSIX sh, GNU or BSD tools.
+# FOLDER is .venv unless given; LOCK (docs, fuzz) is installed besides dev.txt; PYTHON=… chooses the
+# Python. Does nothing when the environment is there and current. What it was made from is written
+# into it last of all, so that an interrupted set-up never counts as ready. POSIX sh, GNU or BSD tools.
 set -eu
 
 cd "$(dirname "$0")/.."

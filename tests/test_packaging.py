@@ -13,7 +13,7 @@ import pytest
 from asynctls import _version
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("run.txt", "dev.txt", "docs.txt", "build.txt")
+LOCKS = ("run.txt", "dev.txt", "docs.txt", "fuzz.txt", "build.txt")
 
 
 def pyproject() -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_what_runs_is_what_was_developed_with() -> None:
     assert set(entries("run.txt")) <= set(entries("dev.txt"))
 
 
-@pytest.mark.parametrize("lock", ["docs.txt", "build.txt"])
+@pytest.mark.parametrize("lock", ["docs.txt", "fuzz.txt", "build.txt"])
 def test_what_is_for_one_purpose_fits_into_the_environment_that_is_there(lock: str) -> None:
     def versions(lock: str) -> dict[str, str]:
         return dict(entry.split()[0].split("==") for entry in entries(lock))

@@ -1,0 +1,1 @@
+"""What a run costs on the wire and in the processor, and its pictures."""

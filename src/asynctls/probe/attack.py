@@ -1,0 +1,90 @@
+"""An attack as a value: what is tried against whom, and what the answer shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from asynctls.config import Address
+    from asynctls.enrolment import Identity
+
+__all__ = ["PATIENCE_S", "Attack", "Finding", "Needs", "Target", "Verdict"]
+
+PATIENCE_S = 2.0
+"""No attempt waits longer than this for an answer, in seconds."""
+
+
+class Verdict(StrEnum):
+    """What came of an attack."""
+
+    WITHSTOOD = "withstood"
+    NOT_WITHSTOOD = "NOT withstood"
+    NOT_TRIED = "not tried"
+
+
+class Needs(StrEnum):
+    """What an attack takes beyond an identity of one's own."""
+
+    NOTHING = "nothing"
+    TTP_STATE = "--ttp-state"
+    EXHAUST = "--exhaust"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table, and one object of `--json`.
+
+    Attributes:
+        attack: its name.
+        tried: what was sent, in one sentence.
+        answer: what the server did; for what was not tried, what it would take.
+        verdict: withstood, NOT withstood, or not tried.
+        source: RFC and section, or the attack's name in the literature.
+    """
+
+    attack: str
+    tried: str
+    answer: str
+    verdict: Verdict
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom the attacks are about, and with what.
+
+    Attributes:
+        address: the server's.
+        identity: ours: the attacks that need a member use it.
+        server_name: the name that the server must have; None: any.
+    """
+
+    address: Address
+    identity: Identity
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One attack of the playbook.
+
+    Attributes:
+        name: a few words, unique: tests and reports find it by them.
+        group: `downgrade`, `man in the middle`, `replay`, `identity` or `exhaustion`.
+        tried: what is sent, in one sentence.
+        source: as in `Finding`.
+        run: tries it; answers whether the target withstood, and what it did.
+        needs: what it takes.
+    """
+
+    name: str
+    group: str
+    tried: str
+    source: str
+    run: Callable[[Target], Awaitable[tuple[Verdict, str]]]
+    needs: Needs = Needs.NOTHING
