@@ -41,8 +41,8 @@ fuzz: setup ## run the tests that make up their inputs with many more inputs (lo
 attacks: setup ## run the attacks that must fail, each with the counter-test that shows it can succeed
 	@$(bin)/python -m pytest tests/attacks --verbose $(ARGS)
 
-soak: setup ## run the long runs: TTPs killed under thousands of enrolments, storms of connections
-	@$(bin)/python -m pytest tests/soak --long --verbose $(ARGS)
+soak: setup ## run the long runs: every role killed again and again under load, storms of connections
+	@$(bin)/python -m pytest tests/soak tests/faults/test_kills.py --long --verbose $(ARGS)
 
 peers: ## install the other programs that some tests and benchmarks compare with (Debian, Ubuntu)
 	@sh .ci/peers.sh

@@ -12,6 +12,7 @@ import pytest
 
 import asynctls as library
 from asynctls.errors import SessionError
+from tests.roles.keeping import KEEPING, have_app, kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,12 +25,6 @@ pytestmark = pytest.mark.one_loop
 
 CLIENTS = 20
 LOAD = 400
-KEEPER = """
-async def keep(session):
-    with open("kept", "ab", buffering=0) as kept:
-        async for message in session:
-            kept.write(message + b"\\n")
-"""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -37,9 +32,9 @@ async def test_what_had_its_receipt_before_a_sigterm_is_kept(
     asynctls: Daemons, ca: CA, tmp_path: Path, workers: int
 ) -> None:
     home = tmp_path / "home"
-    (home / "keeping.py").write_text(KEEPER)
+    have_app(home)
     server, address = await asynctls.server(
-        ca.identity("server"), "--app", "keeping:keep", "--workers", str(workers)
+        ca.identity("server"), *KEEPING, "--workers", str(workers)
     )
     receipted: list[bytes] = []
     loaded = asyncio.Event()
@@ -68,4 +63,4 @@ async def test_what_had_its_receipt_before_a_sigterm_is_kept(
     assert (await server.ended()).code == 0
     assert not server.named("connections cut off")
     # Each once: nothing was lost, and nothing came twice.
-    assert Counter((home / "kept").read_bytes().splitlines()) == Counter(receipted)
+    assert Counter(kept(home)) == Counter(receipted)
