@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from asynctls.enrolment.texts import Joined, Texts
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "readable_once"]
 
 
 class Memory:
@@ -70,7 +70,7 @@ class Memory:
                 a user who has very many).
         """
         texts = self._texts
-        with _readable_once(texts.certificate) as chain, _readable_once(texts.key) as key:
+        with readable_once(texts.certificate) as chain, readable_once(texts.key) as key:
             yield chain, key
 
     @asynccontextmanager
@@ -111,8 +111,12 @@ class Memory:
 
 
 @contextmanager
-def _readable_once(content: bytes) -> Iterator[Path]:
-    """The path of a pipe with that content."""
+def readable_once(content: bytes) -> Iterator[Path]:
+    """The path of a pipe with that content.
+
+    Raises:
+        CertificateError: it is larger than a pipe holds.
+    """
     reading, writing = os.pipe()
     try:
         try:

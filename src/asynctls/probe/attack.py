@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from cryptography import x509
+    from collections.abc import Awaitable, Callable
 
     from asynctls.config import Address
     from asynctls.enrolment import Identity
-    from asynctls.pki.profiles import Profile
+    from asynctls.probe.certifier import Certifier
 
-__all__ = ["PATIENCE_S", "Attack", "Certifying", "Finding", "Needs", "Target", "Verdict"]
+__all__ = ["PATIENCE_S", "Attack", "Finding", "Needs", "Target", "Verdict"]
 
 PATIENCE_S = 2.0
 """No attempt waits longer than this for an answer, in seconds."""
@@ -58,33 +55,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
-class Certifying(Protocol):
-    """What only the CA can do; there with ``--ttp-state``."""
-
-    async def issue(
-        self,
-        profile: Profile,
-        names: Sequence[str],
-        *,
-        lifetime: timedelta = timedelta(minutes=2),
-        uses: Sequence[x509.ObjectIdentifier] | None = None,
-    ) -> Identity:
-        """A new key and a certificate for it, in memory alone; each is in the ledger.
-
-        Args:
-            profile: which role it is for.
-            names: its subject alternative names.
-            lifetime: from now to its end, a second or more.
-            uses: its extended key usages, where they are not the profile's.
-        """
-
-    async def revoke(self, identity: Identity) -> None:
-        """Revoke it; the TTP signs a new CRL."""
-
-    def name_of_nobody(self) -> str:
-        """A name that the CA can certify, and that nobody has."""
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """Whom the attacks are about, and with what.
@@ -93,13 +63,14 @@ class Target:
         address: the server's.
         identity: ours: the attacks that need a member use it.
         server_name: the name that the server must have; None: any.
-        ttp: the CA of both, with ``--ttp-state``.
+        ttp: certifies what no policy would, from the state folder that `--ttp-state` names; None:
+            it was not given.
     """
 
     address: Address
     identity: Identity
     server_name: str | None = None
-    ttp: Certifying | None = None
+    ttp: Certifier | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,20 @@ from typing import TYPE_CHECKING, Self
 
 from asynctls.errors import ConfigError, Fault
 from asynctls.logger import get_logger
-from asynctls.pki.constraints import outside
+from asynctls.pki.constraints import name_inside, outside
+from asynctls.pki.names import format_serial
 from asynctls.pki.profiles import key_id_text
-from asynctls.ttp import approvals, backup, ca, clock, offline_root, records, revocation, status
+from asynctls.ttp import (
+    approvals,
+    backup,
+    ca,
+    clock,
+    offline_root,
+    records,
+    revocation,
+    status,
+    trials,
+)
 from asynctls.ttp.details import CertificateDetails, details_of
 from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.ledger import Ledger
@@ -39,6 +50,7 @@ if TYPE_CHECKING:
     from asynctls.ttp.approvals import WaitingRequest
     from asynctls.ttp.chain import Head
     from asynctls.ttp.records import CertificateStatus, LedgerCount, ListedCertificate
+    from asynctls.ttp.trials import Trial
 
 __all__ = ["Administration"]
 
@@ -258,6 +270,33 @@ class Administration:
                 reason=said,
             )
         return [certificate.serial for certificate in done.certificates]
+
+    async def certify_trial(self, trial: Trial) -> tuple[x509.Certificate, ...]:
+        """A certificate that no policy would issue, and its issuing CA's: for `asynctls probe`.
+
+        Raises:
+            CertificateError: it would end too late, or cannot be made at all.
+            LedgerError: it could not be recorded; nothing was issued.
+        """
+        issuer = self._care.cas.issuing
+        certificate = await self._ledger.write(
+            lambda tx: trials.certify(tx, trial, issuer=issuer, now=clock.now())
+        )
+        log.info(
+            "issued for a trial",
+            serial=format_serial(certificate.serial_number),
+            sans=trial.sans,
+            not_after=certificate.not_valid_after_utc.isoformat(),
+        )
+        return certificate, issuer.certificate
+
+    def name_of_nobody(self) -> str:
+        """A name that the issuing CA can certify, and that nobody has.
+
+        Raises:
+            CertificateError: its constraints leave none that could be tried.
+        """
+        return name_inside(self._care.cas.issuing.certificate)
 
     async def list_certificates(
         self, only: CertificateStatus | None = None
