@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from tests.attacks.relays import Alter
+    from asynctls.probe.relays import Alter
 
 __all__ = [
     "ALPN_EXTENSION",

@@ -11,6 +11,7 @@ from tests.attacks.victims import LIMIT_S
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from asynctls.config import Address
     from tests.attacks.world import Holder
 
 __all__ = ["OLD_AND_WEAK", "s_client"]
@@ -19,11 +20,11 @@ OLD_AND_WEAK = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
 """Every cipher suite that the library has, those without encryption included."""
 
 
-async def s_client(openssl: Path, port: int, holder: Holder, *options: str) -> str:
+async def s_client(openssl: Path, server: Address, holder: Holder, *options: str) -> str:
     """What it prints about a connection with the holder's certificate; it says nothing itself."""
     process = await asyncio.create_subprocess_exec(
         openssl,
-        *("s_client", "-brief", "-connect", f"127.0.0.1:{port}", "-alpn", ALPN),
+        *("s_client", "-brief", "-connect", str(server), "-alpn", ALPN),
         *("-cert", holder.chain, "-key", holder.key),
         *("-cipher", OLD_AND_WEAK, *options),
         stdin=asyncio.subprocess.DEVNULL,

@@ -21,16 +21,15 @@ import pytest
 from asynctls.errors import Alert, HandshakeError, PeerRefusedError, RefusedByPeerError
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
+from asynctls.probe.relays import everybody, forwarding
 from asynctls.session import ALPN
 from asynctls.tls import client_context_for_any_host, server_context
 from tests.attacks.openssl import OLD_AND_WEAK, s_client
-from tests.attacks.relays import forwarding
 from tests.attacks.victims import (
     OTP,
     PIN,
     Client,
     Server,
-    everybody,
     server_of,
     talk,
 )
@@ -103,7 +102,7 @@ async def test_a_client_of_another_version_is_refused(
 ) -> None:
     async with server.serving() as served:
         with pytest.raises(RefusedByPeerError) as refused:
-            await talk(speaking_only(client, version, world), served.port)
+            await talk(speaking_only(client, version, world), served.address)
         ended = await served.end()
     assert refused.value.alert is Alert.PROTOCOL_VERSION
     assert isinstance(ended, PeerRefusedError)
@@ -120,10 +119,10 @@ async def test_a_server_that_is_not_pinned_speaks_it(
         if version is ssl.TLSVersion.TLSv1_3:
             # Python's ssl has no channel binding for 1.3: the session refuses what TLS took.
             with pytest.raises(HandshakeError, match="no session without"):
-                await talk(other, served.port)
+                await talk(other, served.address)
             assert "no session without" in str(await served.end())
         else:
-            assert await talk(other, served.port) == OTP
+            assert await talk(other, served.address) == OTP
             assert served.told == [("client", PIN)]
 
 
@@ -138,7 +137,7 @@ async def test_with_a_server_of_another_version_there_is_no_session(
 ) -> None:
     async with server_speaking_only(server, version, world).serving() as served:
         with pytest.raises(RefusedByPeerError) as refused:
-            await talk(client, served.port)
+            await talk(client, served.address)
     # Before 1.2 there is none of the suites that we offer; that is what an old server notices.
     new = version is ssl.TLSVersion.TLSv1_3
     assert refused.value.alert is (Alert.PROTOCOL_VERSION if new else Alert.HANDSHAKE_FAILURE)
@@ -156,7 +155,7 @@ async def test_a_client_that_is_not_pinned_falls_for_an_old_server(
     )
     careless = replace(client, context=context, server_name=None)
     async with server_speaking_only(server, version, world).serving() as served:
-        assert await talk(careless, served.port) == OTP
+        assert await talk(careless, served.address) == OTP
 
 
 @by_option
@@ -164,7 +163,7 @@ async def test_openssl_with_another_version_is_refused(
     client: Client, server: Server, program: Program, option: str
 ) -> None:
     async with server.serving() as served:
-        printed = await s_client(program("openssl"), served.port, client.holder, option)
+        printed = await s_client(program("openssl"), served.address, client.holder, option)
         assert isinstance(await served.end(), PeerRefusedError)
     assert f"SSL alert number {Alert.PROTOCOL_VERSION}" in printed
 
@@ -174,7 +173,7 @@ async def test_openssl_with_another_version_gets_through_to_a_server_that_is_not
     client: Client, unpinned: Server, program: Program, option: str
 ) -> None:
     async with unpinned.serving() as served:
-        printed = await s_client(program("openssl"), served.port, client.holder, option)
+        printed = await s_client(program("openssl"), served.address, client.holder, option)
     assert re.search(rf"^Protocol version: {OPTIONS[option]}$", printed, re.MULTILINE)
     assert "SSL alert number" not in printed
 
@@ -227,7 +226,7 @@ async def test_a_client_that_offers_a_weak_suite_alone_is_refused(
 ) -> None:
     async with rsa_server.serving() as served:
         with pytest.raises(RefusedByPeerError) as refused:
-            await offering(client, suite, world).stream(served.port)
+            await offering(client, suite, world).stream(served.address)
         ended = await served.end()
     assert refused.value.alert is Alert.HANDSHAKE_FAILURE
     assert isinstance(ended, PeerRefusedError)
@@ -249,7 +248,7 @@ async def test_a_server_that_takes_every_suite_speaks_it(
     # Where nobody proves who it is, a server must not even ask for a certificate.
     careless_server.context.verify_mode = ssl.CERT_NONE
     async with careless_server.serving() as served:
-        stream = await offering(client, suite, world).stream(served.port)
+        stream = await offering(client, suite, world).stream(served.address)
         assert stream.cipher == suite
         await stream.close()
 
@@ -258,7 +257,7 @@ async def test_without_encryption_the_relay_reads_along(
     world: World, client: Client, careless_server: Server
 ) -> None:
     naked = offering(client, "ECDHE-RSA-NULL-SHA", world)
-    async with careless_server.serving() as served, forwarding(served.port) as relay:
-        assert await talk(naked, relay.port) == OTP
+    async with careless_server.serving() as served, forwarding(served.address) as relay:
+        assert await talk(naked, relay.address) == OTP
     assert PIN in relay.recording
     assert OTP in relay.recording

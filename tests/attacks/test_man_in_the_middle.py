@@ -26,11 +26,12 @@ from asynctls.errors import (
     RefusedByPeerError,
 )
 from asynctls.pki.profiles import Profile
+from asynctls.probe.relays import everybody, forwarding
 from asynctls.session import ALPN
 from asynctls.session.keys import binding
 from asynctls.tls import client_context_for_any_host, server_context
-from tests.attacks.relays import as_it_is, ending_tls, forwarding, message_by_message
-from tests.attacks.victims import OTP, PIN, Client, Server, checked, everybody, talk
+from tests.attacks.between import forwarding_frames, speaking_for_both
+from tests.attacks.victims import OTP, PIN, Client, Server, checked, talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 async def test_a_relay_that_only_forwards_is_harmless_and_reads_nothing(
     client: Client, server: Server
 ) -> None:
-    async with server.serving() as served, forwarding(served.port) as relay:
-        assert await talk(client, relay.port) == OTP
+    async with server.serving() as served, forwarding(served.address) as relay:
+        assert await talk(client, relay.address) == OTP
         assert await served.end() is None
     assert served.told == [("client", PIN)]
     assert relay.recording
@@ -86,16 +87,15 @@ async def test_the_client_refuses_an_impostor_before_its_secret_leaves(
 ) -> None:
     async with (
         server.serving() as served,
-        ending_tls(
-            served.port,
+        speaking_for_both(
+            served.address,
             world=world,
             towards_client=impostor,
             towards_server=mallory,
-            carry=message_by_message,
         ) as relay,
     ):
         with pytest.raises(PeerRefusedError, match=words) as refused:
-            await talk(client, relay.port)
+            await talk(client, relay.address)
     assert refused.value.alert is alert
     assert isinstance(relay.refused_by_client, RefusedByPeerError)
     assert relay.refused_by_client.alert is alert
@@ -144,15 +144,14 @@ async def test_without_that_check_the_client_tells_the_impostor_everything(
     serving = replace(server, admit=checked(world, ["client", "mallory"]))
     async with (
         serving.serving() as served,
-        ending_tls(
-            served.port,
+        speaking_for_both(
+            served.address,
             world=world,
             towards_client=impostor,
             towards_server=mallory,
-            carry=message_by_message,
         ) as relay,
     ):
-        assert await talk(careless, relay.port) == OTP
+        assert await talk(careless, relay.address) == OTP
     assert relay.read == PIN + OTP
     assert served.told == [("mallory", PIN)]
 
@@ -174,16 +173,15 @@ async def test_the_server_refuses_the_relay_even_if_the_client_does_not(
 ) -> None:
     async with (
         server.serving() as served,
-        ending_tls(
-            served.port,
+        speaking_for_both(
+            served.address,
             world=world,
             towards_client=impostor,
             towards_server=impostor,
-            carry=message_by_message,
         ) as relay,
     ):
         with pytest.raises(BindingMismatchError, match="neither READY nor ERROR"):
-            await talk(without_verification(client), relay.port)
+            await talk(without_verification(client), relay.address)
         refused = await served.end()
     assert isinstance(refused, PeerRefusedError)
     assert refused.alert is alert
@@ -208,15 +206,14 @@ async def test_a_server_without_that_check_serves_the_relay(
     careless = replace(server, context=context, admit=everybody)
     async with (
         careless.serving() as served,
-        ending_tls(
-            served.port,
+        speaking_for_both(
+            served.address,
             world=world,
             towards_client=impostor,
             towards_server=impostor,
-            carry=message_by_message,
         ) as relay,
     ):
-        assert await talk(without_verification(client), relay.port) == OTP
+        assert await talk(without_verification(client), relay.address) == OTP
     assert relay.read == PIN + OTP
 
 
@@ -249,16 +246,15 @@ async def test_a_relay_that_both_trust_and_that_forwards_the_frames_is_found_out
     with structlog.testing.capture_logs() as logs:
         async with (
             server.serving() as served,
-            ending_tls(
-                served.port,
+            forwarding_frames(
+                served.address,
                 world=world,
                 towards_client=trusted.server,
                 towards_server=trusted.client,
-                carry=as_it_is,
             ) as relay,
         ):
             with pytest.raises(BindingMismatchError, match="neither READY nor ERROR"):
-                await talk(client, relay.port)
+                await talk(client, relay.address)
             assert isinstance(await served.end(), BindingMismatchError)
     assert relay.refused_by_client is relay.refused_by_server is None  # TLS let her in
     assert relay.read  # and she saw KEY,
@@ -299,15 +295,14 @@ async def test_without_the_binding_that_relay_reads_everything(
     monkeypatch.setattr(asynctls.session.session, "binding", careless)
     async with (
         server.serving() as served,
-        ending_tls(
-            served.port,
+        forwarding_frames(
+            served.address,
             world=world,
             towards_client=trusted.server,
             towards_server=trusted.client,
-            carry=as_it_is,
         ) as relay,
     ):
-        assert await talk(client, relay.port) == OTP
+        assert await talk(client, relay.address) == OTP
         assert await served.end() is None
     assert PIN in relay.read
     assert OTP in relay.read
@@ -319,13 +314,12 @@ async def test_a_relay_that_both_trust_and_that_speaks_the_protocol_is_not_cover
     """docs/threat-model.md says so: who holds both names' certificates is both of them."""
     async with (
         server.serving() as served,
-        ending_tls(
-            served.port,
+        speaking_for_both(
+            served.address,
             world=world,
             towards_client=trusted.server,
             towards_server=trusted.client,
-            carry=message_by_message,
         ) as relay,
     ):
-        assert await talk(client, relay.port) == OTP
+        assert await talk(client, relay.address) == OTP
     assert relay.read == PIN + OTP

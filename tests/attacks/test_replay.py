@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import asynctls.probe.insider
 import asynctls.session.frames
 import asynctls.session.protocol
 import asynctls.session.session
-import tests.attacks.insider
 from asynctls.admission import Peer
 from asynctls.errors import (
     Alert,
@@ -37,11 +37,10 @@ from asynctls.errors import (
     TruncatedError,
 )
 from asynctls.mac import Secret
+from asynctls.probe.relays import Alter, forwarding, play
 from asynctls.session.frames import Close, Data, Error, Opener, Receipt
 from asynctls.session.keys import Keys, derive
 from asynctls.session.shape import FIXED
-from tests.attacks.insider import Insider, PlainClient, PlainServer, inside
-from tests.attacks.relays import Alter, forwarding, play
 from tests.attacks.victims import (
     LIMIT_S,
     OTP,
@@ -53,10 +52,13 @@ from tests.attacks.victims import (
     client_of,
     talk,
 )
+from tests.attacks.without_tls import PlainClient, PlainServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from asynctls.config import Address
+    from asynctls.probe.insider import Insider
     from tests.attacks.world import Holder, World
 
 APPLICATION_DATA = 23
@@ -109,7 +111,7 @@ async def test_a_frame_out_of_sequence_is_named_for_what_it_is(
     code: ErrorCode,
 ) -> None:
     async with server.serving() as served:
-        async with inside(client, served.port) as peer:
+        async with client.inside(served.address) as peer:
             await peer.send(*tamper([peer.seal.data(order) for order in ORDERS]))
             told = await peer.last_answer()
         assert type(await served.end()) is error
@@ -134,7 +136,7 @@ async def test_without_the_sequence_check_it_is_taken(
     taken: list[bytes],
 ) -> None:
     async with server.serving() as served:
-        async with inside(client, served.port) as peer:
+        async with client.inside(served.address) as peer:
             await peer.send(*tamper([peer.seal.data(order) for order in ORDERS]))
             await peer.send(peer.seal.close())
             assert isinstance(await peer.last_answer(), Close)
@@ -154,7 +156,7 @@ async def test_a_frame_sent_back_to_its_sender_is_named_a_forgery(
     client: Client, server: Server
 ) -> None:
     async with server.serving() as served:
-        async with inside(client, served.port) as peer:
+        async with client.inside(served.address) as peer:
             await reflect(peer)
             await peer.last_answer()
         assert type(await served.end()) is ForgedError
@@ -169,9 +171,9 @@ async def test_with_one_key_and_one_label_for_both_directions_it_is_taken(
         return Keys(client=keys.client, server=keys.client)
 
     monkeypatch.setattr(asynctls.session.protocol, "derive", one_key)
-    monkeypatch.setattr(tests.attacks.insider, "derive", one_key)
+    monkeypatch.setattr(asynctls.probe.insider, "derive", one_key)
     monkeypatch.setattr(asynctls.session.frames, "external_aad", lambda _sender: b"\x40")
-    async with server.serving() as served, inside(client, served.port) as peer:
+    async with server.serving() as served, client.inside(served.address) as peer:
         await reflect(peer)
         assert isinstance(await peer.answer(), Data)
     assert served.told == [("client", PIN), ("client", OTP)]
@@ -188,18 +190,18 @@ def bound_to_nothing(**_seen: bytes) -> bytes:
 def without_binding(monkeypatch: pytest.MonkeyPatch) -> None:
     # At both ends: the insider derives its keys as the victims do.
     monkeypatch.setattr(asynctls.session.session, "binding", bound_to_nothing)
-    monkeypatch.setattr(tests.attacks.insider, "binding", bound_to_nothing)
+    monkeypatch.setattr(asynctls.probe.insider, "binding", bound_to_nothing)
 
 
 async def replay_from_one_session_in_the_next(
     client: Client, served: Served, secrets: tuple[Secret, Secret]
 ) -> SessionError | HandshakeError | None:
-    async with inside(client, served.port, secret=secrets[0]) as peer:
+    async with client.inside(served.address, secret=secrets[0]) as peer:
         recorded = peer.seal.data(PIN)
         await peer.send(recorded, peer.seal.close())
         assert isinstance(await peer.last_answer(), Close)
     assert await served.end() is None
-    async with inside(client, served.port, secret=secrets[1]) as peer:
+    async with client.inside(served.address, secret=secrets[1]) as peer:
         await peer.send(recorded)
         peer.seal.data(PIN)  # the number is used
         await peer.send(peer.seal.close())
@@ -247,11 +249,11 @@ def open_server(world: World, server: Server) -> Server:
 
 async def replay_the_whole_session(client: Client, replayer: Client, served: Served) -> bytes:
     """The client's frames, KEY included, over a TLS connection of the replayer's; the answer."""
-    async with inside(client, served.port) as peer:
+    async with client.inside(served.address) as peer:
         await peer.send(peer.seal.data(PIN), peer.seal.close())
         assert isinstance(await peer.last_answer(), Close)
     assert await served.end() is None
-    channel = await replayer.channel(served.port)
+    channel = await replayer.channel(served.address)
     channel.write(b"".join(peer.sent))
     answer = b""
     async with asyncio.timeout(LIMIT_S):
@@ -288,10 +290,10 @@ async def test_a_recorded_connection_played_again_does_not_get_through_tls(
     client: Client, server: Server
 ) -> None:
     async with server.serving() as served:
-        async with forwarding(served.port) as relay:
-            assert await talk(client, relay.port) == OTP
+        async with forwarding(served.address) as relay:
+            assert await talk(client, relay.address) == OTP
         assert await served.end() is None
-        answer = await play(b"".join(relay.from_client), served.port)
+        answer = await play(b"".join(relay.from_client), served.address)
         refused = await served.end()
     assert isinstance(refused, PeerRefusedError)
     assert refused.alert is Alert.DECRYPT_ERROR
@@ -312,8 +314,8 @@ def on_second_message(change: Callable[[bytes], bytes]) -> Alter:
     return alter
 
 
-async def say_twice_and_listen(client: Client, port: int) -> None:
-    async with asyncio.timeout(LIMIT_S), client.session(port) as session:
+async def say_twice_and_listen(client: Client, server: Address) -> None:
+    async with asyncio.timeout(LIMIT_S), client.session(server) as session:
         await session.send(PIN)
         await session.send(PIN)
         async for _ in session:
@@ -328,10 +330,10 @@ async def test_a_record_sent_twice_or_dropped_in_flight_fails_tls(
 ) -> None:
     async with (
         server.serving() as served,
-        forwarding(served.port, from_client=on_second_message(change)) as relay,
+        forwarding(served.address, from_client=on_second_message(change)) as relay,
     ):
         with pytest.raises(SessionTruncatedError):
-            await say_twice_and_listen(client, relay.port)
+            await say_twice_and_listen(client, relay.address)
         ended = await served.end()
     assert isinstance(ended, SessionTruncatedError)
     assert isinstance(ended.__cause__, TruncatedError)
@@ -357,20 +359,20 @@ async def test_without_tls_a_recorded_connection_is_served_again(
     plain_client: PlainClient, plain_server: PlainServer
 ) -> None:
     async with plain_server.serving() as served:
-        assert await talk(plain_client, served.port) == OTP
+        assert await talk(plain_client, served.address) == OTP
         assert await served.end() is None
-        assert OTP in await play(b"".join(plain_client.tape), served.port)
+        assert OTP in await play(b"".join(plain_client.tape), served.address)
         assert await served.end() is None
     assert served.told == [("client", PIN)] * 2
 
 
 async def played_with_a_frame_twice(plain_client: PlainClient, served: Served) -> None:
-    async with inside(plain_client, served.port) as peer:
+    async with plain_client.inside(served.address) as peer:
         await peer.send(peer.seal.data(PIN), peer.seal.close())
         assert isinstance(await peer.last_answer(), Close)
     assert await served.end() is None
     key, message, close = peer.sent
-    await play(key + message + message + close, served.port)
+    await play(key + message + message + close, served.address)
 
 
 async def test_without_tls_the_session_still_finds_a_frame_sent_twice(

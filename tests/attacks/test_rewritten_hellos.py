@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.errors import Alert, HandshakeError, PeerRefusedError, RefusedByPeerError
+from asynctls.probe.relays import Forwarding, everybody, forwarding
 from asynctls.session import ALPN
 from asynctls.tls import Stream, client_context_for_any_host
 from tests.attacks.hellos import (
@@ -31,14 +32,12 @@ from tests.attacks.hellos import (
     Rewrite,
     rewriting,
 )
-from tests.attacks.relays import Forwarding, forwarding
 from tests.attacks.victims import (
     OTP,
     PIN,
     Client,
     Served,
     Server,
-    everybody,
     talk,
 )
 
@@ -124,7 +123,7 @@ async def test_a_rewritten_client_hello_ends_the_handshake(
 ) -> None:
     async with (
         server.serving() as served,
-        forwarding(served.port, from_client=rewriting(rewrite)) as relay,
+        forwarding(served.address, from_client=rewriting(rewrite)) as relay,
     ):
         await assert_no_session(client, relay, served, alert, found_by)
 
@@ -154,7 +153,7 @@ async def test_a_rewritten_server_hello_ends_the_handshake(
 ) -> None:
     async with (
         server.serving() as served,
-        forwarding(served.port, from_server=rewriting(rewrite)) as relay,
+        forwarding(served.address, from_server=rewriting(rewrite)) as relay,
     ):
         await assert_no_session(client, relay, served, alert, found_by)
 
@@ -167,7 +166,7 @@ async def test_the_extended_master_secret_cannot_be_taken_out_of_both_hellos(
     async with (
         server.serving() as served,
         forwarding(
-            served.port, from_client=rewriting(rewrite), from_server=rewriting(rewrite)
+            served.address, from_client=rewriting(rewrite), from_server=rewriting(rewrite)
         ) as relay,
     ):
         await assert_no_session(client, relay, served, Alert.DECRYPT_ERROR, "server")
@@ -178,7 +177,7 @@ async def assert_no_session(
 ) -> None:
     """One end refuses and the other is told; the app hears nothing."""
     with pytest.raises(HandshakeError) as caught:
-        await talk(client, relay.port)
+        await talk(client, relay.address)
     ends = {"client": caught.value, "server": await served.end()}
     refused = ends.pop(found_by)
     (told,) = ends.values()
@@ -196,10 +195,10 @@ async def test_without_a_clients_signature_finished_still_finds_it(
     anonymous = client_context_for_any_host(trust=world.trust, alpn=[ALPN])
     async with (
         replace(server, admit=everybody).serving() as served,
-        forwarding(served.port, from_client=rewriting(suite(AES_128_GCM))) as relay,
+        forwarding(served.address, from_client=rewriting(suite(AES_128_GCM))) as relay,
     ):
         with pytest.raises(RefusedByPeerError) as told:
-            await replace(client, context=anonymous, server_name=None).stream(relay.port)
+            await replace(client, context=anonymous, server_name=None).stream(relay.address)
         refused = await served.end()
     assert isinstance(refused, PeerRefusedError)
     # The keys hang on the hellos too: what comes is not even decrypted.
@@ -212,18 +211,18 @@ async def test_a_relay_that_rewrites_the_hellos_into_themselves_passes(
     async with (
         server.serving() as served,
         forwarding(
-            served.port, from_client=rewriting(nothing), from_server=rewriting(nothing)
+            served.address, from_client=rewriting(nothing), from_server=rewriting(nothing)
         ) as relay,
     ):
-        assert await talk(client, relay.port) == OTP
+        assert await talk(client, relay.address) == OTP
 
 
 async def test_the_lesser_suite_is_served_to_a_client_that_asks_for_it_itself(
     client: Client, server: Server
 ) -> None:
     client.context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
-    async with server.serving() as served, forwarding(served.port) as relay:
-        assert await talk(client, relay.port) == OTP
+    async with server.serving() as served, forwarding(served.address) as relay:
+        assert await talk(client, relay.address) == OTP
     assert Hello.read(relay.from_server[0]).suites == [AES_128_GCM]
 
 
@@ -252,7 +251,7 @@ async def test_a_peer_without_the_extended_master_secret_gets_no_session(
     client, server = pair_without_ems
     async with server.serving() as served:
         with pytest.raises(HandshakeError, match="extended master secret"):
-            await talk(client, served.port)
+            await talk(client, served.address)
         ended = await served.end()
     assert isinstance(ended, HandshakeError)
     assert "extended master secret" in str(ended)
@@ -266,5 +265,5 @@ async def test_without_that_check_it_gets_one(
     client, server = pair_without_ems
     monkeypatch.setattr(Stream, "extended_master_secret", True)
     async with server.serving() as served:
-        assert await talk(client, served.port) == OTP
+        assert await talk(client, served.address) == OTP
     assert served.told == [("client", PIN)]

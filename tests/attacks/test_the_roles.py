@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asynctls
+from asynctls.config import Address
 from asynctls.errors import (
     Alert,
     BindingMismatchError,
@@ -21,10 +22,10 @@ from asynctls.errors import (
     RefusedByPeerError,
 )
 from asynctls.pki.profiles import Profile
+from asynctls.probe.relays import forwarding, play
+from tests.attacks.between import forwarding_frames, speaking_for_both
 from tests.attacks.hellos import EXTENDED_MASTER_SECRET, Hello, rewriting
-from tests.attacks.insider import inside
 from tests.attacks.openssl import s_client
-from tests.attacks.relays import as_it_is, ending_tls, forwarding, message_by_message, play
 from tests.attacks.victims import LIMIT_S, OTP, PIN, Client, client_of
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
 
 
 class ServerRole:
-    """A running `asynctls.serve`: its port, and what its app was told."""
+    """A running `asynctls.serve`: where, and what its app was told."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self.address = Address("127.0.0.1", 0)
         self.told: list[tuple[str, bytes]] = []
 
     async def app(self, session: asynctls.Session) -> None:
@@ -58,7 +59,7 @@ async def server_role(world: World, logged: LogWatch) -> AsyncIterator[ServerRol
     )
     try:
         listening = await happened(logged, "listening")
-        role.port = int(listening["address"].rpartition(":")[2])
+        role.address = Address.parse(listening["address"])
         yield role
     finally:
         serving.cancel()
@@ -77,10 +78,10 @@ def client_role(world: World) -> asynctls.Identity:
     return world.identity("client", Profile.CLIENT)
 
 
-async def talk(identity: asynctls.Identity, port: int) -> bytes:
+async def talk(identity: asynctls.Identity, server: Address) -> bytes:
     async with (
         asyncio.timeout(LIMIT_S),
-        asynctls.connect(f"127.0.0.1:{port}", server_name="server", identity=identity) as session,
+        asynctls.connect(str(server), server_name="server", identity=identity) as session,
     ):
         await session.send(PIN, receipt=True)
         return await session.receive()
@@ -89,8 +90,8 @@ async def talk(identity: asynctls.Identity, port: int) -> bytes:
 async def test_they_talk_through_a_relay_that_only_forwards(
     server_role: ServerRole, client_role: asynctls.Identity
 ) -> None:
-    async with forwarding(server_role.port) as relay:
-        assert await talk(client_role, relay.port) == OTP
+    async with forwarding(server_role.address) as relay:
+        assert await talk(client_role, relay.address) == OTP
     assert server_role.told == [("client", PIN)]
     assert PIN not in relay.recording
 
@@ -108,15 +109,14 @@ async def test_the_client_says_whom_it_met_in_the_servers_place(
     alert: Alert,
 ) -> None:
     shown = world.self_signed("server") if whose == "self-signed" else mallory
-    async with ending_tls(
-        server_role.port,
+    async with speaking_for_both(
+        server_role.address,
         world=world,
         towards_client=shown,
         towards_server=mallory,
-        carry=message_by_message,
     ) as relay:
         with pytest.raises(PeerRefusedError, match="expected to be server") as refused:
-            await talk(client_role, relay.port)
+            await talk(client_role, relay.address)
     assert refused.value.alert is alert
     assert isinstance(relay.refused_by_client, RefusedByPeerError)
     assert not relay.read
@@ -126,7 +126,7 @@ async def test_the_server_logs_who_came_in_the_clients_place(
     server_role: ServerRole, client: Client, mallory: Holder, world: World, logged: LogWatch
 ) -> None:
     with pytest.raises(RefusedByPeerError) as told:
-        await client_of(world, mallory).stream(server_role.port)
+        await client_of(world, mallory).stream(server_role.address)
     assert told.value.alert is Alert.ACCESS_DENIED
     refused = await happened(logged, "refused")
     assert refused["alert"] == Alert.ACCESS_DENIED
@@ -138,15 +138,14 @@ async def test_the_server_logs_who_came_in_the_clients_place(
 async def test_both_say_that_somebody_may_stand_in_between(
     world: World, server_role: ServerRole, client_role: asynctls.Identity, logged: LogWatch
 ) -> None:
-    async with ending_tls(
-        server_role.port,
+    async with forwarding_frames(
+        server_role.address,
         world=world,
         towards_client=world.holder("server", Profile.SERVER),
         towards_server=world.holder("client", Profile.CLIENT),
-        carry=as_it_is,
     ) as relay:
         with pytest.raises(BindingMismatchError, match="neither READY nor ERROR"):
-            await talk(client_role, relay.port)
+            await talk(client_role, relay.address)
     reasons = [event["reason"] for event in logged.named("binding mismatch")]
     assert any(reason.startswith("KEY's tag does not verify") for reason in reasons)
     assert PIN not in relay.read
@@ -156,7 +155,7 @@ async def test_both_say_that_somebody_may_stand_in_between(
 async def test_the_server_names_a_replay_in_its_log(
     server_role: ServerRole, client: Client, logged: LogWatch
 ) -> None:
-    async with inside(client, server_role.port) as peer:
+    async with client.inside(server_role.address) as peer:
         frame = peer.seal.data(PIN)
         await peer.send(frame, frame)
         await peer.last_answer()
@@ -168,9 +167,9 @@ async def test_the_server_names_a_replay_in_its_log(
 async def test_a_recorded_connection_is_refused(
     server_role: ServerRole, client_role: asynctls.Identity, logged: LogWatch
 ) -> None:
-    async with forwarding(server_role.port) as relay:
-        await talk(client_role, relay.port)
-    await play(b"".join(relay.from_client), server_role.port)
+    async with forwarding(server_role.address) as relay:
+        await talk(client_role, relay.address)
+    await play(b"".join(relay.from_client), server_role.address)
     refused = await happened(logged, "refused")
     assert refused["alert"] == Alert.DECRYPT_ERROR
     assert server_role.told == [("client", PIN)]
@@ -180,7 +179,7 @@ async def test_a_recorded_connection_is_refused(
 async def test_another_version_is_refused(
     server_role: ServerRole, client: Client, program: Program, logged: LogWatch, option: str
 ) -> None:
-    printed = await s_client(program("openssl"), server_role.port, client.holder, option)
+    printed = await s_client(program("openssl"), server_role.address, client.holder, option)
     assert f"SSL alert number {Alert.PROTOCOL_VERSION}" in printed
     refused = await happened(logged, "refused")
     assert refused["alert"] == Alert.PROTOCOL_VERSION
@@ -193,9 +192,9 @@ async def test_a_rewritten_hello_ends_the_handshake(
     def rewrite(hello: Hello) -> None:
         del hello.extensions[EXTENDED_MASTER_SECRET]
 
-    async with forwarding(server_role.port, from_client=rewriting(rewrite)) as relay:
+    async with forwarding(server_role.address, from_client=rewriting(rewrite)) as relay:
         with pytest.raises(HandshakeError):
-            await talk(client_role, relay.port)
+            await talk(client_role, relay.address)
     refused = await happened(logged, "refused")
     assert refused["alert"] == Alert.DECRYPT_ERROR
     assert server_role.told == []

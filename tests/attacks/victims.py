@@ -13,15 +13,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from asynctls.admission import Peer, Rules, admit, allow_list
+from asynctls.config import Address
 from asynctls.errors import HandshakeError, SessionError
+from asynctls.probe.insider import inside
+from asynctls.probe.relays import listening
 from asynctls.session import ALPN, Channel, Session
 from asynctls.tls import Gate, Stream, client_context, server_context
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from asynctls.errors import Alert
+    from asynctls.mac import Secret
+    from asynctls.probe.insider import Insider
     from asynctls.tls import Admit
     from tests.attacks.world import Holder, World
 
@@ -30,13 +34,10 @@ __all__ = [
     "OTP",
     "PIN",
     "Client",
-    "LetIn",
     "Served",
     "Server",
     "checked",
     "client_of",
-    "everybody",
-    "listening",
     "server_of",
     "talk",
 ]
@@ -49,19 +50,6 @@ PIN = b"The PIN of my account is 4711."
 
 OTP = b"The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
 """What the server answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class LetIn:
-    """The verdict of somebody who does not care."""
-
-    alert: Alert | None = None
-    reason: str = ""
-
-
-def everybody(certificate: bytes | None, alpn: str | None) -> LetIn:
-    """`admit` taken away: whoever comes is let in."""
-    return LetIn()
 
 
 def checked(world: World, allow: Sequence[str]) -> Admit:
@@ -82,9 +70,9 @@ class Client:
     admit: Admit
     server_name: str | None = "server"
 
-    async def stream(self, port: int) -> Stream:
+    async def stream(self, server: Address) -> Stream:
         """The TLS connection alone."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(server.host, server.port)
         return await Stream.connect(
             reader,
             writer,
@@ -94,14 +82,14 @@ class Client:
             timeout_s=LIMIT_S,
         )
 
-    async def channel(self, port: int) -> Channel:
+    async def channel(self, server: Address) -> Channel:
         """What the session runs in."""
-        return await self.stream(port)
+        return await self.stream(server)
 
     @asynccontextmanager
-    async def session(self, port: int) -> AsyncIterator[Session]:
+    async def session(self, server: Address) -> AsyncIterator[Session]:
         """The session on top of it."""
-        channel = await self.channel(port)
+        channel = await self.channel(server)
         assert channel.peer_certificate is not None
         async with Session.connect(
             channel,
@@ -109,6 +97,16 @@ class Client:
             peer=Peer.of(channel.peer_certificate),
         ) as session:
             yield session
+
+    @asynccontextmanager
+    async def inside(
+        self, server: Address, *, secret: Secret | None = None
+    ) -> AsyncIterator[Insider]:
+        """A session whose frames are put on the wire by hand."""
+        async with inside(
+            await self.channel(server), certificate=self.holder.certificate, secret=secret
+        ) as insider:
+            yield insider
 
 
 def client_of(world: World, holder: Holder) -> Client:
@@ -120,9 +118,9 @@ def client_of(world: World, holder: Holder) -> Client:
     )
 
 
-async def talk(client: Client, port: int) -> bytes:
+async def talk(client: Client, server: Address) -> bytes:
     """What every client does: it tells its PIN, and gets an OTP."""
-    async with asyncio.timeout(LIMIT_S), client.session(port) as session:
+    async with asyncio.timeout(LIMIT_S), client.session(server) as session:
         await session.send(PIN, receipt=True)
         return await session.receive()
 
@@ -149,8 +147,7 @@ class Server:
     async def serving(self) -> AsyncIterator[Served]:
         """The server on a loopback port of its own."""
         served = Served(self)
-        async with listening(served.serve) as port:
-            served.port = port
+        async with listening(served.serve) as served.address:
             yield served
 
 
@@ -158,7 +155,7 @@ class Served:
     """A server that runs: where, what its app was told by whom, and how each connection ended."""
 
     def __init__(self, server: Server) -> None:
-        self.port = 0
+        self.address = Address("127.0.0.1", 0)
         self.told: list[tuple[str, bytes]] = []
         self._server = server
         self._ends: asyncio.Queue[HandshakeError | SessionError | None] = asyncio.Queue()
@@ -202,30 +199,3 @@ def server_of(world: World, holder: Holder, *, allow: Sequence[str] = ("client",
         context=server_context(chain=holder.chain, key=holder.key, trust=world.trust, alpn=[ALPN]),
         admit=checked(world, allow),
     )
-
-
-# A loopback port
-
-
-@asynccontextmanager
-async def listening(
-    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[int]:
-    """Serves TCP on a port of its own, and leaves no connection and no task behind.
-
-    What a connection's task raised is raised here, so that a fault of the attack's own is no
-    success of the defence.
-    """
-    tasks: list[asyncio.Future[None]] = []
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.append(asyncio.ensure_future(handler(reader, writer)))
-
-    listener = await asyncio.start_server(connected, "127.0.0.1", 0)
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        listener.close()
-        async with asyncio.timeout(LIMIT_S):
-            await asyncio.gather(*tasks)
-            await listener.wait_closed()

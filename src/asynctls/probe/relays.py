@@ -5,48 +5,91 @@ all that went by: this is what anybody on the network can do. `play` sends a rec
 
 `ending_tls` is the man in the middle proper: a TLS server towards the client and a TLS client
 towards the server, each with a certificate of hers, so that she has the plaintext in between. What
-she does with it is a `Carry`: `as_it_is` forwards the bytes unchanged, `message_by_message` speaks
-the session protocol on both legs.
+she does with it is a `Carry`: `as_it_is` forwards the bytes unchanged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asynctls.admission import Peer
+from asynctls.config import Address
 from asynctls.errors import HandshakeError, TruncatedError
-from asynctls.session import ALPN, Session
-from asynctls.tls import Gate, Stream, client_context_for_any_host, server_context
-from tests.attacks.victims import LIMIT_S, everybody, listening
+from asynctls.tls import Gate, Stream
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
-    from tests.attacks.world import Holder, World
+    from asynctls.errors import Alert
 
 __all__ = [
     "Alter",
+    "Carry",
     "EndingTLS",
     "Forwarding",
+    "LetIn",
     "as_it_is",
     "ending_tls",
+    "everybody",
     "forwarding",
-    "message_by_message",
+    "listening",
     "play",
     "unaltered",
 ]
 
+_LIMIT_S = 10.0
+"""A relay does nothing for longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetIn:
+    """The verdict of somebody who does not care."""
+
+    alert: Alert | None = None
+    reason: str = ""
+
+
+def everybody(certificate: bytes | None, alpn: str | None) -> LetIn:  # noqa: ARG001 - an `Admit`
+    """Let in whoever comes."""
+    return LetIn()
+
+
+@asynccontextmanager
+async def listening(
+    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[Address]:
+    """Serves TCP on a loopback port of its own, and leaves no connection and no task behind.
+
+    What a connection's task raised is raised here, so that a fault of the attack's own is no
+    success of the defence.
+    """
+    tasks: list[asyncio.Future[None]] = []
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(asyncio.ensure_future(handler(reader, writer)))
+
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield Address("127.0.0.1", listener.sockets[0].getsockname()[1])
+    finally:
+        listener.close()
+        async with asyncio.timeout(_LIMIT_S):
+            await asyncio.gather(*tasks)
+            await listener.wait_closed()
+
 
 # Without keys
 
-Alter = Callable[[bytes], bytes]
-"""What to send on in place of one TLS record (with its header): itself, another, or nothing."""
+Alter = Callable[[bytes], bytes | None]
+"""What to send on in place of one TLS record (with its header): itself, another, or nothing.
+
+None cuts this direction off: a FIN, and nothing more of it is sent on.
+"""
 
 
 def unaltered(record: bytes) -> bytes:
@@ -58,7 +101,7 @@ class Forwarding:
     """A relay that forwards records, and its recording of both directions as they were sent."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self.address = Address("127.0.0.1", 0)
         self.from_client: list[bytes] = []
         self.from_server: list[bytes] = []
 
@@ -70,14 +113,14 @@ class Forwarding:
 
 @asynccontextmanager
 async def forwarding(
-    to: int, *, from_client: Alter = unaltered, from_server: Alter = unaltered
+    to: Address, *, from_client: Alter = unaltered, from_server: Alter = unaltered
 ) -> AsyncIterator[Forwarding]:
-    """A relay that forwards each connection to the port ``to``, altering it on the way."""
+    """A relay that forwards each connection, altering it on the way."""
     relay = Forwarding()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        further_reader, further_writer = await asyncio.open_connection("127.0.0.1", to)
-        async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as both:
+        further_reader, further_writer = await asyncio.open_connection(to.host, to.port)
+        async with asyncio.timeout(_LIMIT_S), asyncio.TaskGroup() as both:
             both.create_task(_forward(reader, further_writer, from_client, relay.from_client))
             both.create_task(_forward(further_reader, writer, from_server, relay.from_server))
         for each in (writer, further_writer):
@@ -85,7 +128,7 @@ async def forwarding(
             with contextlib.suppress(OSError):
                 await each.wait_closed()
 
-    async with listening(carry) as relay.port:
+    async with listening(carry) as relay.address:
         yield relay
 
 
@@ -97,16 +140,19 @@ async def _forward(
             header = await source.readexactly(5)
             record = header + await source.readexactly(int.from_bytes(header[3:]))
             tape.append(record)
-            sink.write(alter(record))
+            altered = alter(record)
+            if altered is None:
+                break
+            sink.write(altered)
             await sink.drain()
     with contextlib.suppress(OSError):
         sink.write_eof()
 
 
-async def play(recorded: bytes, port: int) -> bytes:
+async def play(recorded: bytes, to: Address) -> bytes:
     """Send a recording, byte for byte; what comes back."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    async with asyncio.timeout(LIMIT_S):
+    reader, writer = await asyncio.open_connection(to.host, to.port)
+    async with asyncio.timeout(_LIMIT_S):
         writer.write(recorded)
         answer = await reader.read()
         writer.close()
@@ -121,18 +167,11 @@ Carry = Callable[["EndingTLS", Stream, Stream], Awaitable[None]]
 """Brings what comes from the client (first) to the server (second), and back."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Certificates:
-    towards_client: Holder
-    towards_server: Holder
-
-
 class EndingTLS:
     """A relay that ends TLS; what it read in clear, and who showed it the door and why."""
 
-    def __init__(self, certificates: _Certificates) -> None:
-        self.port = 0
-        self.certificates = certificates
+    def __init__(self) -> None:
+        self.address = Address("127.0.0.1", 0)
         self.read = bytearray()
         self.refused_by_client: HandshakeError | None = None
         self.refused_by_server: HandshakeError | None = None
@@ -140,57 +179,48 @@ class EndingTLS:
 
 @asynccontextmanager
 async def ending_tls(
-    to: int,
+    to: Address,
     *,
-    world: World,
-    towards_client: Holder,
-    towards_server: Holder,
+    towards_client: ssl.SSLContext,
+    towards_server: ssl.SSLContext,
     carry: Carry,
 ) -> AsyncIterator[EndingTLS]:
     """A relay that shows the client one certificate and the server another.
 
     Args:
-        to: the server's port.
-        world: whose certificates the victims have. Mallory asks for the client's, to look real,
-            and takes whatever the server shows.
-        towards_client: whom she is towards the client.
-        towards_server: whom she is towards the server.
+        to: the server's address.
+        towards_client: a server's context: whom she is towards the client.
+        towards_server: a client's, likewise; it should verify nothing, for she takes whatever the
+            server shows.
         carry: what she does once both have let her in.
     """
-    relay = EndingTLS(_Certificates(towards_client, towards_server))
-    accepting = server_context(
-        chain=towards_client.chain, key=towards_client.key, trust=world.trust, alpn=[ALPN]
-    )
-    connecting = client_context_for_any_host(
-        trust=world.trust, chain=towards_server.chain, key=towards_server.key, alpn=[ALPN]
-    )
-    connecting.verify_mode = ssl.CERT_NONE
+    relay = EndingTLS()
     gate = Gate(1)
 
     async def relayed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             client = await Stream.accept(
-                reader, writer, accepting, admit=everybody, gate=gate, timeout_s=LIMIT_S
+                reader, writer, towards_client, admit=everybody, gate=gate, timeout_s=_LIMIT_S
             )
         except HandshakeError as error:
             relay.refused_by_client = error
             return
         try:
             server = await Stream.connect(
-                *await asyncio.open_connection("127.0.0.1", to),
-                connecting,
+                *await asyncio.open_connection(to.host, to.port),
+                towards_server,
                 server_hostname=None,
                 admit=everybody,
-                timeout_s=LIMIT_S,
+                timeout_s=_LIMIT_S,
             )
         except HandshakeError as error:
             relay.refused_by_server = error
             await client.close()
             return
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(_LIMIT_S):
             await carry(relay, client, server)
 
-    async with listening(relayed) as relay.port:
+    async with listening(relayed) as relay.address:
         yield relay
 
 
@@ -210,31 +240,3 @@ async def as_it_is(relay: EndingTLS, client: Stream, server: Stream) -> None:
         both.create_task(forward(server, client))
     await client.close()
     await server.close()
-
-
-async def message_by_message(relay: EndingTLS, client: Stream, server: Stream) -> None:
-    """Be a server to the client and a client to the server, with a session for each."""
-    assert client.peer_certificate is not None
-    assert server.peer_certificate is not None
-
-    async def forward(source: Session, sink: Session) -> None:
-        async for message in source:
-            relay.read += message
-            await sink.send(message)
-        await sink.finish_sending()
-
-    async with (
-        Session.accept(
-            client,
-            own_certificate=relay.certificates.towards_client.certificate,
-            peer=Peer.of(client.peer_certificate),
-        ) as with_client,
-        Session.connect(
-            server,
-            own_certificate=relay.certificates.towards_server.certificate,
-            peer=Peer.of(server.peer_certificate),
-        ) as with_server,
-        asyncio.TaskGroup() as both,
-    ):
-        both.create_task(forward(with_client, with_server))
-        both.create_task(forward(with_server, with_client))

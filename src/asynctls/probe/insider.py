@@ -1,0 +1,116 @@
+"""A member that speaks the session protocol without its rules, with frames put together by hand.
+
+What it can do is what anybody could who has got hold of a session's keys, or of its plaintext.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from asynctls.errors import HandshakeError
+from asynctls.mac import Secret
+from asynctls.session.frames import Frame, Opener, Ready, Sealer
+from asynctls.session.keys import binding, derive
+from asynctls.session.states import Role
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from asynctls.session import Channel
+
+__all__ = ["Insider", "inside"]
+
+_LIMIT_S = 10.0
+_MOST_BYTES = 1 << 20
+
+
+class Insider:
+    """A client that seals frames and sends them as it likes.
+
+    Args:
+        channel: a connection whose handshake is done; whoever made it closes it.
+        certificate: the one that we showed, DER.
+        secret: the session's; None: a new one.
+
+    Attributes:
+        seal: makes the next frame, which need not be sent.
+        sent: what was sent, in clear.
+        received: what came, likewise.
+    """
+
+    def __init__(
+        self, channel: Channel, *, certificate: bytes, secret: Secret | None = None
+    ) -> None:
+        if channel.peer_certificate is None or channel.tls_unique is None:
+            raise HandshakeError("no session with a server without a certificate or tls-unique")
+        self._secret = secret or Secret.random()
+        seen = binding(
+            client_certificate=certificate,
+            server_certificate=channel.peer_certificate,
+            tls_unique=channel.tls_unique,
+        )
+        keys = derive(self._secret, seen)
+        self.seal = Sealer(Role.CLIENT, keys.client)
+        self.sent: list[bytes] = []
+        self.received: list[bytes] = []
+        self._channel = channel
+        self._opener = Opener(Role.SERVER, keys.server)
+
+    async def open(self) -> Frame | None:
+        """Send KEY; the answer, which should be READY."""
+        await self.send(self.seal.key(self._secret, max_message_bytes=_MOST_BYTES))
+        return await self.answer()
+
+    async def send(self, *frames: bytes) -> None:
+        """Put frames on the wire, whatever they are."""
+        for frame in frames:
+            self.sent.append(frame)
+            self._channel.write(frame)
+        await self._channel.drain()
+
+    async def answer(self) -> Frame | None:
+        """The server's next frame; None when it says no more.
+
+        Raises:
+            TruncatedError: the connection ended without close_notify, or by an alert.
+        """
+        async with asyncio.timeout(_LIMIT_S):
+            while (frame := self._opener.next_frame()) is None:
+                piece = await self._channel.read(1 << 16)
+                if not piece:
+                    return None
+                self.received.append(piece)
+                self._opener.receive_data(piece)
+        return frame
+
+    async def last_answer(self) -> Frame | None:
+        """The last frame before the server says no more."""
+        last = None
+        while (frame := await self.answer()) is not None:
+            last = frame
+        return last
+
+
+@asynccontextmanager
+async def inside(
+    channel: Channel, *, certificate: bytes, secret: Secret | None = None
+) -> AsyncIterator[Insider]:
+    """A session that stands, opened by hand: KEY was sent and READY has come.
+
+    Args:
+        channel: closed at the end.
+        certificate: as for `Insider`.
+        secret: likewise.
+
+    Raises:
+        HandshakeError: no session came about.
+    """
+    try:
+        insider = Insider(channel, certificate=certificate, secret=secret)
+        if not isinstance(answer := await insider.open(), Ready):
+            raise HandshakeError(f"KEY was answered by {answer or 'nothing'}, and not by READY")
+        yield insider
+    finally:
+        await channel.close()
