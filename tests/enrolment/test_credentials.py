@@ -36,6 +36,16 @@ async def test_it_is_the_same_one_for_an_hour() -> None:
     assert await fresh.get() is not first
 
 
+async def test_a_clock_that_is_set_back_does_not_make_its_life_longer() -> None:
+    clock = Clock()
+    fresh = FreshCredentials(build, clock=clock)
+    first = await fresh.get()
+    clock.now -= timedelta(seconds=1)
+    second = await fresh.get()
+    assert second is not first
+    assert await fresh.get() is second
+
+
 async def test_it_does_not_outlive_a_certificate_that_it_admitted() -> None:
     clock = Clock()
     fresh = FreshCredentials(build, clock=clock)

@@ -134,6 +134,8 @@ async def test_it_says_when_nobody_would_be_let_in(ttp: Any, joined: Any) -> Non
             "the certificate expired",
             "a CRL ended",
         ]
+        sooner = identity_troubles(worker, clock=lambda: datetime.now(UTC) - HOUR)
+        assert [each.split(" from ")[0] for each in sooner] == ["the certificate is valid"]
         worker._crls = ()
         assert identity_troubles(worker) == ["there is no CRL"]
         worker._stale_crl = StaleCRL.GO_ON

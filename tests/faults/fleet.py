@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,14 +20,27 @@ from tests.roles.keeping import KEEPING, have_app
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator
-    from datetime import timedelta
     from pathlib import Path
 
     from tests.roles.processes import Daemons, Process
 
-__all__ = ["Fleet"]
+__all__ = ["Fleet", "granted"]
 
 _PACE_S = 0.02
+_DAY = timedelta(days=1)
+
+
+async def granted(
+    config: TTPConfig, at: str, folder: Path, *, name: str = "", lifetime: timedelta = _DAY
+) -> Identity:
+    """An identity of the TTP that runs by ``config`` at ``at``, named as its folder or so."""
+    name = name or folder.name
+    async with await Authority.beside(config) as authority:
+        token_id, secret = await authority.create_token(
+            name, profile=Profile.PEER, ttl=_DAY, lifetime=lifetime
+        )
+        join_string = JoinString(token_id, secret, Address.parse(at), name, authority.root_sha256)
+    return await join(folder, join_string, key_type=KeyType.ECDSA_P256, give_up_after=lifetime)
 
 
 class Fleet:
@@ -54,36 +68,32 @@ class Fleet:
         return self._processes[role]
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Authority]:
-        """All of them, and what an admin may do; stopped in order at the end."""
+    async def running(self) -> AsyncIterator[None]:
+        """All of them; stopped in order at the end."""
         have_app(self._folder / "home")
         await self._start_ttp()
-        async with await Authority.beside(self.config) as authority:
-            for name in ("server", "client"):
-                await self.identity(authority, name)
-            await self._start_server()
-            await self._start_client()
-            try:
-                yield authority
-            finally:
-                await self._no_more_lines()
+        for folder in ("server", "client"):
+            await self.identity(folder, folder)
+        await self._start_server()
+        await self._start_client()
+        try:
+            yield
+        finally:
+            await self._no_more_lines()
         # A client goes by itself once all that it was given has its receipt.
         await self["client"].give(b"", end=True)
         assert (await self["client"].ended()).code == 0
         assert (await self["server"].stop()).code == 0
         assert (await self["ttp"].stop()).code == 0
 
-    async def identity(self, authority: Authority, name: str, folder: str = "") -> Identity:
-        """One that its role keeps; it is read anew from its folder wherever it is whole."""
-        token_id, secret = await authority.create_token(
-            name, profile=Profile.PEER, ttl=self._lifetime, lifetime=self._lifetime
-        )
-        address = Address.parse(self._ttp_at)
-        return await join(
-            self._folder / (folder or name),
-            JoinString(token_id, secret, address, name, authority.root_sha256),
-            key_type=KeyType.ECDSA_P256,
-            give_up_after=self._lifetime,
+    async def identity(self, name: str, folder: str) -> Identity:
+        """Another one, of the TTP that runs."""
+        return await granted(
+            self.config,
+            self._ttp_at,
+            self._folder / folder,
+            name=name,
+            lifetime=self._lifetime,
         )
 
     def identities(self) -> list[Identity]:

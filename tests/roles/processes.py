@@ -75,15 +75,18 @@ class Process:
     async def until(self, holds: Callable[[], bool], what: str) -> None:
         """Waits until something holds of what was written."""
         assert self._err is not None
-        async with asyncio.timeout(_PATIENCE_S):
-            while not holds():
-                if self._err.done():
-                    pytest.fail(f"ended without {what!r}: {self.events} {self.said}")
-                self._news.clear()
-                news = asyncio.create_task(self._news.wait())
-                await asyncio.wait((news, self._err), return_when=asyncio.FIRST_COMPLETED)
-                news.cancel()
-                await asyncio.gather(news, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                while not holds():
+                    if self._err.done():
+                        pytest.fail(f"ended without {what!r}: {self.events} {self.said}")
+                    self._news.clear()
+                    news = asyncio.create_task(self._news.wait())
+                    await asyncio.wait((news, self._err), return_when=asyncio.FIRST_COMPLETED)
+                    news.cancel()
+                    await asyncio.gather(news, return_exceptions=True)
+        except TimeoutError:
+            pytest.fail(f"no {what!r} in {_PATIENCE_S:g} s: {self.events} {self.said}")
 
     async def give(self, content: bytes, *, end: bool = False) -> None:
         """More standard input, and its end."""
@@ -128,6 +131,8 @@ class Daemons:
     def __init__(self, home: Path) -> None:
         self.inside: tuple[str, ...] = ()
         """A program, and its words, that each command is run by: as to be in other namespaces."""
+        self.variables: dict[str, str] = {}
+        """What each command has in its environment besides."""
         self._home = home
         self._started: list[Process] = []
 
@@ -143,6 +148,7 @@ class Daemons:
             "ASYNCTLS_LOOP": loop,
             "PYTHONWARNINGS": "error",
             "PYTHONASYNCIODEBUG": "1",
+            **self.variables,
         }
 
     async def start(

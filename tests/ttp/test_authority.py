@@ -35,7 +35,7 @@ from asynctls.pki.keys import KeyType, PrivateKey, generate_now
 from asynctls.pki.names import format_serial, sans_of
 from asynctls.pki.profiles import CMC_RA, Profile
 from asynctls.pki.requests import build_request
-from asynctls.ttp import ca, public_address
+from asynctls.ttp import ca, clock, public_address
 from asynctls.ttp.authority import Authority
 
 if TYPE_CHECKING:
@@ -554,6 +554,23 @@ async def test_the_ttps_own_certificate_is_renewed_before_its_end(
     assert authority.tls_certificate is not before
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(authority.tls_chain, authority.tls_key)
     await authority.verify()
+
+
+async def test_what_was_made_while_the_clock_was_ahead_is_made_anew_once_it_is_right(
+    authority: Authority, later: Callable[[timedelta], None]
+) -> None:
+    later(timedelta(days=21))
+    await authority.look_after()
+    ahead = (authority.tls_certificate, *authority.ocsp.certificates)
+    later(HOUR)
+    await authority.look_after()
+    right = (authority.tls_certificate, *authority.ocsp.certificates)
+    for each in right:
+        assert each is not None
+        assert each not in ahead
+        assert each.not_valid_before_utc <= clock.now()
+    await authority.look_after()
+    assert (authority.tls_certificate, *authority.ocsp.certificates) == right
 
 
 async def test_no_certificate_is_made_anew_that_could_not_last_longer(

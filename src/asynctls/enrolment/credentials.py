@@ -59,7 +59,7 @@ class FreshCredentials:
         self._clock = clock
         self._building = building or asyncio.Lock()
         self._credentials: Credentials | None = None
-        self._ends = datetime.min.replace(tzinfo=UTC)
+        self._begins = self._ends = datetime.min.replace(tzinfo=UTC)
         self._generation = 0
 
     async def get(self) -> Credentials:
@@ -85,8 +85,7 @@ class FreshCredentials:
     def take(self, credentials: Credentials) -> None:
         """Hands out these from now on, made of another identity."""
         self._generation += 1
-        self._credentials = credentials
-        self._ends = self._clock() + LONGEST_LIFE
+        self._hold(credentials)
 
     def retire(self) -> None:
         """What the context was built from has changed: the next connection gets a new one."""
@@ -99,7 +98,9 @@ class FreshCredentials:
 
     def _is_due(self, held: Credentials) -> bool:
         cached = held.context.session_stats()["number"]
-        return self._clock() >= self._ends or cached > LARGEST_SESSION_CACHE
+        # A clock that is set back must not make its life longer.
+        is_in_time = self._begins <= self._clock() < self._ends
+        return not is_in_time or cached > LARGEST_SESSION_CACHE
 
     async def _renew(self) -> Credentials:
         while True:
@@ -112,10 +113,14 @@ class FreshCredentials:
                 if self._credentials is None:
                     raise
                 log.warning("TLS context not rebuilt, the last good one stays", reason=str(error))
-                self._ends = self._clock() + _RETRY
+                self._hold(self._credentials, _RETRY)
                 return self._credentials
             if generation == self._generation:
                 break
-        self._credentials = fresh
-        self._ends = self._clock() + LONGEST_LIFE
+        self._hold(fresh)
         return fresh
+
+    def _hold(self, credentials: Credentials, life: timedelta = LONGEST_LIFE) -> None:
+        self._credentials = credentials
+        self._begins = self._clock()
+        self._ends = self._begins + life

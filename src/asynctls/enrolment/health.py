@@ -28,6 +28,8 @@ def identity_troubles(keeper: Keeper, *, clock: Callable[[], datetime] = utc_now
     troubles = []
     if keeper.identity.expired(now):
         troubles.append(f"the certificate expired on {keeper.identity.not_after:{_TIME}}")
+    if now < keeper.identity.not_before:
+        troubles.append(f"the certificate is valid from {keeper.identity.not_before:{_TIME}} only")
     if keeper.stale_crl is StaleCRL.REFUSE:
         if not keeper.crls:
             troubles.append("there is no CRL")

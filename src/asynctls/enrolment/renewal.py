@@ -251,10 +251,15 @@ class RenewalTimer:
         return self._identity().certificate == identity.certificate
 
     async def _wait_for(self, moment: datetime, identity: Identity) -> None:
+        too_early = False
         while self._is_in_use(identity):
-            left_s = (moment - self._clock()).total_seconds()
+            now = self._clock()
+            left_s = (moment - now).total_seconds()
             if left_s <= 0:
                 return
+            if now < identity.not_before and not too_early:
+                _report_too_early(identity)
+            too_early = now < identity.not_before
             await self._pause(min(left_s, _LONGEST_LOOK_S))
 
     async def _pause(self, seconds: float) -> None:
@@ -263,6 +268,19 @@ class RenewalTimer:
                 await self._wake.wait()
         # Afterwards, so that no word is lost that came while nobody was waiting.
         self._wake.clear()
+
+
+def _report_too_early(identity: Identity) -> None:
+    # It was valid when it was taken; and nobody would renew it by itself now.
+    log.error(
+        "certificate not valid yet",
+        name=identity.name,
+        serial=identity.serial,
+        begins_on=identity.not_before.isoformat(),
+        advice="the clock of this machine was set back, now or when it was issued: see that it is "
+        "right; to go on before that time, empty the state folder and join with a new token: "
+        f"asynctls ttp token {identity.name}",
+    )
 
 
 def _loudness(failure: AsynctlsError, *, left_of_last_third: float) -> int:

@@ -28,7 +28,7 @@ LONGEST_NOTICE: Final = timedelta(minutes=5)
 """How long before its end a session is told of it, at the most."""
 
 # The wall clock can be set, and a loop's time may stand still in sleep: look again this often.
-_LOOK_AGAIN_S: Final = 600.0
+_LOOK_AGAIN_S: Final = 60.0
 
 
 def utc_now() -> datetime:

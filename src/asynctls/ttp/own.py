@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asynctls.pki.profiles import Profile
     from asynctls.ttp.transactions import Transaction
 
-__all__ = ["is_two_thirds_over", "key_type_under", "record"]
+__all__ = ["is_due", "key_type_under", "record"]
 
 
 def key_type_under(issuing: x509.Certificate) -> KeyType:
@@ -31,14 +31,17 @@ def key_type_under(issuing: x509.Certificate) -> KeyType:
     return KeyType.RSA_2048 if kind.startswith("rsa") else KeyType.ECDSA_P256
 
 
-def is_two_thirds_over(
-    certificate: x509.Certificate, issuing: x509.Certificate, now: datetime
-) -> bool:
-    """Whether two thirds of its lifetime are over, and a new one could last longer."""
-    end = certificate.not_valid_after_utc
+def is_due(certificate: x509.Certificate, issuing: x509.Certificate, now: datetime) -> bool:
+    """Whether two thirds of its lifetime are over, and a new one could last longer.
+
+    Also when the clock was set back behind its beginning, and a new one could begin sooner.
+    """
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < start:
+        return issuing.not_valid_before_utc < start
     if end >= issuing.not_valid_after_utc:
         return False
-    return now >= end - (end - certificate.not_valid_before_utc) / 3
+    return now >= end - (end - start) / 3
 
 
 def record(

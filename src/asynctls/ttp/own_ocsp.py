@@ -59,7 +59,7 @@ def is_due(responder: Responder, issuer: x509.Certificate, now: datetime) -> boo
     """
     if responder.issuer != issuer:
         return True
-    return own.is_two_thirds_over(responder.certificate, issuer, now)
+    return own.is_due(responder.certificate, issuer, now)
 
 
 def _found(keys: KeyFiles, name: str, issuer: x509.Certificate) -> Responder | None:

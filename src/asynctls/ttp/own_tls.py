@@ -74,7 +74,7 @@ def is_due(certificate: x509.Certificate, authority: CertificateAuthority, now: 
     issuer = authority.issuing.certificate
     if certificate.issuer != issuer.subject:
         return True
-    return own.is_two_thirds_over(certificate, issuer, now)
+    return own.is_due(certificate, issuer, now)
 
 
 def _found(
