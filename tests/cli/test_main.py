@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Run
 
-VERBS = ("demo", "ttp", "server", "client", "identity", "config", "completion")
+VERBS = ("demo", "ttp", "server", "client", "identity", "config", "costs", "completion")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ FILES = {
     "server.toml": ("server",),
     "client.toml": ("client", "identity"),
     "demo.toml": ("demo",),
+    "costs.toml": ("costs",),
 }
 # Their default depends on the machine, or is to have none.
 WITHOUT_DEFAULT = {
@@ -35,7 +36,12 @@ WITHOUT_DEFAULT = {
     "status_listen",
     "status_url",
 }
-WITHOUT_DEFAULT_HERE = {("client", "listen")}
+WITHOUT_DEFAULT_HERE = {
+    ("client", "listen"),
+    ("costs", "connect"),
+    ("costs", "server_name"),
+    ("costs", "html"),
+}
 # Set in the files, since with the default nobody could connect.
 SET = {("server", "allow"), ("client", "server_name")}
 

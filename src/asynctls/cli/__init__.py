@@ -36,6 +36,7 @@ _INTERRUPTED = 130
         "client": "A client: receives, verifies, prints; sends; or a tunnel's end.",
         "identity": "Who am I, until when, in which files; join, renew, keep.",
         "config": "Check a config file.",
+        "costs": "What a secure message costs, on the wire and in the processor.",
         "completion": "Have a shell complete these commands.",
     },
 )

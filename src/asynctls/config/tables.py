@@ -37,6 +37,7 @@ __all__ = [
     "TABLES",
     "About",
     "ClientConfig",
+    "CostsConfig",
     "DemoConfig",
     "IdentityConfig",
     "KeyTypeName",
@@ -391,6 +392,27 @@ class DemoConfig(RoleConfig, frozen=True, kw_only=True):
     state: _State = field(default_factory=lambda: state_folder("demo"))
 
 
+class CostsConfig(RoleConfig, frozen=True, kw_only=True):
+    """The table ``[costs]``: an account of a run of its own, or of a connection to a server."""
+
+    connect: Annotated[
+        Address | None, About("server to account for; without it, three roles of its own", least=1)
+    ] = None
+    server_name: Annotated[
+        str | None, About("name that the server's certificate must have; without it, any name")
+    ] = None
+    state: Annotated[
+        Path, About("state folder with the identity to connect with, if not the client's")
+    ] = field(default_factory=lambda: state_folder("client"))
+    html: Annotated[Path | None, About("file to write the page to: figures, ladder, charts")] = None
+    json: Annotated[bool, About("print one JSON object with every figure")] = False
+
+    def disagreements(self) -> Iterator[tuple[str, str]]:
+        """Only who connects asks a server for its name."""
+        if self.server_name is not None and self.connect is None:
+            yield "server_name", "is for a server of others: set connect as well"
+
+
 TABLES: Mapping[str, type[RoleConfig]] = MappingProxyType(
     {
         "ttp": TTPConfig,
@@ -398,5 +420,6 @@ TABLES: Mapping[str, type[RoleConfig]] = MappingProxyType(
         "client": ClientConfig,
         "identity": IdentityConfig,
         "demo": DemoConfig,
+        "costs": CostsConfig,
     }
 )

@@ -1,7 +1,7 @@
 """What a run cost, as values: every picture, table and JSON is made from these and nothing else.
 
 Bytes are those of TLS records, their headers included, as they were on the wire; a message's
-payload is what of them somebody wanted to say. Times are microseconds since the run began.
+payload is what of them somebody wanted to say. Times are microseconds.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Group(StrEnum):
     CA_CHAIN = "ca_chain"
     CSR = "csr"
     CERTIFICATE = "certificate"
+    CRLS = "crls"
 
 
 class Handshake(StrEnum):
@@ -43,7 +44,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One arrow of the ladder.
 
     Attributes:
-        at_us: when it went by.
+        at_us: when it went by, since the conversation's first byte.
         sender: `client`, `server` or `ttp`.
         receiver: likewise.
         name: as its RFC calls it: `ClientHello`, `KEY`, `POST /simpleenroll`.
@@ -82,7 +83,9 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         title: for people.
-        kind: `enrolment` or `session`.
+        kind: `bootstrap` (the root, by its fingerprint alone), `enrolment`, `session`, or `tls`:
+            the same messages without a session.
+        began_us: when, on the run's clock; its messages' times begin there anew.
         key_type: of the certificates: `rsa-2048`, `ecdsa-p256`.
         handshake: full or resumed.
         sent_messages: messages of the application.
@@ -101,6 +104,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     kind: str
+    began_us: float
     key_type: str
     handshake: Handshake
     sent_messages: int
@@ -132,6 +136,14 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     seconds: float
     counts: Mapping[str, Mapping[str, int]]
+
+    @property
+    def totals(self) -> Mapping[str, Mapping[str, float]]:
+        """The seconds that the counted ones take, by key type and side."""
+        return {
+            key_type: {side: n * self.seconds for side, n in sides.items()}
+            for key_type, sides in self.counts.items()
+        }
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):

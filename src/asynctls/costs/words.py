@@ -25,6 +25,7 @@ GROUP_WORDS: Mapping[Group, str] = {
     Group.CA_CHAIN: "CA chain",
     Group.CSR: "certificate request",
     Group.CERTIFICATE: "new certificate",
+    Group.CRLS: "CRLs",
 }
 
 

@@ -84,10 +84,17 @@ async def run(config: TTPConfig, load: Callable[[], TTPConfig]) -> None:
 class Service:
     """One authority behind one listener."""
 
-    def __init__(self, authority: Authority, config: TTPConfig) -> None:
+    def __init__(self, authority: Authority, config: TTPConfig, *, est: EST | None = None) -> None:
+        """Serves nothing yet.
+
+        Args:
+            authority: whose certificates and CRLs they are.
+            config: its settings.
+            est: answers the requests; None: an `EST` of the authority.
+        """
         self._authority = authority
         self._config = config
-        self._est = EST(authority)
+        self._est = est or EST(authority)
         self._gate = Gate(config.handshakes)
         self._places = Places(
             config.max_connections, per_address=config.max_connections_per_address

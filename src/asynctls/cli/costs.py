@@ -1,0 +1,67 @@
+"""``asynctls costs``: what a secure message costs, on the wire and in the processor."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from asynctls.cli.options import config_of, role_options
+from asynctls.cli.output import write_table
+from asynctls.config import CostsConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from asynctls.costs.report import Report
+
+__all__ = ["command"]
+
+
+@click.command
+@role_options(CostsConfig)
+def command(**_given: object) -> None:
+    """Runs a TTP, a server and a client, and reports what each message and operation costs.
+
+    The bytes are those that were really sent, message by message, for RSA and ECDSA, full and
+    resumed handshakes, one message and a thousand; the operations are timed on this machine. With
+    --connect, the account is of a connection to that server, by the identity in --state.
+    """
+    from asynctls import logs
+    from asynctls.costs import run as costs
+    from asynctls.costs.export import to_json
+    from asynctls.runtime import run
+
+    config = config_of(CostsConfig)
+    # What three roles log of an everyday run is not what was asked for.
+    logs.configure(config.log_format, level="warning")
+    with _progress() as tell:
+        report = run(costs.measure(tell=tell))
+    if config.json:
+        click.echo(to_json(report))
+    else:
+        _print(report)
+
+
+def _print(report: Report) -> None:
+    write_table(
+        ("conversation", "bytes", "overhead", "round trips"),
+        [
+            (each.title, f"{each.octets:,}", f"{each.overhead:.1%}", str(each.round_trips))
+            for each in report.conversations
+        ],
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Tells a terminal what is being done; nobody else."""
+    if not sys.stderr.isatty():
+        yield lambda _words: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
+        yield status.update

@@ -1,0 +1,176 @@
+"""What is in a handshake message, for people: read off its bytes, as anybody on the way can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynctls.errors import CertificateError
+from asynctls.pki.certificates import certificate_from_der, to_der
+from asynctls.pki.names import common_name_of, sans_of
+from asynctls.tls.hellos import ClientHello, ServerHello
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cryptography import x509
+
+    from asynctls.tls.messages import TLSMessage
+
+__all__ = ["chain_of", "fields_of", "name_of"]
+
+# RFC 8422, section 5.1.1; RFC 8446, section 4.2.3; RFC 5289.
+_CURVES = {23: "P-256", 24: "P-384", 25: "P-521", 29: "X25519", 30: "X448"}
+_SCHEMES = {
+    0x0401: "RSA PKCS#1 v1.5, SHA-256",
+    0x0501: "RSA PKCS#1 v1.5, SHA-384",
+    0x0601: "RSA PKCS#1 v1.5, SHA-512",
+    0x0403: "ECDSA P-256, SHA-256",
+    0x0503: "ECDSA P-384, SHA-384",
+    0x0603: "ECDSA P-521, SHA-512",
+    0x0804: "RSA-PSS, SHA-256",
+    0x0805: "RSA-PSS, SHA-384",
+    0x0806: "RSA-PSS, SHA-512",
+    0x0809: "RSA-PSS (PSS key), SHA-256",
+    0x080A: "RSA-PSS (PSS key), SHA-384",
+    0x080B: "RSA-PSS (PSS key), SHA-512",
+}
+_SUITES = {
+    0xC02B: "ECDHE-ECDSA-AES128-GCM-SHA256",
+    0xC02C: "ECDHE-ECDSA-AES256-GCM-SHA384",
+    0xC02F: "ECDHE-RSA-AES128-GCM-SHA256",
+    0xC030: "ECDHE-RSA-AES256-GCM-SHA384",
+}
+
+
+def fields_of(message: TLSMessage) -> dict[str, str]:
+    """What a reader wants to know of a message; of what is encrypted, nothing."""
+    read = _READERS.get(message.name)
+    if message.encrypted or read is None:
+        return {}
+    return read(message.body)
+
+
+def chain_of(body: bytes) -> tuple[x509.Certificate, ...]:
+    """The certificates of a Certificate message (RFC 5246, section 7.4.2), the leaf first."""
+    found = []
+    at = 3
+    while at + 3 < len(body):
+        size = int.from_bytes(body[at : at + 3])
+        try:
+            found.append(certificate_from_der(body[at + 3 : at + 3 + size]))
+        except CertificateError:
+            break
+        at += 3 + size
+    return tuple(found)
+
+
+def name_of(certificate: x509.Certificate) -> str:
+    """What people call it: its first name, or its subject's common name."""
+    try:
+        sans = sans_of(certificate)
+    except CertificateError:
+        sans = ()
+    return next(iter(sans), None) or common_name_of(certificate.subject) or "no name"
+
+
+def _client_hello(body: bytes) -> dict[str, str]:
+    hello = ClientHello.read(body)
+    if hello is None:
+        return {}
+    suites_at = 2 + 32 + 1 + body[34]
+    suites = int.from_bytes(body[suites_at : suites_at + 2]) // 2
+    return {
+        "versions": ", ".join(hello.versions),
+        "cipher suites": f"{suites} offered",
+        "random": "32 bytes",
+        "protocols (ALPN)": ", ".join(hello.alpn) or "none",
+        "extended master secret": "yes" if hello.extended_master_secret else "no",
+        "session to resume": "offered" if _offers_a_session(body) else "none",
+    }
+
+
+def _offers_a_session(body: bytes) -> bool:
+    # With a ticket the client makes up a session id to recognise the answer by (RFC 5077, 3.4).
+    return body[34] > 0
+
+
+def _server_hello(body: bytes) -> dict[str, str]:
+    hello = ServerHello.read(body)
+    if hello is None:
+        return {}
+    return {
+        "version": hello.version,
+        "cipher suite": _SUITES.get(hello.cipher_suite, f"{hello.cipher_suite:#06x}"),
+        "random": "32 bytes",
+        "protocol (ALPN)": hello.alpn or "none",
+        "extended master secret": "yes" if hello.extended_master_secret else "no",
+    }
+
+
+def _certificate(body: bytes) -> dict[str, str]:
+    chain = chain_of(body)
+    fields = {"certificates": str(len(chain))}
+    if chain:
+        fields["chain"] = ", issued by ".join(map(name_of, chain))
+        fields["lengths"] = ", ".join(f"{len(to_der(each))} bytes" for each in chain)
+    return fields
+
+
+def _certificate_request(body: bytes) -> dict[str, str]:
+    kinds = body[0] if body else 0
+    at = 1 + kinds
+    schemes = int.from_bytes(body[at : at + 2]) // 2
+    names = int.from_bytes(body[at + 2 + 2 * schemes :][:2])
+    return {
+        "signature algorithms": f"{schemes} accepted",
+        "accepted CAs": f"{names} bytes of names",
+    }
+
+
+def _server_key_exchange(body: bytes) -> dict[str, str]:
+    if len(body) < 4 or body[0] != 3:  # named_curve
+        return {}
+    point = body[3]
+    signed = body[4 + point :]
+    return {
+        "curve": _curve(body[1:3]),
+        "public key": f"{point} bytes",
+        **_signature(signed),
+    }
+
+
+def _client_key_exchange(body: bytes) -> dict[str, str]:
+    return {"public key": f"{body[0]} bytes"} if body else {}
+
+
+def _signature(signed: bytes) -> dict[str, str]:
+    """RFC 5246, section 4.7: the algorithm, and the signature behind its length."""
+    scheme = int.from_bytes(signed[:2])
+    return {
+        "signature": f"{int.from_bytes(signed[2:4])} bytes",
+        "algorithm": _SCHEMES.get(scheme, f"{scheme:#06x}"),
+    }
+
+
+def _ticket(body: bytes) -> dict[str, str]:
+    """RFC 5077, section 3.3."""
+    return {
+        "lifetime hint": f"{int.from_bytes(body[:4])} s",
+        "ticket": f"{int.from_bytes(body[4:6])} bytes, encrypted by the server for itself",
+    }
+
+
+def _curve(number: bytes) -> str:
+    return _CURVES.get(int.from_bytes(number), f"{int.from_bytes(number):#06x}")
+
+
+_READERS: Mapping[str, Callable[[bytes], dict[str, str]]] = {
+    "ClientHello": _client_hello,
+    "ServerHello": _server_hello,
+    "Certificate": _certificate,
+    "CertificateRequest": _certificate_request,
+    "ServerKeyExchange": _server_key_exchange,
+    "ClientKeyExchange": _client_key_exchange,
+    "CertificateVerify": _signature,
+    "NewSessionTicket": _ticket,
+}
