@@ -23,6 +23,7 @@
     ├── ServerUnreachableError    nobody answers where a server should be
     ├── InputError                standard input cannot be read, or a line of it not be sent
     ├── DemoError                 a role of the demo did not do its part
+    ├── ProbeError                a server could not be probed: it serves no honest client
     ├── WorkerError               a worker process, or its supervisor, did not do its part
     │   └── WorkerStartError      a worker ended before it served, and said why
     ├── HTTPError                 the other side does not keep to HTTP, or to our limits
@@ -79,6 +80,7 @@ __all__ = [
     "MessageTooLargeError",
     "MissingError",
     "PeerRefusedError",
+    "ProbeError",
     "RefusedByPeerError",
     "ReloadError",
     "ReplayedError",
@@ -278,6 +280,10 @@ class InputError(AsynctlsError):
 
 class DemoError(AsynctlsError):
     """A role of the demo did not do its part; what it said is in the transcript."""
+
+
+class ProbeError(AsynctlsError):
+    """A server could not be probed: it serves no honest client, before the attacks or after."""
 
 
 class WorkerError(AsynctlsError):

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from asynctls.pki.profiles import Profile
 from tests.attacks.victims import Client, Server, client_of, server_of
 from tests.attacks.world import Holder, World
+from tests.roles.processes import Daemons
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+COLUMNS = ("as it is", "without the defence")
+"""The properties of a test that found something out by the playbook."""
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +47,31 @@ def server(world: World) -> Server:
 def mallory(world: World) -> Holder:
     """Mallory is a member: the CA has given her a certificate, for her own name."""
     return world.holder("mallory", Profile.PEER)
+
+
+@pytest.fixture
+async def asynctls(tmp_path: Path) -> AsyncIterator[Daemons]:
+    """The commands as processes, none of which outlives its test."""
+    home = tmp_path / "home"
+    home.mkdir()
+    daemons = Daemons(home)
+    yield daemons
+    await daemons.end()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The playbook's table: what a server of ours did, and one without that defence."""
+    rows: dict[str, dict[str, str]] = {}
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, found in report.user_properties:
+            if name in COLUMNS:
+                rows.setdefault(found["attack"], {})[name] = (
+                    f"{found['verdict']}: {found['answer']}"
+                )
+    if not rows:
+        return
+    terminalreporter.section("the playbook, attack by attack")
+    for attack, found in rows.items():
+        terminalreporter.write_line(attack, bold=True)
+        for column in COLUMNS:
+            terminalreporter.write_line(f"    {column:<22} {found.get(column, 'not run')}")

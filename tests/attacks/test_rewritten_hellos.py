@@ -19,10 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.errors import Alert, HandshakeError, PeerRefusedError, RefusedByPeerError
-from asynctls.probe.relays import Forwarding, everybody, forwarding
-from asynctls.session import ALPN
-from asynctls.tls import Stream, client_context_for_any_host
-from tests.attacks.hellos import (
+from asynctls.probe.hellos import (
     ALPN_EXTENSION,
     EXTENDED_MASTER_SECRET,
     SERVER_NAME,
@@ -32,6 +29,9 @@ from tests.attacks.hellos import (
     Rewrite,
     rewriting,
 )
+from asynctls.probe.relays import Forwarding, everybody, forwarding
+from asynctls.session import ALPN
+from asynctls.tls import Stream, client_context_for_any_host
 from tests.attacks.victims import (
     OTP,
     PIN,

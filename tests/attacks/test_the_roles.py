@@ -22,9 +22,9 @@ from asynctls.errors import (
     RefusedByPeerError,
 )
 from asynctls.pki.profiles import Profile
+from asynctls.probe.hellos import EXTENDED_MASTER_SECRET, Hello, rewriting
 from asynctls.probe.relays import forwarding, play
 from tests.attacks.between import forwarding_frames, speaking_for_both
-from tests.attacks.hellos import EXTENDED_MASTER_SECRET, Hello, rewriting
 from tests.attacks.openssl import s_client
 from tests.attacks.victims import LIMIT_S, OTP, PIN, Client, client_of
 

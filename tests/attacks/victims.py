@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from asynctls.admission import Peer, Rules, admit, allow_list
 from asynctls.config import Address
 from asynctls.errors import HandshakeError, SessionError
+from asynctls.pki.profiles import Profile
+from asynctls.probe.attack import Target
 from asynctls.probe.insider import inside
 from asynctls.probe.relays import listening
 from asynctls.session import ALPN, Channel, Session
@@ -40,6 +42,7 @@ __all__ = [
     "client_of",
     "server_of",
     "talk",
+    "target_of",
 ]
 
 LIMIT_S = 10.0
@@ -198,4 +201,17 @@ def server_of(world: World, holder: Holder, *, allow: Sequence[str] = ("client",
         holder=holder,
         context=server_context(chain=holder.chain, key=holder.key, trust=world.trust, alpn=[ALPN]),
         admit=checked(world, allow),
+    )
+
+
+# The target of a playbook's attack
+
+
+def target_of(world: World, address: Address, *, sessions: bool = True) -> Target:
+    """A victim as the probe sees it; we are the client, whom it lets in."""
+    return Target(
+        address,
+        world.identity("client", Profile.CLIENT),
+        server=Peer.of(world.holder("server", Profile.SERVER).certificate),
+        sessions=sessions,
     )

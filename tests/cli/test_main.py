@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Run
 
-VERBS = ("demo", "ttp", "server", "client", "identity", "config", "costs", "completion")
+VERBS = ("demo", "ttp", "server", "client", "identity", "costs", "probe", "config", "completion")
 
 
 @pytest.fixture

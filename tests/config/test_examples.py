@@ -18,6 +18,7 @@ FILES = {
     "client.toml": ("client", "identity"),
     "demo.toml": ("demo",),
     "costs.toml": ("costs",),
+    "probe.toml": ("probe",),
 }
 # Their default depends on the machine, or is to have none.
 WITHOUT_DEFAULT = {
@@ -35,12 +36,14 @@ WITHOUT_DEFAULT = {
     "send",
     "status_listen",
     "status_url",
+    "ttp_state",
 }
 WITHOUT_DEFAULT_HERE = {
     ("client", "listen"),
     ("costs", "connect"),
     ("costs", "server_name"),
     ("costs", "html"),
+    ("probe", "server_name"),
 }
 # Set in the files, since with the default nobody could connect.
 SET = {("server", "allow"), ("client", "server_name")}

@@ -57,8 +57,20 @@ def test_a_server_hello_names_what_it_chose() -> None:
     listed = extension(16, b"\x00\x0b\x0aasynctls/1") + extension(23, b"")
     body = b"\x03\x03" + bytes(32) + b"\x00\xc0\x2b\x00" + len(listed).to_bytes(2) + listed
     assert ServerHello.read(body) == ServerHello(
-        version="TLS 1.2", cipher_suite=0xC02B, alpn="asynctls/1", extended_master_secret=True
+        version="TLS 1.2",
+        cipher_suite=0xC02B,
+        compression=0,
+        alpn="asynctls/1",
+        extended_master_secret=True,
     )
+
+
+def test_a_server_hello_of_tls_1_3_says_so_in_an_extension() -> None:
+    listed = extension(43, b"\x03\x04")
+    body = b"\x03\x03" + bytes(32) + b"\x00\x13\x01\x00" + len(listed).to_bytes(2) + listed
+    hello = ServerHello.read(body)
+    assert hello is not None
+    assert (hello.version, hello.compression) == ("TLS 1.3", 0)
 
 
 def test_the_leaf_is_the_first_certificate() -> None:

@@ -35,8 +35,9 @@ _INTERRUPTED = 130
         "server": "A server: sends messages, echoes, is a tunnel's end, or runs your app.",
         "client": "A client: receives, verifies, prints; sends; or a tunnel's end.",
         "identity": "Who am I, until when, in which files; join, renew, keep.",
-        "config": "Check a config file.",
         "costs": "What a secure message costs, on the wire and in the processor.",
+        "probe": "Try attacks on a live server, and see which it withstands.",
+        "config": "Check a config file.",
         "completion": "Have a shell complete these commands.",
     },
 )

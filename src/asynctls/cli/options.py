@@ -162,7 +162,7 @@ def _completion(setting: Setting) -> Callable[..., list[CompletionItem[str]]]:
         from click.shell_completion import CompletionItem
 
         if setting.type is Path:
-            return [CompletionItem(incomplete, type="dir" if setting.name == "state" else "file")]
+            return [CompletionItem(incomplete, type="dir" if setting.name in _FOLDERS else "file")]
         words = setting.choices or setting.choices_of_each
         return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
@@ -175,6 +175,7 @@ def _metavar(setting: Setting) -> str:
     return _OF_NAME.get(setting.name) or _OF_TYPE.get(setting.type, "TEXT")
 
 
+_FOLDERS = ("state", "ttp_state")
 _OF_NAME = {
     "allow": "PATTERN",
     "allow_key_types": "KIND",
@@ -188,6 +189,7 @@ _OF_NAME = {
     "server_name": "NAME",
     "state": "FOLDER",
     "status_url": "URL",
+    "ttp_state": "FOLDER",
 }
 _OF_TYPE: Mapping[object, str] = {
     Address: "HOST:PORT",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from asynctls.config import Address
     from asynctls.enrolment.keeper import Keeper
 
-__all__ = ["Connected", "connected", "open_session"]
+__all__ = ["Connected", "connected", "open_connection", "open_session"]
 
 log = get_logger()
 
@@ -173,7 +173,7 @@ async def connected(
         credentials = await keeper.client_credentials_for_any_host(alpn=alpn)
     else:
         credentials = await keeper.client_credentials(alpn=alpn)
-    reader, writer = await _open_connection(address, timeout_s)
+    reader, writer = await open_connection(address, timeout_s=timeout_s)
     try:
         stream = await Stream.connect(
             reader,
@@ -196,9 +196,14 @@ async def connected(
     return Connected(stream, Peer.of(stream.peer_certificate), credentials.certificate, rules)
 
 
-async def _open_connection(
-    address: Address, timeout_s: float
+async def open_connection(
+    address: Address, *, timeout_s: float
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connects by TCP alone.
+
+    Raises:
+        ServerUnreachableError: nobody answers there, or not within `timeout_s`.
+    """
     try:
         async with asyncio.timeout(timeout_s):
             return await asyncio.open_connection(address.host, address.port)

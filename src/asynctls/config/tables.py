@@ -43,6 +43,7 @@ __all__ = [
     "KeyTypeName",
     "LiveAfterExpiryName",
     "LogFormat",
+    "ProbeConfig",
     "ProfileName",
     "RoleConfig",
     "ServerConfig",
@@ -413,6 +414,23 @@ class CostsConfig(RoleConfig, frozen=True, kw_only=True):
             yield "server_name", "is for a server of others: set connect as well"
 
 
+class ProbeConfig(RoleConfig, frozen=True, kw_only=True):
+    """The table ``[probe]``: attacks on a live server, by the identity in ``state``."""
+
+    state: Annotated[
+        Path, About("state folder that holds the identity that the attacks are tried with")
+    ] = field(default_factory=lambda: state_folder("client"))
+    server_name: Annotated[
+        str | None, About("name that the server's certificate must have; none: any name does")
+    ] = None
+    ttp_state: Annotated[
+        Path | None,
+        About("state folder of the server's TTP: tries also what takes certificates of the CA's"),
+    ] = None
+    exhaust: Annotated[bool, About("try also what loads the server")] = False
+    json: Annotated[bool, About("print the findings as JSON, one object a line")] = False
+
+
 TABLES: Mapping[str, type[RoleConfig]] = MappingProxyType(
     {
         "ttp": TTPConfig,
@@ -421,5 +439,6 @@ TABLES: Mapping[str, type[RoleConfig]] = MappingProxyType(
         "identity": IdentityConfig,
         "demo": DemoConfig,
         "costs": CostsConfig,
+        "probe": ProbeConfig,
     }
 )

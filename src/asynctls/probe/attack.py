@@ -11,6 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from asynctls.admission import Peer
     from asynctls.config import Address
     from asynctls.enrolment import Identity
     from asynctls.probe.certifier import Certifier
@@ -62,6 +63,8 @@ class Target:
     Attributes:
         address: the server's.
         identity: ours: the attacks that need a member use it.
+        server: whom an honest connection found there.
+        sessions: whether it speaks asynctls/1; else it is any other TLS server, a tunnel say.
         server_name: the name that the server must have; None: any.
         ttp: certifies what no policy would, from the state folder that `--ttp-state` names; None:
             it was not given.
@@ -69,6 +72,8 @@ class Target:
 
     address: Address
     identity: Identity
+    server: Peer
+    sessions: bool
     server_name: str | None = None
     ttp: Certifier | None = None
 
@@ -84,6 +89,7 @@ class Attack:
         source: as in `Finding`.
         run: tries it; answers whether the target withstood, and what it did.
         needs: what it takes.
+        on_sessions: it attacks the session inside TLS, so it takes a server that has sessions.
     """
 
     name: str
@@ -92,3 +98,4 @@ class Attack:
     source: str
     run: Callable[[Target], Awaitable[tuple[Verdict, str]]]
     needs: Needs = Needs.NOTHING
+    on_sessions: bool = False

@@ -59,11 +59,13 @@ class ClientHello:
 class ServerHello:
     """What a server chose: protocol version, cipher suite (a number), ALPN (RFC 7301).
 
-    `extended_master_secret` is RFC 7627's extension 23.
+    `version` is that of the extension where there is one, as in TLS 1.3 (RFC 8446, section 4.2.1).
+    `compression` is a method's number (0: none), `extended_master_secret` RFC 7627's extension 23.
     """
 
     version: str
     cipher_suite: int
+    compression: int
     alpn: str | None
     extended_master_secret: bool
 
@@ -75,14 +77,16 @@ class ServerHello:
         reader.take(_RANDOM_BYTES)
         reader.vector(1)
         cipher_suite = reader.number(2)
-        reader.take(1)
+        compression = reader.number(1)
         if reader.short:
             return None
         extensions = reader.extensions()
+        version = int.from_bytes(extensions.get(_SUPPORTED_VERSIONS, version.to_bytes(2)))
         alpn = _alpn(extensions)
         return cls(
             version=_VERSION_NAMES.get(version, f"version {version:#06x}"),
             cipher_suite=cipher_suite,
+            compression=compression,
             alpn=alpn[0] if alpn else None,
             extended_master_secret=_EXTENDED_MASTER_SECRET in extensions,
         )

@@ -1,0 +1,12 @@
+"""Man in the middle: somebody between client and server, with a certificate or without."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asynctls.probe.attack import Attack
+
+__all__ = ["ATTACKS"]
+
+ATTACKS: tuple[Attack, ...] = ()

@@ -1,0 +1,102 @@
+"""A hand-made hello sent to a server, and what the server answered, read off its records."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asynctls.client.connecting import open_connection
+from asynctls.errors import Alert
+from asynctls.probe.attack import PATIENCE_S
+from asynctls.probe.suites import suite_name
+from asynctls.tls.closing import hang_up
+from asynctls.tls.records import Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from asynctls.config import Address
+    from asynctls.tls.hellos import ServerHello
+
+__all__ = ["Answer", "alert_words", "connection", "offer"]
+
+_CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered.
+
+    Attributes:
+        hello: its ServerHello: it goes on with what it chose; None: it refused.
+        words: what it did, for the table.
+    """
+
+    hello: ServerHello | None
+    words: str
+
+
+@asynccontextmanager
+async def connection(
+    address: Address,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A TCP connection, which does not outlive the context.
+
+    Raises:
+        ServerUnreachableError: nobody answers there.
+    """
+    reader, writer = await open_connection(address, timeout_s=PATIENCE_S)
+    try:
+        yield reader, writer
+    finally:
+        await hang_up(writer)
+
+
+async def offer(address: Address, hello: bytes) -> Answer:
+    """Sends a ClientHello, and reads until the server has agreed or refused.
+
+    Args:
+        address: the server's.
+        hello: as a TLS record.
+
+    Raises:
+        ServerUnreachableError: nobody answers there.
+    """
+    scanner = Scanner()
+    async with connection(address) as (reader, writer):
+        writer.write(hello)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while (answer := _answer_in(scanner)) is None:
+                    received = await reader.read(_CHUNK_BYTES)
+                    if not received:
+                        return Answer(None, "closed the connection")
+                    scanner.feed(received)
+        except TimeoutError:
+            return Answer(None, f"said nothing within {PATIENCE_S:g} s")
+        except OSError:
+            return Answer(None, "closed the connection")
+    return answer
+
+
+def alert_words(number: int) -> str:
+    """An alert by its name and number."""
+    name = Alert(number).words if number in {each.value for each in Alert} else "unknown"
+    return f"{name} (alert {number})"
+
+
+def _answer_in(scanner: Scanner) -> Answer | None:
+    if scanner.server_hello is not None:
+        return Answer(scanner.server_hello, _chosen(scanner.server_hello))
+    if scanner.fatal_alert is not None:
+        return Answer(None, f"refused: {alert_words(scanner.fatal_alert)}")
+    if scanner.lost:
+        return Answer(None, "answered with something that is not TLS")
+    return None
+
+
+def _chosen(hello: ServerHello) -> str:
+    compressed = f", compression method {hello.compression}" if hello.compression else ""
+    return f"agreed: {hello.version}, {suite_name(hello.cipher_suite)}{compressed}"

@@ -1,0 +1,102 @@
+"""The playbook: every attack, tried on one server within bounds, each with its finding."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from asynctls.errors import AsynctlsError
+from asynctls.probe import downgrade, exhaustion, identity, man_in_the_middle, replay
+from asynctls.probe.attack import Attack, Finding, Needs, Target, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+__all__ = ["PLAYBOOK", "WHOLE_S", "try_all"]
+
+PLAYBOOK: tuple[Attack, ...] = (
+    *downgrade.ATTACKS,
+    *man_in_the_middle.ATTACKS,
+    *replay.ATTACKS,
+    *identity.ATTACKS,
+    *exhaustion.ATTACKS,
+)
+"""In the order of the table."""
+
+WHOLE_S = 36.0
+"""How long all attacks may take together, seconds, but for those that load the server."""
+
+_AT_ONCE = 4
+
+_IT_TAKES = {
+    Needs.TTP_STATE: "--ttp-state, the state folder of the server's TTP",
+    Needs.EXHAUST: "--exhaust, since it loads the server",
+}
+
+
+async def try_all(
+    target: Target,
+    *,
+    given: Collection[Needs] = (),
+    attacks: Sequence[Attack] = PLAYBOOK,
+    told: Callable[[Attack, Finding], None] = lambda _attack, _finding: None,
+) -> list[Finding]:
+    """Tries attacks, a few at a time; then those that load the server, one after another.
+
+    Args:
+        target: the server, which an honest client was served by.
+        given: what the caller has given beyond an identity.
+        attacks: which ones.
+        told: is told of each finding as it comes, for a progress line.
+
+    Returns:
+        A finding for each attack, in their order.
+    """
+    end = asyncio.get_running_loop().time() + WHOLE_S
+    places = asyncio.Semaphore(_AT_ONCE)
+    findings: dict[str, Finding] = {}
+
+    async def find(attack: Attack, until: float | None) -> None:
+        missing = _missing(attack, target, given)
+        if missing is not None:
+            verdict, answer = Verdict.NOT_TRIED, f"it takes {missing}"
+        else:
+            async with places:
+                verdict, answer = await _try(attack, target, until)
+        findings[attack.name] = Finding(
+            attack=attack.name,
+            tried=attack.tried,
+            answer=answer,
+            verdict=verdict,
+            source=attack.source,
+        )
+        told(attack, findings[attack.name])
+
+    loading = [each for each in attacks if each.needs is Needs.EXHAUST]
+    async with asyncio.TaskGroup() as tasks:
+        for attack in attacks:
+            if attack not in loading:
+                tasks.create_task(find(attack, end))
+    for attack in loading:
+        await find(attack, None)
+    return [findings[attack.name] for attack in attacks]
+
+
+def _missing(attack: Attack, target: Target, given: Collection[Needs]) -> str | None:
+    if attack.needs is not Needs.NOTHING and attack.needs not in given:
+        return _IT_TAKES[attack.needs]
+    if attack.on_sessions and not target.sessions:
+        return "a server that has sessions (asynctls/1): this one speaks TLS alone"
+    return None
+
+
+async def _try(attack: Attack, target: Target, until: float | None) -> tuple[Verdict, str]:
+    limit = asyncio.timeout_at(until)
+    try:
+        async with limit:
+            return await attack.run(target)
+    except (AsynctlsError, OSError) as error:
+        if limit.expired():
+            return Verdict.NOT_TRIED, f"the {WHOLE_S:g} s for all of them were over"
+        # Nobody knows what the server would have done.
+        return Verdict.NOT_TRIED, f"it could not be tried: {error}"

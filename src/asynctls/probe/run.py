@@ -1,0 +1,58 @@
+"""`asynctls probe`: an honest connection, the playbook, and an honest connection again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from asynctls.enrolment import Identity
+from asynctls.errors import ProbeError
+from asynctls.logger import get_logger
+from asynctls.probe.attack import Needs
+from asynctls.probe.meeting import meet
+from asynctls.probe.playbook import try_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynctls.config import Address, ProbeConfig
+    from asynctls.probe.attack import Attack, Finding
+
+__all__ = ["probe"]
+
+log = get_logger()
+
+
+async def probe(
+    address: Address, config: ProbeConfig, *, told: Callable[[Attack, Finding], None]
+) -> list[Finding]:
+    """Tries the whole playbook on a server.
+
+    Args:
+        address: the server's.
+        config: the command's settings.
+        told: is told of each finding as it comes.
+
+    Returns:
+        A finding for each attack, in the playbook's order.
+
+    Raises:
+        IdentityError: there is no identity to try it with.
+        ProbeError: the server serves no honest client, or no longer does after the attacks.
+    """
+    identity = await asyncio.to_thread(Identity.load, config.state)
+    target = await meet(address, identity, server_name=config.server_name)
+    log.info(
+        "probing",
+        address=str(address),
+        peer=str(target.server),
+        names=list(target.server.sans),
+        sessions=target.sessions,
+    )
+    given = {Needs.EXHAUST} if config.exhaust else set()
+    findings = await try_all(target, given=given, told=told)
+    try:
+        await meet(address, identity, server_name=config.server_name)
+    except ProbeError as error:
+        raise ProbeError(f"after the attacks: {error}") from error
+    return findings

@@ -1,0 +1,79 @@
+"""The playbook of `asynctls probe`: our server withstands all of it, and nothing of it by luck.
+
+For each attack there is a victim that lacks the one defence against it, and there the same attack
+gets through: a check that cannot fail proves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynctls.probe.attack import Attack, Needs, Target, Verdict
+from asynctls.probe.playbook import PLAYBOOK, try_all
+from tests.attacks import without_downgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from tests.attacks.world import World
+    from tests.roles.processes import Daemons
+
+    Record = Callable[[str, object], None]
+
+# Each gives, for a CA and while its context lasts, a target whose defence is switched off.
+WITHOUT_DEFENCE: Mapping[str, Callable[[World], AbstractAsyncContextManager[Target]]] = {
+    **without_downgrade.WITHOUT_DEFENCE,
+}
+
+KEYS = ["attack", "tried", "answer", "verdict", "source"]
+
+
+def test_the_attacks_have_different_names() -> None:
+    assert len({attack.name for attack in PLAYBOOK}) == len(PLAYBOOK)
+
+
+def test_there_is_a_victim_for_each_attack() -> None:
+    assert WITHOUT_DEFENCE.keys() == {attack.name for attack in PLAYBOOK}
+
+
+@pytest.mark.parametrize("attack", PLAYBOOK, ids=lambda attack: attack.name)
+async def test_without_its_defence_it_gets_through(
+    world: World, attack: Attack, record_property: Record
+) -> None:
+    async with WITHOUT_DEFENCE[attack.name](world) as target:
+        (finding,) = await try_all(target, given=set(Needs), attacks=[attack])
+    found = {"attack": attack.name, "verdict": finding.verdict.value, "answer": finding.answer}
+    record_property("without the defence", found)
+    assert finding.verdict is Verdict.NOT_WITHSTOOD, finding.answer
+
+
+@pytest.mark.one_loop
+@pytest.mark.timeout(180)
+async def test_a_server_withstands_all_of_it(
+    asynctls: Daemons, tmp_path: Path, record_property: Record
+) -> None:
+    ttp = tmp_path / "ttp"
+    await asynctls.ttp(ttp)
+    for name in ("server", "client"):
+        token = await asynctls.run("ttp", "token", name, "--state", ttp)
+        state = ("--state", tmp_path / name)
+        await asynctls.run("identity", "join", *state, "--join-file", "-", given=token.out.decode())
+    listen = ("--listen", "127.0.0.1:0", "--allow", "client")
+    server = await asynctls.start("server", "--state", tmp_path / "server", *listen)
+    address = str((await server.event("listening"))["address"])
+    probed = await asynctls.run(
+        *("probe", address, "--state", tmp_path / "client", "--server-name", "server", "--json"),
+        *("--ttp-state", ttp, "--exhaust"),
+    )
+    findings = [json.loads(line) for line in probed.out.splitlines()]
+    for finding in findings:
+        record_property("as it is", finding)
+    assert [finding["attack"] for finding in findings] == [attack.name for attack in PLAYBOOK]
+    assert all(list(finding) == KEYS for finding in findings)
+    assert [each for each in findings if each["verdict"] != "withstood"] == []
+    assert probed.code == 0
