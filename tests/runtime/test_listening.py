@@ -85,6 +85,20 @@ async def test_closing_does_not_wait_for_connections(until: Until) -> None:
         await writer.wait_closed()
 
 
+async def test_what_is_written_is_sent_at_once_and_waits_for_no_acknowledgement() -> None:
+    """Nagle's algorithm would hold a second frame back for 40 ms (RFC 896; RFC 1122, 4.2.3.2)."""
+    without_delay: asyncio.Queue[int] = asyncio.Queue()
+
+    def look(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        one = writer.get_extra_info("socket")
+        without_delay.put_nowait(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async with asyncio.timeout(20), listen(Address("127.0.0.1", 0), look, role="ttp") as listener:
+        await visit(listener.address)
+        assert await without_delay.get()
+
+
 def _pair(address: Address) -> tuple[str, int]:
     return address.host, address.port
 

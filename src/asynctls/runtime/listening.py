@@ -155,7 +155,8 @@ async def bind(address: Address, *, shared: bool = False) -> list[socket.socket]
     try:
         # A set's order is not theirs; dict.fromkeys keeps it.
         for family, where in dict.fromkeys((family, where) for family, _, _, _, where in found):
-            one = socket.socket(family, socket.SOCK_STREAM)
+            # The protocol is named: asyncio turns Nagle's algorithm off only where it can tell.
+            one = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             sockets.append(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if shared:

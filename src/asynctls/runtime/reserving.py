@@ -73,7 +73,7 @@ async def reserve(address: Address, *, role: str, setting: str) -> Reserved:
 
 
 def _beside(one: socket.socket) -> socket.socket:
-    made = socket.socket(one.family, one.type)
+    made = socket.socket(one.family, one.type, one.proto)
     try:
         for level, option in (
             (socket.SOL_SOCKET, socket.SO_REUSEADDR),
