@@ -24,7 +24,7 @@ from asynctls.config import Address, SecretText
 from asynctls.errors import Alert, ConfigError, Fault, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 @pytest.fixture(autouse=True)
@@ -275,3 +275,22 @@ def test_a_real_terminal_gets_colours() -> None:
     os.close(theirs)
     assert "\x1b[1msaid" in text
     assert "key\x1b[0m=value" in text
+
+
+def test_what_was_told_in_another_way_is_not_logged_and_the_level_still_counts() -> None:
+    stream = io.StringIO()
+    shown: list[str] = []
+
+    def tell(event: Mapping[str, object]) -> bool:
+        shown.append(str(event["event"]))
+        return event["event"] == "a step"
+
+    logs.configure("json", stream=stream, tell=tell)
+    log = structlog.get_logger()
+    log.debug("a step")
+    log.info("a step", n=1)
+    log.debug("a detail")
+    log.info("an event")
+    assert shown == ["a step", "a step", "a detail", "an event"]
+    (line,) = stream.getvalue().splitlines()
+    assert json.loads(line)["event"] == "an event"

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
+from structlog.processors import NAME_TO_LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -36,6 +37,7 @@ def configure(
     *,
     stream: TextIO | None = None,
     level: Literal["debug", "info", "warning", "error"] = "info",
+    tell: Callable[[Mapping[str, object]], bool] | None = None,
 ) -> None:
     """Sets up logging for this process; a later call takes the place of an earlier one.
 
@@ -44,6 +46,8 @@ def configure(
         stream: where to; None: standard error.
         level: the least level of our own events that is logged. Of what the standard library's
             ``logging`` hands over, warnings and above are taken.
+        tell: is shown each event first, whatever its level; those that it has told in its own way,
+            by its word, are not logged.
     """
     # None as well where the process was started without a standard error.
     target: TextIO | None = sys.stderr if stream is None else stream
@@ -56,18 +60,34 @@ def configure(
         render = _render_plain
     structlog.configure(
         processors=[
+            *(() if tell is None else (_Told(tell, level),)),
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             _add_timestamp,
             _say_error,
             render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger("debug" if tell else level),
         logger_factory=_Factory(target),
         # Cached loggers would keep the set-up of their first use, in tests as well.
         cache_logger_on_first_use=False,
     )
     _take_over_standard_logging()
+
+
+class _Told:
+    """Keeps from the log what was told in another way, and what is below its level."""
+
+    def __init__(self, tell: Callable[[Mapping[str, object]], bool], level: str) -> None:
+        self._tell = tell
+        self._least = NAME_TO_LEVEL[level]
+
+    def __call__(
+        self, _logger: WrappedLogger, method: str, event: MutableMapping[str, object]
+    ) -> MutableMapping[str, object]:
+        if self._tell(event) or NAME_TO_LEVEL[method] < self._least:
+            raise structlog.DropEvent
+        return event
 
 
 class _Output:

@@ -357,6 +357,7 @@ def test_a_setting_tells_the_command_line_what_it_is() -> None:
     assert [name for name, setting in client.items() if setting.flag] == [
         "json",
         "follow",
+        "explain",
         "session",
     ]
     assert server["log_format"].choices == ("auto", "console", "json")

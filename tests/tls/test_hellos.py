@@ -41,13 +41,18 @@ def test_a_client_hello_names_what_it_offers() -> None:
         )
     )
     assert hello == ClientHello(
-        versions=("TLS 1.3", "TLS 1.2"), alpn=("http/1.1", "h2"), extended_master_secret=True
+        versions=("TLS 1.3", "TLS 1.2"),
+        cipher_suites=(0xC02B,),
+        alpn=("http/1.1", "h2"),
+        extended_master_secret=True,
     )
 
 
 def test_a_client_hello_without_extensions_has_a_version() -> None:
     hello = ClientHello.read(client_hello(version=0x0302))
-    assert hello == ClientHello(versions=("TLS 1.1",), alpn=(), extended_master_secret=False)
+    assert hello == ClientHello(
+        versions=("TLS 1.1",), cipher_suites=(0xC02B,), alpn=(), extended_master_secret=False
+    )
     odd = ClientHello.read(client_hello(version=0x1234))
     assert odd is not None
     assert odd.versions == ("version 0x1234",)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from asynctls.cli.options import config_and_load, role_options
@@ -20,12 +22,20 @@ def command(**_given: object) -> None:
 
     Each message goes to standard output, everything else to standard error.
 
+    With --explain it tells each step there as it happens, the attack that it stops, and the RFC.
+
     With --follow it stays, and connects again whenever a session has ended; with --listen it stays
     as a tunnel's end. SIGTERM and SIGINT: let what is under way end, and stop; twice: stop at once.
     SIGHUP: reload.
     """
+    from asynctls import logs
     from asynctls.client.service import run as receive
     from asynctls.runtime import run
 
     config, load = config_and_load(ClientConfig)
+    if config.explain:
+        # rich takes 50 ms to import, for which nobody else should wait.
+        from asynctls.client.explaining import Explainer
+
+        logs.configure(config.log_format, tell=Explainer(sys.stderr))
     run(receive(config, load))

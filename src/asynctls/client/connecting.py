@@ -25,14 +25,16 @@ from asynctls.runtime.figures import session_figures
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.traffic import Metered
 from asynctls.session import ALPN, Limits, Session
-from asynctls.tls import KEEPALIVE_S, Stream
+from asynctls.tls import KEEPALIVE_S, Part, Stream, address_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from asynctls.admission import Rules
     from asynctls.config import Address
+    from asynctls.enrolment.identity import Identity
     from asynctls.enrolment.keeper import Keeper
+    from asynctls.tls import Engine
 
 __all__ = ["Connected", "connected", "open_connection", "open_session"]
 
@@ -108,6 +110,8 @@ async def open_session(
             observer.session_ended(metered, session.failure)
         else:
             observer.session_not_opened(metered, session.failure)
+        if session.failure is not None:
+            log.debug("session failed", error=session.failure)
         log.info(
             "session ended",
             peer=peer,
@@ -169,11 +173,37 @@ async def connected(
     def decide(certificate: bytes | None, alpn: str | None) -> Admitted | Refused:
         return admit(certificate, alpn, now=datetime.now(UTC), rules=rules())
 
+    def tell(engine: Engine) -> None:
+        hello = engine.client_hello
+        if hello is not None:
+            log.debug(
+                "ClientHello sent",
+                address=str(address),
+                name=name,
+                versions=hello.versions,
+                cipher_suites=hello.cipher_suites,
+                alpn=hello.alpn,
+                octets=engine.sent.total,
+            )
+        elif engine.shown_certificate is not None:
+            # Our second flight leaves only when the server is verified and let in.
+            peer = Peer.of(engine.shown_certificate)
+            log.debug(
+                "server verified",
+                name=name,
+                names=peer.sans,
+                serial=peer.serial,
+                not_after=peer.not_after.isoformat(),
+                crls=[str(each) for each in rules().crls if each.issuer == peer.issuer],
+            )
+            _log_proof(keeper.identity, engine)
+
     if is_uri:
         credentials = await keeper.client_credentials_for_any_host(alpn=alpn)
     else:
         credentials = await keeper.client_credentials(alpn=alpn)
     reader, writer = await open_connection(address, timeout_s=timeout_s)
+    log.debug("TCP connected", address=str(address), found=address_of(writer))
     try:
         stream = await Stream.connect(
             reader,
@@ -183,8 +213,10 @@ async def connected(
             admit=decide,
             timeout_s=timeout_s,
             keepalive_s=keepalive_s,
+            on_flight=tell,
         )
     except HandshakeError as error:
+        log.debug("handshake failed", address=str(address), name=name, error=error)
         observer.handshake_failed(error)
         if isinstance(error, PeerRefusedError | RefusedByPeerError):
             # One of the two may know less than the TTP by now.
@@ -194,6 +226,18 @@ async def connected(
     if stream.peer_certificate is None:
         raise RuntimeError("a server without a certificate was admitted")
     return Connected(stream, Peer.of(stream.peer_certificate), credentials.certificate, rules)
+
+
+def _log_proof(own: Identity, engine: Engine) -> None:
+    sent = engine.sent.bytes_by_part
+    # A server that asks for no certificate gets none.
+    if sent[Part.CERTIFICATE_VERIFY]:
+        log.debug(
+            "certificate proven",
+            name=own.name,
+            certificates=sent[Part.CERTIFICATES],
+            proof=sent[Part.CERTIFICATE_VERIFY],
+        )
 
 
 async def open_connection(

@@ -82,8 +82,16 @@ class Conversation:
             await asyncio.gather(*watching, return_exceptions=True)
 
     async def _receive(self) -> None:
+        tally = self._session.tally
+        receipts = 0
         async for message in self._session:
-            log.info("message verified", peer=str(self._session.peer), bytes=len(message))
+            log.info(
+                "message verified",
+                peer=str(self._session.peer),
+                bytes=len(message),
+                receipt=tally.receipts_sent > receipts,
+            )
+            receipts = tally.receipts_sent
             await self._printer.write(message, peer=self._session.peer)
 
     async def _send(self) -> None:

@@ -88,6 +88,7 @@ class Outbox:
                     f"line {number} of standard input was not sent: {error}"
                 ) from error
             raise
+        log.debug("line delivered", line=number, bytes=len(line), peer=str(session.peer))
         del self._kept[number]
         self._kept_bytes -= len(line)
         self._fewer.set()

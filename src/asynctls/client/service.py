@@ -18,7 +18,7 @@ from asynctls.client.tunnel import Tunnel, TunnelService, tunnels_of
 from asynctls.enrolment.health import identity_troubles
 from asynctls.enrolment.joining import ensure_identity_alone
 from asynctls.enrolment.keeper import Keeper
-from asynctls.errors import ConfigError, Fault
+from asynctls.errors import ConfigError, EnrolmentError, Fault
 from asynctls.logger import get_logger
 from asynctls.pki.keys import KeyType
 from asynctls.runtime import Connections, Reload, Services, Signals, serve_until_stopped
@@ -162,13 +162,17 @@ async def _staying(
 
 
 async def _identity(config: ClientConfig, *, give_up_after: timedelta | None) -> Identity:
-    identity = await ensure_identity_alone(
-        config.state,
-        join_string=config.join,
-        join_file=config.join_file,
-        key_type=KeyType(config.key_type),
-        give_up_after=give_up_after,
-    )
+    try:
+        identity = await ensure_identity_alone(
+            config.state,
+            join_string=config.join,
+            join_file=config.join_file,
+            key_type=KeyType(config.key_type),
+            give_up_after=give_up_after,
+        )
+    except EnrolmentError as error:
+        log.debug("not joined", error=error)
+        raise
     if identity.expired(datetime.now(UTC)):
         log.warning(
             "our certificate has expired",

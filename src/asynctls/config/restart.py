@@ -30,7 +30,15 @@ NEEDS_RESTART: Mapping[type[RoleConfig], tuple[str, ...]] = MappingProxyType(
             "metrics_listen",
         ),
         ServerConfig: ("log_format", "state", "metrics_listen", "workers"),
-        ClientConfig: ("log_format", "state", "metrics_listen", "json", "follow", "send"),
+        ClientConfig: (
+            "log_format",
+            "state",
+            "metrics_listen",
+            "json",
+            "follow",
+            "send",
+            "explain",
+        ),
         IdentityConfig: ("log_format", "state", "metrics_listen"),
     }
 )

@@ -328,6 +328,10 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
         Literal["-"] | None,
         About("-: send each line of standard input, with a receipt, and end when it ends"),
     ] = None
+    explain: Annotated[
+        bool,
+        About("tell each step as it happens: a sentence, the attack that it stops, its RFC"),
+    ] = False
     listen: Annotated[
         Endpoint | None,
         About("HOST:PORT or unix:PATH whose connections are tunnelled to the server, by plain TLS"),
@@ -365,7 +369,7 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
         if self.session and self.listen is None and not self.tunnel:
             yield "session", "is for a tunnel (listen): a client without one has a session"
         if self.listen is not None:
-            for name in ("json", "follow", "send"):
+            for name in ("json", "follow", "send", "explain"):
                 if getattr(self, name):
                     yield name, "stands beside listen: a tunnel has no messages"
 

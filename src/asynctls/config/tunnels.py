@@ -48,5 +48,5 @@ TUNNEL_KEYS: Mapping[type[RoleConfig], tuple[str, ...]] = MappingProxyType(
 )
 """By role: all that concerns one connection, and not the whole process."""
 
-BESIDE_NO_TUNNEL = frozenset({"listen", "app", "connect", "json", "send", "follow"})
+BESIDE_NO_TUNNEL = frozenset({"listen", "app", "connect", "json", "send", "follow", "explain"})
 """What a role cannot set itself where it has tunnels: it would hold for none of them."""

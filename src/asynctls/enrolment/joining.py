@@ -34,7 +34,7 @@ from asynctls.errors import (
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import to_pem
 from asynctls.pki.keys import KeyType, PrivateKey, generate
-from asynctls.pki.names import canonical_name, identity_name
+from asynctls.pki.names import canonical_name, common_name_of, identity_name
 from asynctls.state import hold_state_folder, make_private_folder
 
 if TYPE_CHECKING:
@@ -301,10 +301,16 @@ async def _try(join_string: JoinString, key: PrivateKey) -> _Granted:
     found = await bootstrap.fetch_root(join_string.address, join_string.root_sha256)
     try:
         check_dates("the TTP's root certificate", found.root, now=utc_now())
+        log.debug("root pinned", ttp=str(join_string.address), sha256=join_string.root_sha256.hex())
         connection = est_client.connect(join_string.address, trust=to_pem(found.root))
         async with connection as ttp:
             now = utc_now()
             issuing = await est_client.fetch_ca_certificates(ttp, root=found.root, now=now)
+            log.debug(
+                "TTP verified",
+                ttp=str(join_string.address),
+                issuing=[common_name_of(each.subject) for each in issuing],
+            )
             certificate = await est_client.simple_enroll(
                 ttp, key, token_id=join_string.token_id, secret=join_string.secret
             )

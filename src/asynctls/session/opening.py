@@ -6,14 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asynctls.errors import ErrorCode, SessionTimeoutError
+from asynctls.logger import get_logger
 from asynctls.session.protocol import Opened
-from asynctls.session.states import Role
+from asynctls.session.states import FrameType, Role
 
 if TYPE_CHECKING:
     from asynctls.session.link import Link
     from asynctls.session.protocol import Protocol
 
 __all__ = ["shake_hands"]
+
+log = get_logger()
 
 
 async def shake_hands(protocol: Protocol, link: Link, timeout_s: float) -> None:
@@ -27,6 +30,7 @@ async def shake_hands(protocol: Protocol, link: Link, timeout_s: float) -> None:
     try:
         async with asyncio.timeout(timeout_s):
             link.flush()
+            log.debug("session opening", awaited=awaited, sent=link.sent_bytes[FrameType.KEY])
             while not isinstance(protocol.next_event(), Opened):
                 await link.read()
             link.flush()

@@ -39,6 +39,8 @@ from asynctls.tls.records import Meter, Scanner
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from asynctls.tls.hellos import ClientHello
+
 __all__ = ["Admit", "Engine", "Side", "Verdict"]
 
 _MAX_PLAINTEXT_BYTES = 1 << 14
@@ -361,6 +363,12 @@ class Engine:
     def shown_certificate(self) -> bytes | None:
         """The certificate (DER) that the peer showed in this handshake, verified or not."""
         return self._received.certificate
+
+    @property
+    def client_hello(self) -> ClientHello | None:
+        """What the client offered; None once its direction is encrypted."""
+        scanner = self._received if self._side is Side.SERVER else self._sent
+        return scanner.client_hello
 
     @property
     def alpn(self) -> str | None:

@@ -25,10 +25,12 @@ class ClientHello:
     """What a client offers.
 
     `versions` are the names of the protocol versions that it offers (RFC 8446, section 4.2.1,
-    where it sends the extension; else its highest); `alpn` the protocols (RFC 7301).
+    where it sends the extension; else its highest); `cipher_suites` are the numbers of its cipher
+    suites, those that only signal something among them; `alpn` the protocols (RFC 7301).
     """
 
     versions: tuple[str, ...]
+    cipher_suites: tuple[int, ...]
     alpn: tuple[str, ...]
     extended_master_secret: bool
 
@@ -39,17 +41,17 @@ class ClientHello:
         version = reader.number(2)
         reader.take(_RANDOM_BYTES)
         reader.vector(1)
-        reader.vector(2)
+        suites = reader.vector(2)
         reader.vector(1)
         if reader.short:
             return None
         extensions = reader.extensions()
         listed = _Reader(extensions.get(_SUPPORTED_VERSIONS, b"")).vector(1)
-        numbers = [int.from_bytes(listed[i : i + 2]) for i in range(0, len(listed), 2)]
         # A version that nobody knows is grease (RFC 8701).
-        known = tuple(_VERSION_NAMES[n] for n in numbers if n in _VERSION_NAMES)
+        known = tuple(_VERSION_NAMES[n] for n in _numbers(listed) if n in _VERSION_NAMES)
         return cls(
             versions=known or (_VERSION_NAMES.get(version, f"version {version:#06x}"),),
+            cipher_suites=_numbers(suites),
             alpn=_alpn(extensions),
             extended_master_secret=_EXTENDED_MASTER_SECRET in extensions,
         )
@@ -101,6 +103,10 @@ def leaf_of(body: bytes) -> bytes | None:
     reader.number(3)
     leaf = reader.vector(3)
     return None if reader.short or not leaf else leaf
+
+
+def _numbers(octets: bytes) -> tuple[int, ...]:
+    return tuple(int.from_bytes(octets[i : i + 2]) for i in range(0, len(octets), 2))
 
 
 def _alpn(extensions: dict[int, bytes]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from asynctls.tls import gate as places
 from asynctls.tls.closing import hang_up, linger
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from asynctls.tls.engine import Engine
     from asynctls.tls.gate import Gate
@@ -55,14 +55,20 @@ async def guarded(
 
 
 async def shake_hands(
-    engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    engine: Engine,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    *,
+    on_flight: Callable[[Engine], None] | None = None,
 ) -> None:
-    """Go on with a handshake until it is done."""
+    """Go on with a handshake until it is done; `on_flight` is called whenever a flight has left."""
     while True:
         try:
             done = engine.handshake()
         finally:
-            flush(engine, writer)
+            sent = flush(engine, writer)
+        if sent and on_flight is not None:
+            on_flight(engine)
         if done:
             return
         engine.receive_data(await reader.read(_CHUNK_BYTES))

@@ -21,6 +21,7 @@ from asynctls.tls.shaking_hands import flush, guarded, shake_hands, shake_hands_
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from asynctls.tls.gate import Gate
     from asynctls.tls.records import Meter
@@ -125,6 +126,7 @@ class Stream:
         timeout_s: float,
         keepalive_s: float = KEEPALIVE_S,
         session: ssl.SSLSession | None = None,
+        on_flight: Callable[[Engine], None] | None = None,
     ) -> Self:
         """Be the client of a TCP connection. The connection is closed if this raises.
 
@@ -138,6 +140,7 @@ class Stream:
             timeout_s: for the whole handshake.
             keepalive_s: how long the server may be silent to TCP before it counts as dead.
             session: `ssl_session` of an earlier stream of the same context, to resume.
+            on_flight: is called with the facts so far whenever a flight of ours has left.
 
         Raises:
             PeerRefusedError: the server was refused, and has been told why.
@@ -154,7 +157,7 @@ class Stream:
                 server_hostname=server_hostname,
                 session=session,
             )
-            await shake_hands(engine, reader, writer)
+            await shake_hands(engine, reader, writer, on_flight=on_flight)
             return cls(reader, writer, engine, keepalive_s=keepalive_s)
 
         return await guarded(shake(), reader, writer, gate=None, timeout_s=timeout_s)
