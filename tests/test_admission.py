@@ -336,6 +336,17 @@ def test_whatever_is_shown_there_is_a_verdict(changes: list[tuple[int, int]]) ->
     assert verdict.reason.isprintable()
 
 
+@pytest.mark.parametrize("odd", [b"\xa3", b"\xa5"])
+def test_names_of_kinds_that_nobody_reads_are_a_reason_to_refuse(odd: bytes) -> None:
+    # In place of a dNSName: an x400Address, an ediPartyName (RFC 5280, section 4.2.1.6).
+    certificate = LEAF.replace(b"\x82\x06client", odd + b"\x06client")
+    assert certificate != LEAF
+    with pytest.raises(CertificateError, match="cannot be read"):
+        Peer.claimed(certificate)
+    verdict = admit(certificate, ALPN, now=NOW, rules=rules())
+    assert verdict.alert is Alert.BAD_CERTIFICATE
+
+
 def test_what_strangers_show_is_not_remembered() -> None:
     certificate = ca().leaf("stranger")
     claimed = Peer.claimed(certificate)

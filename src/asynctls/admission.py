@@ -16,10 +16,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from asynctls.errors import Alert, CertificateError
 from asynctls.pki.certificates import certificate_from_der
+from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.names import (
     Pattern,
     common_name_of,
@@ -334,8 +334,7 @@ def _read(der: bytes) -> Peer:
             authority_key_id=_authority_key_id(certificate),
             certificate=der,
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        # `cryptography` parses lazily, so any access can be the one that finds the flaw.
+    except MALFORMED as error:
         raise CertificateError(f"the certificate is malformed: {error}") from error
 
 

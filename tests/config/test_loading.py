@@ -193,6 +193,7 @@ def test_an_option_that_no_table_has_is_the_caller_s_mistake() -> None:
         ('state = ""', "empty"),
         ('state = "a\\u0000b"', "zero byte"),
         ('state = "~no-such-user-here/x"', "home folder"),
+        ('app = "forward:unix:~no-such-user-here/x"', "home folder"),
         ("join = 5", "not usable: a text in quotes"),
     ],
 )

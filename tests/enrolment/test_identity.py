@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -123,8 +124,17 @@ def _remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
-def _write(name: str, content: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_text(content)
+def _write(name: str, content: str | bytes) -> Callable[[Path], object]:
+    octets = content if isinstance(content, bytes) else content.encode()
+    return lambda folder: (folder / name).write_bytes(octets)
+
+
+def _key_of_an_unknown_kind(folder: Path) -> None:
+    leaf, end, chain = (folder / "cert.pem").read_text().partition("-----END CERTIFICATE-----\n")
+    der = ssl.PEM_cert_to_DER_cert(leaf + end)
+    # In place of id-ecPublicKey (RFC 5480, section 2.1.1).
+    der = der.replace(bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0209"))
+    (folder / "cert.pem").write_text(ssl.DER_cert_to_PEM_cert(der) + chain)
 
 
 def _other_key(folder: Path) -> None:
@@ -156,6 +166,8 @@ def _leaf_alone(folder: Path) -> None:
         (_write("cert.pem", "nonsense"), "no PEM text of well-formed certificates"),
         (_write("ca.pem", ""), "no PEM text of well-formed certificates"),
         (_write("identity.json", "{}"), "is damaged"),
+        (_write("identity.json", b'{"ttp":"\xff"}'), "is damaged"),
+        (_key_of_an_unknown_kind, "do not lead to the root"),
         (_write("identity.json", '{"ttp":"x","root_sha256":"00","name":"n"}'), "is damaged"),
         (_write("joined.json", "{"), "joined.json"),
         (_other_key, "is not the key of the certificate"),

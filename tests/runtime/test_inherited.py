@@ -10,7 +10,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asynctls.config import Address
@@ -162,9 +162,10 @@ def test_a_descriptor_that_is_not_there_is_a_fault() -> None:
         InheritedSockets.taken_from(environ(1), pid=7, first=900)
 
 
+@example("9" * 5000)
 @given(st.text(st.characters(blacklist_characters="\0", codec="utf-8")))
 def test_a_count_that_is_none_is_a_fault(text: str) -> None:
-    if text.isascii() and text.isdigit() and int(text) <= 256:
+    if text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= 256:
         return
     if not text:
         InheritedSockets.taken_from(environ(text), pid=7).check_all_taken()

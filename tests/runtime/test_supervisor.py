@@ -39,6 +39,9 @@ from asynctls.runtime.orders import Orders, appointment
 from asynctls.runtime.reserving import Reserved, reserve
 from asynctls.runtime.supervisor import Supervisor
 
+# Of what no message has, and what is skipped therefore, but not without end.
+TOO_DEEP = b"\0\0\x13\x8e" + b'{"x":' + b"[" * 5001
+
 Events = list[MutableMapping[str, Any]]
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 
@@ -350,7 +353,10 @@ async def test_a_worker_drains_when_its_supervisor_is_gone(events: Events) -> No
     assert events[-1]["reason"] == "the supervisor is gone"
 
 
-@pytest.mark.parametrize("said", [b"", b"\0\0\0\2{}", b"\xff\xff\xff\xff", b"\0\0\0\5"])
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"\0\0\0\2{}", b"\xff\xff\xff\xff", b"\0\0\0\5", b'\0\0\0\4{"\xff"', TOO_DEEP],
+)
 def test_what_is_no_first_order_ends_a_worker(said: bytes) -> None:
     ours, its = socket.socketpair()
     with ours:
@@ -369,7 +375,16 @@ def test_only_a_supervisor_makes_a_worker() -> None:
             appointment({"ASYNCTLS_CHANNEL": mark})
 
 
-@pytest.mark.parametrize("said", [b"\0\0\0\2{}", b'\0\0\0\x0f{"type":"Stop"}', b"\x7f\0\0\0"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\0\0\0\2{}",
+        b'\0\0\0\x0f{"type":"Stop"}',
+        b"\x7f\0\0\0",
+        b'\0\0\0\4{"\xff"',
+        TOO_DEEP,
+    ],
+)
 async def test_what_is_no_report_is_named(said: bytes) -> None:
     ours, its = socket.socketpair()
     with its:

@@ -211,7 +211,8 @@ async def test_a_backup_cut_short_anywhere_is_refused_and_changes_nothing(
     _, backup = made
     content = backup.read_bytes()
     elsewhere = config_of(tmp_path / "elsewhere")
-    for length in range(0, len(content) - 20, len(content) // 12):
+    # The last one leaves the tar whole, and gzip's checksum not.
+    for length in (*range(0, len(content) - 20, len(content) // 12), len(content) - 1):
         backup.write_bytes(content[:length])
         with pytest.raises(StateError):
             await restore(elsewhere, backup, passphrase=None)

@@ -33,7 +33,10 @@ class Endpoint:
         path = text.removeprefix(_UNIX)
         if not path or "\0" in path:
             raise ValueError("the path of the UNIX socket is missing (unix:PATH)")
-        return cls(Path(path).expanduser())
+        try:
+            return cls(Path(path).expanduser())
+        except RuntimeError:
+            raise ValueError("there is no such user's home folder") from None
 
     def relative_to(self, folder: Path | None) -> Endpoint:
         """The same, a relative path being relative to ``folder``.

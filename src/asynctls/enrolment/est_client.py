@@ -26,6 +26,7 @@ from asynctls.errors import (
     TTPUnreachableError,
 )
 from asynctls.pki.certificates import certificate_from_der, chained_to, check_issued_by
+from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.profiles import CMC_RA
 from asynctls.pki.requests import build_request
 from asynctls.tls import contexts
@@ -67,7 +68,7 @@ def only_ttp(certificate: bytes | None, alpn: str | None) -> Verdict:
     try:
         extensions = certificate_from_der(certificate).extensions
         uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (CertificateError, ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+    except (CertificateError, x509.ExtensionNotFound, *MALFORMED):
         uses = x509.ExtendedKeyUsage([])
     if CMC_RA not in uses:
         return Verdict(

@@ -10,11 +10,10 @@ import base64
 import binascii
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-from cryptography.x509 import InvalidVersion
 
 from asynctls.errors import CertificateError, RequestError
+from asynctls.pki.malformed import MALFORMED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +94,7 @@ def decode_certificates(body: bytes) -> tuple[x509.Certificate, ...]:
     """
     try:
         return tuple(pkcs7.load_der_pkcs7_certificates(_decode(body)))
-    except (ValueError, UnsupportedAlgorithm, InvalidVersion) as error:
+    except MALFORMED as error:
         raise CertificateError("the answer holds no certificates (PKCS#7, base64)") from error
 
 

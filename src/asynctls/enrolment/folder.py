@@ -37,6 +37,8 @@ __all__ = ["Folder"]
 
 _JOURNAL = "joined.json"
 _PUBLIC_MODE = 0o644
+# Of bytes that are no text, msgspec raises Python's own error.
+_DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _AGAIN = "join again with a new token"
 
 
@@ -136,7 +138,7 @@ class Folder:
         try:
             joined = msgspec.json.decode(content, type=Joined)
             leaf = certificates_from_pem(joined.certificate.encode())[0]
-        except (msgspec.MsgspecError, CertificateError) as error:
+        except (*_DAMAGED, CertificateError) as error:
             raise IdentityError(f"{path / _JOURNAL} is damaged: {error}; {_AGAIN}") from error
         write_atomically(path / TRUST, joined.trust.encode(), mode=_PUBLIC_MODE)
         write_atomically(path / CRL, joined.crl.encode(), mode=_PUBLIC_MODE)
@@ -165,7 +167,7 @@ class Folder:
     def _origin(self) -> Origin:
         try:
             return msgspec.json.decode(self._read(ORIGIN), type=Origin)
-        except msgspec.MsgspecError as error:
+        except _DAMAGED as error:
             raise IdentityError(f"{self.path / ORIGIN} is damaged: {error}; {_AGAIN}") from error
 
     def _missing(self, name: str) -> IdentityError:

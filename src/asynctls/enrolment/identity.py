@@ -20,6 +20,7 @@ from asynctls.pki.certificates import (
     to_der,
     to_pem,
 )
+from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.keys import (
     KeyType,
     PrivateKey,
@@ -222,7 +223,7 @@ class Identity:
             for certificate in issuing:
                 check_issued_by(certificate, root)
             sans = sans_of(leaf)
-        except CertificateError as error:
+        except (CertificateError, *MALFORMED) as error:
             raise IdentityError(
                 f"the certificates in {store} do not lead to the root: {error}; {store.advice}"
             ) from error

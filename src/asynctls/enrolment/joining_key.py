@@ -41,7 +41,7 @@ def read_joining_key(folder: Path, token_id: str) -> PrivateKey | None:
     try:
         token = msgspec.json.decode(read_private(folder / _TOKEN), type=_Token)
         key = key_from_pem(read_private(folder / _KEY))
-    except (FileNotFoundError, CertificateError, msgspec.MsgspecError):
+    except (FileNotFoundError, CertificateError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     is_ours = token == _Token(token_id=token_id, spki_sha256=_fingerprint(key))
     return key if is_ours else None

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.utils import CryptographyDeprecationWarning
 
 from asynctls.errors import CertificateError
+from asynctls.pki.malformed import MALFORMED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,10 +30,6 @@ __all__ = [
 ]
 
 
-# The last where warnings are errors: for a serial number that is not positive (RFC 5280, 4.1.2.2).
-_UNREADABLE = (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning)
-
-
 def certificate_from_der(der: bytes) -> x509.Certificate:
     """Read one certificate (DER).
 
@@ -42,7 +38,7 @@ def certificate_from_der(der: bytes) -> x509.Certificate:
     """
     try:
         return x509.load_der_x509_certificate(der)
-    except _UNREADABLE as error:
+    except MALFORMED as error:
         raise CertificateError("this is no well-formed certificate in DER") from error
 
 
@@ -54,7 +50,7 @@ def certificates_from_pem(pem: bytes) -> tuple[x509.Certificate, ...]:
     """
     try:
         return tuple(x509.load_pem_x509_certificates(pem))
-    except _UNREADABLE as error:
+    except MALFORMED as error:
         raise CertificateError("this is no PEM text of well-formed certificates") from error
 
 
@@ -87,7 +83,7 @@ def check_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> 
         certificate.verify_directly_issued_by(issuer)
     except InvalidSignature as error:
         raise CertificateError(f"{holder!r}: its signature is not that of {signer!r}") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except MALFORMED as error:
         raise CertificateError(f"{holder!r} was not issued by {signer!r}: {error}") from error
 
 
@@ -125,7 +121,7 @@ def _is_issuing_ca(candidate: x509.Certificate, root: x509.Certificate) -> bool:
     try:
         check_issued_by(candidate, root)
         return _is_ca(candidate)
-    except (CertificateError, ValueError, x509.DuplicateExtension):
+    except (CertificateError, *MALFORMED):
         return False
 
 

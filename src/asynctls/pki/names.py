@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from asynctls.errors import CertificateError
+from asynctls.pki.malformed import MALFORMED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,7 +135,7 @@ def sans_of(certificate: x509.Certificate) -> tuple[str, ...]:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
-    except (ValueError, TypeError, x509.DuplicateExtension) as error:
+    except MALFORMED as error:
         raise CertificateError(f"the certificate's extensions cannot be read: {error}") from error
     return tuple(map(format_san, extension.value))
 

@@ -18,13 +18,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from asynctls.errors import CertificateError, RequestError
 from asynctls.pki.certificates import check_issued_by
+from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.status import Revoked
 
 if TYPE_CHECKING:
@@ -231,8 +231,7 @@ def read_request(der: bytes) -> StatusRequest:
         raise RequestError(
             "the request is for more than one certificate; ask for each by itself (RFC 5019)"
         ) from error
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        # `cryptography` parses lazily, so any access above can be the one that finds the flaw.
+    except MALFORMED as error:
         raise RequestError("the request is no well-formed OCSP request (RFC 6960)") from error
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 
 from asynctls.errors import CertificateError, RequestError
+from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.keys import KeyType, PrivateKey, PublicKey, judge_public_key, key_type_of
 from asynctls.pki.names import format_san, parse_san
 
@@ -116,16 +117,7 @@ def read_request(der: bytes) -> Request:
         raise
     except CertificateError as error:
         raise RequestError(f"the request cannot be accepted: {error}") from error
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-        InvalidSignature,
-        x509.InvalidVersion,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-    ) as error:
-        # `cryptography` parses lazily, so any access in `_read` can be the one that finds the flaw.
+    except (*MALFORMED, InvalidSignature) as error:
         raise RequestError(
             "the request is no well-formed PKCS#10 request in DER (RFC 2986)"
         ) from error

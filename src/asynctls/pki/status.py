@@ -13,10 +13,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
 from asynctls.errors import CertificateError
+from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.keys import judge_public_key
 from asynctls.pki.names import common_name_of
 from asynctls.pki.profiles import Issuer, key_id_of
@@ -145,16 +145,7 @@ def read_crl(der: bytes, issuer_certificate: x509.Certificate) -> RevocationList
         return _read(der, issuer_certificate)
     except CertificateError as error:
         raise CertificateError(f"the CRL for {whose!r} cannot be used: {error}") from error
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-        x509.InvalidVersion,
-        x509.DuplicateExtension,
-        x509.ExtensionNotFound,
-        x509.UnsupportedGeneralNameType,
-    ) as error:
-        # `cryptography` parses lazily, so any access in `_read` can be the one that finds the flaw.
+    except (*MALFORMED, x509.ExtensionNotFound) as error:
         raise CertificateError(f"the CRL for {whose!r} is malformed: {error}") from error
 
 

@@ -42,6 +42,8 @@ __all__ = [
 
 _LENGTH_BYTES = 4
 _MOST_BYTES = 1 << 24
+# Of a text that is no UTF-8, msgspec raises Python's own error; of lists in lists without end too.
+_NO_MESSAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _Message(msgspec.Struct, frozen=True, tag=True):
@@ -195,7 +197,7 @@ class Channel(Generic[HeardT]):
             return self._heard.decode(await self._reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
-        except msgspec.MsgspecError as error:
+        except _NO_MESSAGE as error:
             raise WorkerError(f"what came over the channel is no message: {error}") from error
 
 
@@ -208,7 +210,7 @@ def receive_begin(end: socket.socket) -> Begin:
     content = _read(end, _check_length(int.from_bytes(_read(end, _LENGTH_BYTES), "big")))
     try:
         return msgspec.json.decode(content, type=Begin)
-    except msgspec.MsgspecError as error:
+    except _NO_MESSAGE as error:
         raise WorkerError(f"what came over the channel is no first order: {error}") from error
 
 

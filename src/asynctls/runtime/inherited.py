@@ -63,7 +63,8 @@ class InheritedSockets:
         meant, count, names, _ = (environ.pop(name, "") for name in _VARIABLES)
         if not count or meant != str(pid):
             return cls()
-        if not (count.isascii() and count.isdigit() and int(count) <= _MOST):
+        # Its length first: int() takes no text of thousands of digits.
+        if not (count.isascii() and count.isdigit() and len(count) <= 9 and int(count) <= _MOST):
             raise _fault("LISTEN_FDS", f"is no number from 0 to {_MOST}: {count[:20]!r}")
         named = [_name(each) for each in names.split(":")]
         named += [_MAIN] * (int(count) - len(named))

@@ -10,9 +10,6 @@ import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-
 from asynctls.errors import (
     Alert,
     CertificateError,
@@ -22,21 +19,16 @@ from asynctls.errors import (
     TruncatedError,
 )
 from asynctls.pki.certificates import certificate_from_der
+from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.names import sans_of
 from asynctls.tls.records import HandshakeType
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from asynctls.tls.records import Scanner
 
 __all__ = ["explain_failure", "explain_handshake", "explain_silence", "is_damage"]
-
-_UNREADABLE = (
-    ValueError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 
 _WORDS = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate, and one is required",
@@ -204,7 +196,7 @@ def _parsed(certificate: bytes | None) -> x509.Certificate | None:
 def _names(certificate: x509.Certificate) -> str:
     try:
         names = sans_of(certificate)
-    except (CertificateError, *_UNREADABLE):
+    except (CertificateError, *MALFORMED):
         return "names that cannot be read"
     return ", ".join(names) or "no name at all"
 
@@ -212,7 +204,7 @@ def _names(certificate: x509.Certificate) -> str:
 def _issuer(certificate: x509.Certificate) -> str:
     try:
         issuer = certificate.issuer.rfc4514_string()
-    except _UNREADABLE:
+    except MALFORMED:
         return "a CA whose name cannot be read"
     return issuer if issuer.isprintable() and issuer else repr(issuer)
 

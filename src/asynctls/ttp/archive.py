@@ -38,6 +38,7 @@ _MANIFEST: Final = "asynctls-backup.json"
 _STATE: Final = "state/"
 _ENTRIES: Final = "entries/"
 _ROWS_A_PART: Final = 2048
+_BLOCK_BYTES: Final = 1 << 16
 _AGE: Final = b"age-encryption.org/v1\n"
 # A name that is no way out of a folder, and no file that somebody is writing.
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -105,6 +106,7 @@ class Archive:
                     if not _PLAIN_NAME.fullmatch(name):
                         raise StateError(f"the backup holds a file of a strange name, {name!r}")
                     self.files[name] = _content_of(tar, member)
+            _check_sum(tar)
 
     def rows(self) -> Iterator[list[dict[str, Value]]]:
         """The ledger's rows, some at a time, in order.
@@ -178,6 +180,15 @@ def _line(row: Mapping[str, Value]) -> bytes:
     return _json.encode({name: value for name, value in row.items() if value is not None}) + b"\n"
 
 
+def _check_sum(tar: tarfile.TarFile) -> None:
+    """Has gzip compare its checksum, as it does only at its end, which a tar's is before.
+
+    Without it a header that was damaged would pass for the end of the tar.
+    """
+    while tar.fileobj is not None and tar.fileobj.read(_BLOCK_BYTES):
+        pass
+
+
 def _content_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member) if member.isreg() else None
     if file is None:
@@ -198,5 +209,6 @@ def _opened(content: bytes) -> Iterator[tarfile.TarFile]:
         OSError,
         msgspec.MsgspecError,
         UnicodeDecodeError,
+        RecursionError,
     ) as error:
         raise StateError(f"it is no backup, or a damaged one ({error})") from error
