@@ -20,7 +20,6 @@ from asynctls.pki.certificates import (
     to_der,
     to_pem,
 )
-from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.keys import (
     KeyType,
     PrivateKey,
@@ -29,6 +28,7 @@ from asynctls.pki.keys import (
     key_to_pem,
     key_type_of,
 )
+from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.names import format_serial, identity_name, sans_of
 from asynctls.pki.pins import Pin
 from asynctls.pki.profiles import MAX_BACKDATING

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 
 from asynctls.errors import CertificateError, RequestError
-from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.keys import KeyType, PrivateKey, PublicKey, judge_public_key, key_type_of
+from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.names import format_san, parse_san
 
 if TYPE_CHECKING:

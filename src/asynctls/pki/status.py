@@ -16,8 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from asynctls.errors import CertificateError
-from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.keys import judge_public_key
+from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.names import common_name_of
 from asynctls.pki.profiles import Issuer, key_id_of
 
