@@ -22,7 +22,7 @@
     │   └── IdentityError         no identity on disk, or one that cannot be used
     ├── ServerUnreachableError    nobody answers where a server should be
     ├── InputError                standard input cannot be read, or a line of it not be sent
-    ├── DemoError                 a role of the demo did not do its part
+    ├── DemoError                 a role of the demo, or of an account, did not do its part
     ├── ProbeError                a server could not be probed: it serves no honest client
     ├── WorkerError               a worker process, or its supervisor, did not do its part
     │   └── WorkerStartError      a worker ended before it served, and said why
@@ -279,7 +279,7 @@ class InputError(AsynctlsError):
 
 
 class DemoError(AsynctlsError):
-    """A role of the demo did not do its part; what it said is in the transcript."""
+    """A role of the demo, or of an account of costs, did not do its part."""
 
 
 class ProbeError(AsynctlsError):

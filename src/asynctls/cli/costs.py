@@ -30,15 +30,23 @@ def command(**_given: object) -> None:
     --connect, the account is of a connection to that server, by the identity in --state.
     """
     from asynctls import logs
-    from asynctls.costs import run as costs
+    from asynctls.costs.connection import measure_connection
     from asynctls.costs.export import to_json
+    from asynctls.costs.run import measure
     from asynctls.runtime import run
 
     config = config_of(CostsConfig)
     # What three roles log of an everyday run is not what was asked for.
     logs.configure(config.log_format, level="warning")
     with _progress() as tell:
-        report = run(costs.measure(tell=tell))
+        if config.connect is None:
+            report = run(measure(tell=tell))
+        else:
+            report = run(
+                measure_connection(
+                    config.connect, server_name=config.server_name, state=config.state, tell=tell
+                )
+            )
     if config.json:
         click.echo(to_json(report))
     else:

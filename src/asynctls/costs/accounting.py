@@ -13,16 +13,18 @@ from asynctls.costs.report import Conversation, Cost, Group, Handshake, Message
 from asynctls.tls.records import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from asynctls.costs.frames import View
     from asynctls.costs.wire import Recording, Seen
 
-__all__ = ["SEGMENT_OCTETS", "account"]
+__all__ = ["SEGMENT_OCTETS", "account", "on_one_clock"]
 
 SEGMENT_OCTETS = 1500 - 20 - 32
 """Of TLS in a segment at an MTU of 1500: without IPv4's header and TCP's with its timestamps."""
 
+# An account is made of connections that ended in good order: then that is what the last record is.
+_CLOSE_NOTIFY = "close_notify"
 _GROUPS = {
     Part.HELLOS: Group.HELLOS,
     Part.CERTIFICATES: Group.CERTIFICATES,
@@ -80,7 +82,7 @@ def account(
         octets=octets,
         payload=payload,
         overhead=(octets - payload) / octets if octets else 0.0,
-        round_trips=(len(flights) + 1) // 2,
+        round_trips=_round_trips(recording.seen),
         segments={
             name: sum(-(-n // SEGMENT_OCTETS) for by, n in flights if by is by_client)
             for by_client, name in names.items()
@@ -88,6 +90,12 @@ def account(
         loopback_segments={name: recording.handed_on[by] for by, name in names.items()},
         duration_us=recording.seen[-1].at_us if recording.seen else 0.0,
     )
+
+
+def on_one_clock(conversations: Sequence[Conversation]) -> tuple[Conversation, ...]:
+    """The same, with the first byte of them all at 0."""
+    began_us = min(each.began_us for each in conversations)
+    return tuple(replace(each, began_us=each.began_us - began_us) for each in conversations)
 
 
 def _messages(
@@ -120,7 +128,9 @@ def _messages(
                 at_us=each.at_us,
                 sender=sender,
                 receiver=receiver,
-                name=message.name,
+                name=_CLOSE_NOTIFY
+                if message.name == "Alert" and message.encrypted
+                else message.name,
                 group=_GROUPS[message.part],
                 octets=message.octets,
                 records=message.records,
@@ -167,6 +177,12 @@ def _groups(messages: Iterable[Message]) -> dict[Group, Cost]:
         for group in Group
         if group in by_sender
     }
+
+
+def _round_trips(seen: Iterable[Seen]) -> int:
+    """How often an end went on only when it had heard of the other; close_notify awaits none."""
+    said = (each.by_client for each in seen if each.message.part is not Part.ALERTS)
+    return (len(list(groupby(said))) + 1) // 2
 
 
 def _flights(seen: Iterable[Seen]) -> list[tuple[bool, int]]:

@@ -10,14 +10,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from asynctls.costs.fields import name_of
 from asynctls.costs.report import Card
 from asynctls.costs.words import key_words
-from asynctls.pki.certificates import fingerprint, to_der
+from asynctls.pki.certificates import certificate_from_der, fingerprint, to_der
 from asynctls.pki.keys import judge_public_key, key_type_of
 from asynctls.pki.names import common_name_of, format_serial, sans_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["card_of"]
+__all__ = ["cards_of"]
 
 _USES = {
     ExtendedKeyUsageOID.SERVER_AUTH: "to be a TLS server",
@@ -30,12 +30,30 @@ _KEY_USES = {
 }
 
 
-def card_of(title: str, certificate: x509.Certificate) -> Card:
-    """The card of a certificate.
+def cards_of(
+    *, client: bytes, server: bytes, authorities: Iterable[x509.Certificate]
+) -> tuple[Card, ...]:
+    """The cards of the two ends and of who vouches for them.
+
+    Args:
+        client: its certificate, DER.
+        server: likewise.
+        authorities: the CAs' certificates, in the order in which they are shown.
 
     Raises:
-        CertificateError: its key or one of its names is of no kind that is accepted here.
+        CertificateError: a key or a name is of no kind that is accepted here.
     """
+    return (
+        _card("the client's certificate", certificate_from_der(client)),
+        _card("the server's certificate", certificate_from_der(server)),
+        *(
+            _card("the root" if each.subject == each.issuer else "the issuing CA", each)
+            for each in authorities
+        ),
+    )
+
+
+def _card(title: str, certificate: x509.Certificate) -> Card:
     return Card(title=title, octets=len(to_der(certificate)), lines=dict(_lines(certificate)))
 
 

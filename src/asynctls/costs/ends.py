@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from asynctls.admission import Admitted, Anyone, Peer, Refused, admit
 from asynctls.client.refusals import explained
 from asynctls.config import ClientConfig
-from asynctls.costs.frames import Frames, Plain
+from asynctls.costs.accounting import account
+from asynctls.costs.frames import Frames, Overhearing, Plain
+from asynctls.costs.report import Handshake
+from asynctls.costs.words import key_words, number_words
 from asynctls.errors import HandshakeError
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.session import ALPN, Session
@@ -22,11 +25,13 @@ if TYPE_CHECKING:
     from asynctls.admission import Rules
     from asynctls.config import Address
     from asynctls.costs.frames import View
+    from asynctls.costs.report import Conversation
+    from asynctls.costs.wire import Recording
     from asynctls.enrolment.keeper import Keeper
     from asynctls.tls import Engine, Gate
     from asynctls.tls.records import Meter
 
-__all__ = ["Caller", "Held"]
+__all__ = ["Caller", "Held", "conversation_of"]
 
 _CONNECT_S = ClientConfig().connect_timeout.total_seconds()
 
@@ -55,7 +60,7 @@ class Held:
 
 
 class _Overheard(Stream):
-    """A stream that remembers what was said on it."""
+    """A stream that notes the frames on it."""
 
     def __init__(
         self,
@@ -67,17 +72,17 @@ class _Overheard(Stream):
         gate: Gate | None = None,
     ) -> None:
         super().__init__(reader, writer, engine, keepalive_s=keepalive_s, gate=gate)
-        self.said = bytearray()
-        self.heard = bytearray()
+        self.said = Overhearing()
+        self.heard = Overhearing()
 
     def write(self, plaintext: bytes) -> int:
         produced = super().write(plaintext)
-        self.said += plaintext
+        self.said.take(plaintext)
         return produced
 
     async def read(self, n: int = 1 << 16) -> bytes:
         plaintext = await super().read(n)
-        self.heard += plaintext
+        self.heard.take(plaintext)
         return plaintext
 
 
@@ -90,6 +95,7 @@ class Caller:
         address: the server's own, for messages.
         server_name: whom it must prove to be; None: any member of our TTP's.
         quiet_s: after how long without a message there will be no more.
+        most: how many messages are received at the most.
     """
 
     def __init__(
@@ -100,15 +106,17 @@ class Caller:
         address: Address,
         server_name: str | None,
         quiet_s: float,
+        most: int,
     ) -> None:
         self._keeper = keeper
         self._through = through
         self._address = address
         self._server_name = server_name
         self._quiet_s = quiet_s
+        self._most = most
 
     async def session(self, resume: ssl.SSLSession | None = None) -> Held:
-        """Opens a session and receives until the server closes, or says nothing for long.
+        """Opens a session and receives until the server closes, is quiet, or has sent enough.
 
         Raises:
             ServerUnreachableError: nobody answers there.
@@ -120,13 +128,13 @@ class Caller:
         messages = 0
         async with Session.connect(stream, own_certificate=own_certificate, peer=peer) as session:
             try:
-                while True:
+                while messages < self._most:
                     async with asyncio.timeout(self._quiet_s):
                         await anext(session)
                     messages += 1
             except (StopAsyncIteration, TimeoutError):
                 pass
-        view = Frames(sent=bytes(stream.said), received=bytes(stream.heard))
+        view = Frames(sent=stream.said.frames, received=stream.heard.frames)
         return _held(stream, peer, messages, view)
 
     async def plain(self, resume: ssl.SSLSession | None = None) -> Held:
@@ -135,10 +143,9 @@ class Caller:
         messages = 0
         try:
             async with asyncio.timeout(self._quiet_s):
+                # A read gives one record, and the servers here send each message in one.
                 while await stream.read():
                     messages += 1
-        except TimeoutError:
-            pass
         finally:
             await stream.close()
         return _held(stream, _peer_of(stream), messages, Plain())
@@ -178,6 +185,25 @@ class Caller:
                 name=name or self._address.host,
             ) from error
         return stream, credentials.certificate
+
+
+def conversation_of(held: Held, recording: Recording, *, kind: str, key_type: str) -> Conversation:
+    """The account of a connection that was held, as the relay recorded it."""
+    handshake = Handshake.RESUMED if held.resumed else Handshake.FULL
+    what = "session" if kind == "session" else "TLS alone"
+    plural = "" if held.messages == 1 else "s"
+    return account(
+        recording,
+        title=(
+            f"{key_words(key_type)}: {what}, {handshake} handshake, "
+            f"{number_words(held.messages)} message{plural}"
+        ),
+        kind=kind,
+        key_type=key_type,
+        handshake=handshake,
+        sent_messages=held.messages,
+        view=held.view,
+    )
 
 
 def _peer_of(stream: Stream) -> Peer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cryptography.x509.oid import SignatureAlgorithmOID
+
 from asynctls.errors import CertificateError
 from asynctls.pki.certificates import certificate_from_der, to_der
 from asynctls.pki.names import common_name_of, sans_of
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
     from asynctls.tls.messages import TLSMessage
 
-__all__ = ["chain_of", "fields_of", "name_of"]
+__all__ = ["SIGNED_WITH", "chain_of", "fields_of", "name_of"]
+
+SIGNED_WITH = "signed with"
+"""The field of a Certificate message with the algorithms of its chain's signatures."""
 
 # RFC 8422, section 5.1.1; RFC 8446, section 4.2.3; RFC 5289.
 _CURVES = {23: "P-256", 24: "P-384", 25: "P-521", 29: "X25519", 30: "X448"}
@@ -34,6 +39,11 @@ _SCHEMES = {
     0x080A: "RSA-PSS (PSS key), SHA-384",
     0x080B: "RSA-PSS (PSS key), SHA-512",
 }
+_ECDSA = (
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384,
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512,
+)
 _SUITES = {
     0xC02B: "ECDHE-ECDSA-AES128-GCM-SHA256",
     0xC02C: "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -112,8 +122,14 @@ def _certificate(body: bytes) -> dict[str, str]:
     fields = {"certificates": str(len(chain))}
     if chain:
         fields["chain"] = ", issued by ".join(map(name_of, chain))
+        fields[SIGNED_WITH] = ", ".join(map(_algorithm, chain))
         fields["lengths"] = ", ".join(f"{len(to_der(each))} bytes" for each in chain)
     return fields
+
+
+def _algorithm(certificate: x509.Certificate) -> str:
+    """Of the signature on it, by its issuer."""
+    return "ECDSA" if certificate.signature_algorithm_oid in _ECDSA else "RSA"
 
 
 def _certificate_request(body: bytes) -> dict[str, str]:

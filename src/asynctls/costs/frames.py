@@ -11,19 +11,31 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from asynctls.costs.report import Group
-from asynctls.session.shape import MORE, RECEIPT_WANTED, TRAILER_BYTES, read_head
+from asynctls.errors import SessionError
+from asynctls.session.shape import HEAD_MOST, MORE, RECEIPT_WANTED, TRAILER_BYTES, read_head
 from asynctls.session.states import FrameType
 from asynctls.tls.messages import GCM_OCTETS, RECORD_HEADER_OCTETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from asynctls.http import Request, Response
 
-__all__ = ["Exchanges", "Frames", "Plain", "Told", "View"]
+__all__ = [
+    "RECORD_OVERHEAD",
+    "Exchanges",
+    "Frame",
+    "Frames",
+    "Overhearing",
+    "Plain",
+    "Told",
+    "View",
+]
 
-_RECORD_OVERHEAD = RECORD_HEADER_OCTETS + GCM_OCTETS
-_MOST_HEAD_OCTETS = 32
+RECORD_OVERHEAD = RECORD_HEADER_OCTETS + GCM_OCTETS
+"""What a record of application data has beside its plaintext."""
+
+_KEY_ID_DIGITS, _SHOWN = 40, 8
 _GROUPS = {
     FrameType.KEY: Group.SHARED_SECRET,
     FrameType.READY: Group.SHARED_SECRET,
@@ -68,12 +80,14 @@ class Plain:
     def record(self, octets: int, *, by_client: bool) -> Iterator[Told]:
         """See `View`."""
         del by_client
-        plaintext = octets - _RECORD_OVERHEAD
+        plaintext = octets - RECORD_OVERHEAD
         yield Told("application data", Group.MESSAGES, octets, 1, plaintext)
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class Frame:
+    """A frame by its shape; what it says is not kept."""
+
     kind: FrameType
     flags: int
     sequence: int
@@ -81,73 +95,82 @@ class _Frame:
     size: int
 
 
-class Frames:
-    """The frames of a session, out of the plaintext of both directions as a client saw it."""
+class Overhearing:
+    """Takes one direction's plaintext as it comes, and keeps the shapes of its frames alone.
 
-    def __init__(self, *, sent: bytes, received: bytes) -> None:
-        self._directions = {True: _Direction(sent), False: _Direction(received)}
+    Attributes:
+        frames: those whose head has come.
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self._head = b""
+        self._skipped = 0
+        self._lost = False
+
+    def take(self, plaintext: bytes) -> None:
+        """The next bytes of the direction; what is no frame ends it, for the session to judge."""
+        at = 0
+        while at < len(plaintext) and not self._lost:
+            if self._skipped:
+                step = min(self._skipped, len(plaintext) - at)
+                self._skipped -= step
+                at += step
+                continue
+            head = self._head + plaintext[at : at + HEAD_MOST]
+            try:
+                read = read_head(head)
+            except SessionError:
+                self._lost = True
+                return
+            if read is None:
+                self._head = head
+                return
+            kind, sequence, payload_at, payload = read
+            size = payload_at + payload + TRAILER_BYTES
+            self.frames.append(Frame(FrameType(kind >> 8), kind & 0xFF, sequence, payload, size))
+            self._skipped, self._head = size - len(self._head), b""
+
+
+class Frames:
+    """The frames of a session, as a client saw both directions of them."""
+
+    def __init__(self, *, sent: Iterable[Frame], received: Iterable[Frame]) -> None:
+        self._left = {True: deque(sent), False: deque(received)}
+        self._taken = {True: 0, False: 0}
 
     def record(self, octets: int, *, by_client: bool) -> Iterator[Told]:
-        """See `View`."""
-        yield from self._directions[by_client].record(octets)
-
-
-class _Direction:
-    """A frame takes a record or several; several frames may share a record."""
-
-    def __init__(self, plaintext: bytes) -> None:
-        self._frames = deque(_frames_of(plaintext))
-        self._taken = 0
-        self._octets = 0
-        self._records = 0
-
-    def record(self, octets: int) -> Iterator[Told]:
-        left = octets - _RECORD_OVERHEAD
-        self._octets += _RECORD_OVERHEAD
-        self._records += 1
-        while left and self._frames:
-            frame = self._frames[0]
-            step = min(left, frame.size - self._taken)
+        """See `View`. A frame takes a record or several; several frames may share a record."""
+        frames, overhead = self._left[by_client], RECORD_OVERHEAD
+        left = octets - overhead
+        while left and frames:
+            frame, taken = frames[0], self._taken[by_client]
+            step = min(left, frame.size - taken)
+            yield _told(frame, overhead + step, records=1 if overhead else 0, continues=taken > 0)
             left -= step
-            self._taken += step
-            self._octets += step
-            if self._taken < frame.size:
-                return
-            self._frames.popleft()
-            yield self._whole(frame)
-        if left:
-            # Nobody read it: what comes after the end, say.
-            self._octets += left
-            yield Told("application data", Group.CLOSE, self._octets, self._records, 0)
-            self._octets = self._records = 0
-
-    def _whole(self, frame: _Frame) -> Told:
-        octets, records = self._octets, self._records
-        self._taken = self._octets = self._records = 0
-        fields = {
-            "sequence": str(frame.sequence),
-            "payload": f"{frame.payload} bytes",
-            "frame": f"{frame.size} bytes, HMAC-SHA-256 tag of 32 included",
-        }
-        if frame.flags & RECEIPT_WANTED:
-            fields["flags"] = "receipt wanted"
-        if frame.flags & MORE:
-            fields["flags"] = "more pieces follow"
-        group = _GROUPS.get(frame.kind, Group.CLOSE)
-        payload = frame.payload if frame.kind is FrameType.DATA else 0
-        return Told(frame.kind.name, group, octets, records, payload, fields)
+            overhead = 0
+            self._taken[by_client] = taken + step
+            if taken + step == frame.size:
+                frames.popleft()
+                self._taken[by_client] = 0
+        if left or overhead:
+            # Nobody read it: what comes after an end by ERROR, say.
+            yield Told("application data", Group.CLOSE, overhead + left, 1 if overhead else 0, 0)
 
 
-def _frames_of(plaintext: bytes) -> Iterator[_Frame]:
-    at = 0
-    while at < len(plaintext):
-        head = read_head(plaintext[at : at + _MOST_HEAD_OCTETS])
-        if head is None:
-            return
-        kind, sequence, payload_at, payload = head
-        size = payload_at + payload + TRAILER_BYTES
-        yield _Frame(FrameType(kind >> 8), kind & 0xFF, sequence, payload, size)
-        at += size
+def _told(frame: Frame, octets: int, *, records: int, continues: bool) -> Told:
+    fields = {
+        "sequence": str(frame.sequence),
+        "payload": f"{frame.payload} bytes",
+        "frame": f"{frame.size} bytes, HMAC-SHA-256 tag of 32 included",
+    }
+    if frame.flags & RECEIPT_WANTED:
+        fields["flags"] = "receipt wanted"
+    if frame.flags & MORE:
+        fields["flags"] = "more pieces follow"
+    group = _GROUPS.get(frame.kind, Group.CLOSE)
+    payload = frame.payload if frame.kind is FrameType.DATA and not continues else 0
+    return Told(frame.kind.name, group, octets, records, payload, fields, continues)
 
 
 class Exchanges:
@@ -168,7 +191,7 @@ class Exchanges:
             yield Told("application data", Group.CLOSE, octets, 1, 0)
             return
         request, response = self._exchanges[self._begun]
-        path = request.path.rpartition("/.well-known/est")[2]
+        path = _short(request.path)
         name = f"{request.method} {path}" if by_client else f"{response.status} {path}"
         body = request.body if by_client else response.body
         fields = {"body": f"{len(body)} bytes"} if body else {}
@@ -178,6 +201,12 @@ class Exchanges:
         group = _group_of(path, by_client=by_client)
         payload = 0 if continues else len(body)
         yield Told(name, group, octets, 1, payload, fields, continues)
+
+
+def _short(path: str) -> str:
+    """Without EST's prefix, and with a key's identifier cut as people cut it."""
+    before, _, last = path.rpartition("/.well-known/est")[2].rpartition("/")
+    return f"{before}/{last}" if len(last) < _KEY_ID_DIGITS else f"{before}/{last[:_SHOWN]}…"
 
 
 def _group_of(path: str, *, by_client: bool) -> Group:

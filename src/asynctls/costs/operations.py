@@ -1,7 +1,7 @@
 """The cryptographic operations: how many the messages of a run stand for, and how long one takes.
 
-How many is read off the messages that went by, by the rules of `_RULES`; what OpenSSL does inside
-cannot be watched. How long is measured with keys of the run, on this machine, apart from it.
+How many is read off the messages that went by, since each needs its own by its RFC; what OpenSSL
+does inside cannot be watched. How long is measured apart, with keys of the same kinds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from asynctls import mac
-from asynctls.costs.report import Operation
+from asynctls.costs.fields import SIGNED_WITH
+from asynctls.costs.frames import RECORD_OVERHEAD
+from asynctls.costs.report import Group, Operation
 from asynctls.costs.words import key_words
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.session.keys import derive
@@ -30,11 +32,11 @@ if TYPE_CHECKING:
     from asynctls.costs.report import Conversation, Message
     from asynctls.pki.keys import PrivateKey
 
-__all__ = ["aes_against_rsa", "count", "measured"]
+__all__ = ["aes_against_rsa", "count", "timed"]
 
 _LEAST_RUNS, _MOST_RUNS = 5, 200
 _FOR_S = 0.1
-_KEY_GENERATION, _SIGN, _VERIFY = "key_generation", "sign", "verify"
+_KEY_GENERATION, _SIGN, _VERIFY = "_key_generation", "_sign", "_verify"
 _ECDHE, _AES_GCM, _HKDF, _HMAC = "ecdhe", "aes_gcm", "hkdf", "hmac"
 _FRAMES = frozenset(each.name for each in FrameType)
 _GCM_NONCE_OCTETS = 12
@@ -44,7 +46,7 @@ _OAEP_OCTETS = 190
 
 
 def count(conversations: Iterable[Conversation]) -> dict[str, Counter[str]]:
-    """How many operations of each kind these conversations stand for, by side."""
+    """How many operations of each name these conversations stand for, by side."""
     counts: dict[str, Counter[str]] = {}
     for conversation in conversations:
         for message in conversation.messages:
@@ -54,36 +56,47 @@ def count(conversations: Iterable[Conversation]) -> dict[str, Counter[str]]:
 
 
 def _operations(conversation: Conversation, message: Message) -> Iterator[tuple[str, str, int]]:
-    sender, receiver = message.sender, message.receiver
+    """What a message takes: the name of each operation, who does it, and how often."""
+    verified = conversation.kind != "bootstrap"
+    yield from _of_the_handshake(message, verified=verified)
+    yield from _of_the_enrolment(message, conversation.key_type.partition("-")[0])
+    ends = message.sender, message.receiver
+    for side in ends:
+        if conversation.kind == "session" and message.name in _FRAMES:
+            yield _HMAC, side, message.alike
+        if message.name == FrameType.KEY.name:
+            yield _HKDF, side, 1
+        if message.encrypted:
+            yield _AES_GCM, side, message.records
+
+
+def _of_the_handshake(message: Message, *, verified: bool) -> Iterator[tuple[str, str, int]]:
     match message.name:
-        case "ServerKeyExchange" | "CertificateVerify" | "200 /simpleenroll":
-            # RFC 5246, sections 7.4.3 and 7.4.8; a certificate, signed by its CA.
-            yield _SIGN, sender, 1
-            yield _VERIFY, receiver, 1
+        case "ServerKeyExchange" | "CertificateVerify":
+            # RFC 5246, sections 7.4.3 and 7.4.8.
+            algorithm = "ecdsa" if "ECDSA" in message.fields.get("algorithm", "") else "rsa"
+            yield f"{algorithm}{_SIGN}", message.sender, 1
+            yield f"{algorithm}{_VERIFY}", message.receiver, 1
         case "ClientKeyExchange":
             # RFC 8422, section 5.10: each end has made a key pair, and both the same secret.
-            yield _ECDHE, sender, 1
-            yield _ECDHE, receiver, 1
-        case "Certificate" if conversation.kind != "bootstrap":
+            yield _ECDHE, message.sender, 1
+            yield _ECDHE, message.receiver, 1
+        case "Certificate" if verified and SIGNED_WITH in message.fields:
             # The leaf's signature and its issuers', up to the root, which is trusted as it is.
-            yield _VERIFY, receiver, int(message.fields.get("certificates", "0"))
-        case "POST /simpleenroll":
-            # A CSR is signed by its own key (RFC 2986, section 3).
-            yield _KEY_GENERATION, sender, 1
-            yield _SIGN, sender, 1
-            yield _VERIFY, receiver, 1
-        case "KEY":
-            yield _HKDF, sender, 1
-            yield _HKDF, receiver, 1
-        case name if name.startswith("200 /"):
-            # CA certificates and CRLs count by their signature, whoever brought them.
-            yield _VERIFY, receiver, 1
-    if conversation.kind == "session" and message.name in _FRAMES:
-        yield _HMAC, sender, message.alike
-        yield _HMAC, receiver, message.alike
-    if message.encrypted:
-        yield _AES_GCM, sender, message.records
-        yield _AES_GCM, receiver, message.records
+            for algorithm in message.fields[SIGNED_WITH].split(", "):
+                yield f"{algorithm.lower()}{_VERIFY}", message.receiver, 1
+
+
+def _of_the_enrolment(message: Message, algorithm: str) -> Iterator[tuple[str, str, int]]:
+    if message.group is Group.CSR:
+        # It is signed by its own key, to prove that this is there (RFC 2986, section 3).
+        yield f"{algorithm}{_KEY_GENERATION}", message.sender, 1
+    if message.group in (Group.CSR, Group.CERTIFICATE):
+        yield f"{algorithm}{_SIGN}", message.sender, 1
+        yield f"{algorithm}{_VERIFY}", message.receiver, 1
+    if message.group in (Group.CA_CHAIN, Group.CRLS) and message.sender == "ttp":
+        # Signed some time before; it counts by its signature, whoever brought it.
+        yield f"{algorithm}{_VERIFY}", message.receiver, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,61 +105,60 @@ class _Timed:
     seconds: float
 
 
-def measured(runs: Mapping[str, Sequence[Conversation]]) -> tuple[Operation, ...]:
+def timed(
+    runs: Mapping[str, Sequence[Conversation]], *, kinds: Iterable[KeyType]
+) -> tuple[Operation, ...]:
     """Every operation, counted and timed; blocks for a second or two.
 
     Args:
         runs: the conversations of one run, by the kind of its keys.
+        kinds: of the keys to time signatures with, one for each algorithm.
     """
+    found: dict[str, _Timed] = {}
+    for kind in kinds:
+        found |= _asymmetric(kind)
+    found |= _symmetric(*_typical(next(iter(runs.values()))))
     counts = {key_type: count(run) for key_type, run in runs.items()}
-    found = []
-    for key_type, of_kind in counts.items():
-        algorithm = key_type.partition("-")[0]
-        for name, timed in _asymmetric(KeyType(key_type)).items():
-            found.append(
-                Operation(
-                    name=f"{algorithm}_{name}",
-                    words=timed.words,
-                    seconds=timed.seconds,
-                    counts={key_type: dict(of_kind.get(name, {}))},
-                )
-            )
-    frame, record = _typical(next(iter(runs.values())))
-    for name, timed in _symmetric(frame=frame, record=record).items():
-        found.append(
-            Operation(
-                name=name,
-                words=timed.words,
-                seconds=timed.seconds,
-                counts={each: dict(of[name]) for each, of in counts.items() if name in of},
-            )
+    return tuple(
+        Operation(
+            name=name,
+            words=one.words,
+            seconds=one.seconds,
+            counts={
+                str(key_type): dict(counted[name])
+                for key_type, counted in counts.items()
+                if name in counted
+            },
         )
-    return tuple(found)
+        for name, one in found.items()
+    )
 
 
 def _typical(run: Sequence[Conversation]) -> tuple[int, int]:
     """The mean length of what was tagged and of what was encrypted in a run, in bytes."""
     encrypted = [each for one in run for each in one.messages if each.encrypted]
-    records = sum(each.records for each in encrypted)
-    octets = sum(each.octets for each in encrypted)
     frames = [each for each in encrypted if each.name in _FRAMES]
     return (
-        sum(each.octets for each in frames) // max(1, sum(each.alike for each in frames)),
-        octets // max(1, records),
+        _plaintext(frames) // max(1, sum(each.alike for each in frames)),
+        _plaintext(encrypted) // max(1, sum(each.records for each in encrypted)),
     )
 
 
+def _plaintext(messages: Iterable[Message]) -> int:
+    return sum(each.octets - each.records * RECORD_OVERHEAD for each in messages)
+
+
 def _asymmetric(key_type: KeyType) -> dict[str, _Timed]:
-    words = key_words(key_type)
+    words, algorithm = key_words(key_type), key_type.partition("-")[0]
     key = generate_now(key_type)
     signed = os.urandom(256)
     sign, verify = _signing(key, signed)
     return {
-        _KEY_GENERATION: _Timed(
+        f"{algorithm}{_KEY_GENERATION}": _Timed(
             f"making an {words} key pair", _time(lambda: generate_now(key_type))
         ),
-        _SIGN: _Timed(f"signing with {words}", _time(sign)),
-        _VERIFY: _Timed(f"verifying an {words} signature", _time(verify)),
+        f"{algorithm}{_SIGN}": _Timed(f"signing with {words}", _time(sign)),
+        f"{algorithm}{_VERIFY}": _Timed(f"verifying an {words} signature", _time(verify)),
     }
 
 
@@ -166,7 +178,7 @@ def _signing(key: PrivateKey, signed: bytes) -> tuple[Callable[[], object], Call
     )
 
 
-def _symmetric(*, frame: int, record: int) -> dict[str, _Timed]:
+def _symmetric(frame: int, record: int) -> dict[str, _Timed]:
     peer = x25519.X25519PrivateKey.generate().public_key()
     aes, nonce, plaintext = _aes(record)
     key, content = os.urandom(mac.TAG_BYTES), os.urandom(frame)

@@ -1,10 +1,8 @@
-"""A run of the three roles, or of one connection to a server, as a report."""
+"""A run of the three roles as a report: `asynctls costs`."""
 
 from __future__ import annotations
 
 import asyncio
-import platform
-import ssl
 import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,45 +11,45 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from asynctls.config import ClientConfig
-from asynctls.costs.accounting import account
-from asynctls.costs.cards import card_of
-from asynctls.costs.ends import Caller
-from asynctls.costs.operations import aes_against_rsa, measured
+from asynctls.costs.accounting import on_one_clock
+from asynctls.costs.cards import cards_of
+from asynctls.costs.ends import Caller, conversation_of
+from asynctls.costs.machine import machine
+from asynctls.costs.operations import aes_against_rsa, timed
 from asynctls.costs.report import Handshake, Report
 from asynctls.costs.roles import Sending, serving_messages, serving_plain_messages, ttp
 from asynctls.costs.words import key_words
 from asynctls.enrolment.keeper import Keeper
-from asynctls.pki.certificates import certificate_from_der
+from asynctls.errors import DemoError
 from asynctls.pki.keys import KeyType
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
-
-    from cryptography import x509
 
     from asynctls.costs.ends import Held
     from asynctls.costs.report import Card, Conversation
     from asynctls.costs.wire import Recording, Relay
-    from asynctls.enrolment import Identity
 
-__all__ = ["measure"]
+__all__ = ["COMMON_NOTES", "measure"]
 
-_KEY_TYPES = (KeyType.RSA_2048, KeyType.ECDSA_P256)
-_MANY = 1000
-_QUIET_S = 10.0
-_KINDS = {"session": "sessions", "tls": "TLS alone"}
-_NOTES = (
+COMMON_NOTES = (
     "Octets are those of TLS records, headers included; TCP's and IP's are not among them.",
     """Segments are computed for an MTU of 1500, 1448 bytes of TLS in each. Loopback has an MTU \
 of its own: how often bytes were handed on there stands beside them.""",
+    """Operations are counted by the messages that need them, and timed apart from these. The \
+hashes and the PRF inside TLS are not among them.""",
+)
+_NOTES = (
     """All keys of a run are of one kind, the CAs' as well. A TTP's default, RSA 3072, adds \
 128 bytes to each certificate that it signs.""",
-    """Operations are counted by the messages that need them; a run is both enrolments and one \
-session with one message. The hashes and the PRF inside TLS are not among them.""",
+    "What is counted is one run: both enrolments and one session with one message.",
 )
+_KEY_TYPES = (KeyType.RSA_2048, KeyType.ECDSA_P256)
+_MANY = 1000
+_QUIET_S = 10.0
+_WHOLE_S = 120.0
 
 
 async def measure(
@@ -68,44 +66,28 @@ async def measure(
     """
     runs: dict[str, _Run] = {}
     with tempfile.TemporaryDirectory(prefix="asynctls-costs-") as folder:
-        for key_type in _KEY_TYPES:
-            runs[key_type] = await _run(Path(folder) / key_type, key_type, many=many, tell=tell)
+        try:
+            async with asyncio.timeout(_WHOLE_S):
+                for key_type in _KEY_TYPES:
+                    place = Path(folder) / key_type
+                    runs[key_type] = await _run(place, key_type, many=many, tell=tell)
+        except TimeoutError as error:
+            raise DemoError(
+                f"the three roles were not done within {_WHOLE_S:g} s: is this machine busy?"
+            ) from error
     tell("the operations, one by one")
-    operations = await asyncio.to_thread(
-        measured, {key_type: run.once for key_type, run in runs.items()}
-    )
     conversations = [each for run in runs.values() for each in run.conversations]
-    story = runs[_KEY_TYPES[0]]
     return Report(
         made_at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        machine=machine(),
-        conversations=_on_one_clock(conversations),
-        operations=operations,
+        machine=await asyncio.to_thread(machine),
+        conversations=on_one_clock(conversations),
+        operations=await asyncio.to_thread(
+            timed, {key_type: run.once for key_type, run in runs.items()}, kinds=_KEY_TYPES
+        ),
         aes_against_rsa=await asyncio.to_thread(aes_against_rsa),
-        cards=story.cards,
-        notes=_NOTES,
+        cards=runs[_KEY_TYPES[0]].cards,
+        notes=(*COMMON_NOTES, *_NOTES),
     )
-
-
-def machine() -> str:
-    """What this runs on, for people: processor, system, Python and TLS library."""
-    return ", ".join(
-        (
-            _processor(),
-            f"{platform.system()} {platform.release()}",
-            f"Python {platform.python_version()}",
-            ssl.OPENSSL_VERSION.partition("  ")[0],
-        )
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.machine()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +111,13 @@ async def _run(folder: Path, key_type: KeyType, *, many: int, tell: Callable[[st
         authority = await stack.enter_async_context(ttp(folder, key_type))
         server, server_joined = await authority.join("server")
         client, client_joined = await authority.join("client")
-        sending = Sending()
         keeper = await stack.enter_async_context(
             Keeper(client, crl_interval=ClientConfig().crl_interval)
         )
+        sending = Sending()
         conversations = []
         for kind, serving in (("session", serving_messages), ("tls", serving_plain_messages)):
-            tell(f"{words}: {_KINDS[kind]}")
+            tell(f"{words}: {'sessions' if kind == 'session' else 'TLS alone'}")
             async with serving(sending, server, allow=client.name) as relay:
                 caller = Caller(
                     keeper,
@@ -143,13 +125,20 @@ async def _run(folder: Path, key_type: KeyType, *, many: int, tell: Callable[[st
                     address=relay.address,
                     server_name=server.name,
                     quiet_s=_QUIET_S,
+                    most=many,
                 )
                 hold = caller.session if kind == "session" else caller.plain
                 for held, recording in await _talk(hold, relay, sending, many=many):
-                    conversations.append(_account(kind, recording, held, key_type))
+                    conversations.append(
+                        conversation_of(held, recording, kind=kind, key_type=key_type)
+                    )
         return _Run(
             conversations=[*conversations, *server_joined, *client_joined],
-            cards=_cards(client, server, authority.authorities),
+            cards=cards_of(
+                client=client.certificate,
+                server=server.certificate,
+                authorities=authority.authorities,
+            ),
         )
 
 
@@ -167,41 +156,11 @@ async def _talk(
         sending.messages = messages
         held = await hold(resume if handshake is Handshake.RESUMED else None)
         (recording,) = await relay.take()
+        if (held.resumed, held.messages) != (handshake is Handshake.RESUMED, messages):
+            raise DemoError(
+                f"a {handshake} handshake with {messages} messages was wanted, and there was "
+                f"{'a resumed' if held.resumed else 'a full'} one with {held.messages}"
+            )
         talked.append((held, recording))
         resume = resume or held.session
     return talked
-
-
-def _account(kind: str, recording: Recording, held: Held, key_type: str) -> Conversation:
-    handshake = Handshake.RESUMED if held.resumed else Handshake.FULL
-    plural = "" if held.messages == 1 else "s"
-    return account(
-        recording,
-        title=(
-            f"{key_words(key_type)}: {'session' if kind == 'session' else 'TLS alone'}, "
-            f"{handshake} handshake, {held.messages:,} message{plural}"
-        ),
-        kind=kind,
-        key_type=key_type,
-        handshake=handshake,
-        sent_messages=held.messages,
-        view=held.view,
-    )
-
-
-def _cards(
-    client: Identity, server: Identity, authorities: tuple[x509.Certificate, ...]
-) -> tuple[Card, ...]:
-    shown = [
-        ("the client's certificate", certificate_from_der(client.certificate)),
-        ("the server's certificate", certificate_from_der(server.certificate)),
-    ]
-    for each in authorities:
-        root = each.subject == each.issuer
-        shown.append(("the root" if root else "the issuing CA's certificate", each))
-    return tuple(card_of(title, each) for title, each in shown)
-
-
-def _on_one_clock(conversations: list[Conversation]) -> tuple[Conversation, ...]:
-    began = min(each.began_us for each in conversations)
-    return tuple(replace(each, began_us=each.began_us - began) for each in conversations)
