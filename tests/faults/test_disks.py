@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sqlite3
-import sys
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.namespaces import machine
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tests.faults.namespaces import Machine
     from tests.roles.processes import Daemons, Ended
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.one_loop]
 
-# A disk of its own in a mount namespace of its own, which ends with the shell that made it and the
-# last program that entered it. The shell does what it is told line by line.
-_DISK = """
-mount -t tmpfs -o size=1m,mode=700 tmpfs "$1" && echo ready || exit
-while read -r line; do eval "$line" && echo done; done
-"""
-
 
 class Disk:
-    def __init__(self, shell: asyncio.subprocess.Process, mounted: Path) -> None:
+    """A disk of 1 MiB, mounted where the commands see it and nobody else."""
+
+    def __init__(self, machine: Machine, mounted: Path) -> None:
         self.folder = mounted
-        self.filler = Path(f"/proc/{shell.pid}/root{mounted}/filler")
-        self.enter = (
-            *("nsenter", "--target", str(shell.pid)),
-            *("--user", "--mount", "--preserve-credentials", "--"),
-        )
-        self._shell = shell
+        self.filler = Path(f"/proc/{machine.pid}/root{mounted}/filler")
+        self._machine = machine
+
+    async def mount(self) -> None:
+        await self._machine.does(f"mount -t tmpfs -o size=1m,mode=700 tmpfs '{self.folder}'")
 
     async def mount_again(self, how: str) -> None:
-        assert self._shell.stdin is not None
-        assert self._shell.stdout is not None
-        self._shell.stdin.write(f"mount -o remount,{how} '{self.folder}'\n".encode())
-        assert await self._shell.stdout.readline() == b"done\n"
+        await self._machine.does(f"mount -o remount,{how} '{self.folder}'")
 
     def fill(self) -> None:
         """Leaves not a byte of it."""
@@ -50,34 +42,15 @@ class Disk:
                 pass
 
 
-@asynccontextmanager
-async def small_disk(mounted: Path) -> AsyncIterator[Disk]:
-    unshare = shutil.which("unshare")
-    if unshare is None or sys.platform != "linux":
-        pytest.skip("a disk to fill needs Linux and its program unshare")
-    await asyncio.to_thread(mounted.mkdir)
-    shell = await asyncio.create_subprocess_exec(
-        *(unshare, "--map-root-user", "--mount", "sh", "-c", _DISK, "sh", str(mounted)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert shell.stdin is not None
-    assert shell.stdout is not None
-    try:
-        if await shell.stdout.readline() != b"ready\n":
-            pytest.skip("this user may not mount a disk of its own")
-        yield Disk(shell, mounted)
-    finally:
-        shell.stdin.close()
-        await shell.wait()
-
-
 @pytest.fixture
 async def disk(asynctls: Daemons, tmp_path: Path) -> AsyncIterator[Disk]:
     """A disk of 1 MiB, which the commands see."""
-    async with small_disk(tmp_path / "disk") as disk:
-        asynctls.inside = disk.enter
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    async with machine("mount") as found:
+        disk = Disk(found, mounted)
+        await disk.mount()
+        asynctls.inside = found.enter
         yield disk
         await asynctls.end()
 

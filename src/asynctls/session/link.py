@@ -99,7 +99,7 @@ class Link:
 
     def _lose(self, error: Exception) -> None:
         try:
-            self._protocol.receive_eof()
+            self._protocol.receive_eof(_by_what(error))
         except SessionError as failure:
             if failure.__cause__ is None:
                 failure.__cause__ = error
@@ -116,3 +116,12 @@ class Link:
                 await self._channel.close()
         except (OSError, AsynctlsError):
             self._channel.abort()
+
+
+def _by_what(error: BaseException | None) -> str:
+    """What the system said, if it was the system that lost the connection."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        error = error.__cause__
+    return ""

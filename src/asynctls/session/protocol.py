@@ -227,8 +227,11 @@ class Protocol:
         """Takes bytes as they came from the channel."""
         self._opener.receive_data(data)
 
-    def receive_eof(self) -> None:
+    def receive_eof(self, lost: str = "") -> None:
         """The channel has ended.
+
+        Args:
+            lost: by what, in words, where it did not just end.
 
         Raises:
             SessionTruncatedError: before both CLOSEs and all receipts were through.
@@ -239,7 +242,7 @@ class Protocol:
         self._owed.clear()
         if self.over and not self._opener.buffered_bytes:
             return
-        failure = self._truncation()
+        failure = self._truncation(f" ({lost})" if lost else "")
         self._fail(failure, None, "")
         raise failure
 
@@ -342,23 +345,23 @@ class Protocol:
     def _queue(self, frame_type: FrameType, frame: bytes) -> None:
         self._to_send.append((frame_type, frame))
 
-    def _truncation(self) -> SessionError:
+    def _truncation(self, lost: str) -> SessionError:
         if self._receiving is State.CLOSED:
             return SessionTruncatedError(
-                "the connection ended before both ends were done: "
+                f"the connection ended before both ends were done{lost}: "
                 "what was sent may not have been taken"
             )
         if self._receiving is not State.START:
             where = "within a message" if self._receiving is State.WITHIN else "without CLOSE"
             return SessionTruncatedError(
-                f"the connection ended {where}: what arrived may not be all that was sent"
+                f"the connection ended {where}{lost}: what arrived may not be all that was sent"
             )
         if self.role is Role.CLIENT:
             return BindingMismatchError(
                 "the server answered KEY with neither READY nor ERROR: the two ends may not see "
                 "the same certificates or the same connection; somebody may stand in between"
             )
-        return SessionTruncatedError("the client ended the connection before KEY")
+        return SessionTruncatedError(f"the client ended the connection before KEY{lost}")
 
     def _fail(self, failure: SessionError, code: ErrorCode | None, text: str) -> None:
         if self._failure is not None:
