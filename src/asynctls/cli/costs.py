@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asynctls.cli.options import config_of, role_options
-from asynctls.cli.output import write_table
+from asynctls.cli.output import write_drawn
 from asynctls.config import CostsConfig
 
 if TYPE_CHECKING:
@@ -54,13 +54,10 @@ def command(**_given: object) -> None:
 
 
 def _print(report: Report) -> None:
-    write_table(
-        ("conversation", "bytes", "overhead", "round trips"),
-        [
-            (each.title, f"{each.octets:,}", f"{each.overhead:.1%}", str(each.round_trips))
-            for each in report.conversations
-        ],
-    )
+    from asynctls.costs.ladder import ladder, story
+    from asynctls.costs.tables import tables
+
+    write_drawn(ladder(*story(report)), tables(report))
 
 
 @contextmanager

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-__all__ = ["time_text", "write_facts", "write_json", "write_table"]
+    from rich.console import RenderableType
+
+__all__ = ["time_text", "write_drawn", "write_facts", "write_json", "write_table"]
+
+_WIDE = 1000
 
 
 def write_json(rows: Iterable[Mapping[str, object]]) -> None:
@@ -44,6 +48,17 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     lines = [tuple(map(_in_one_line, row)) for row in rows]
     if lines:
         _write_columns([tuple(columns), *lines])
+
+
+def write_drawn(*shown: RenderableType) -> None:
+    """What `rich` draws, one below the other; where no terminal is, as wide as it likes."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDE
+    for each in shown:
+        console.print(each)
 
 
 def time_text(moment: datetime) -> str:

@@ -26,13 +26,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from asynctls.errors import (
-    Alert,
-    AsynctlsError,
-    HandshakeError,
-    PeerRefusedError,
-    TruncatedError,
-)
+from asynctls.errors import Alert, AsynctlsError, HandshakeError, PeerRefusedError, TruncatedError
 from asynctls.tls.reasons import explain_failure, explain_handshake, explain_silence, is_damage
 from asynctls.tls.records import Meter, Scanner
 
@@ -367,8 +361,7 @@ class Engine:
     @property
     def client_hello(self) -> ClientHello | None:
         """What the client offered; None once its direction is encrypted."""
-        scanner = self._received if self._side is Side.SERVER else self._sent
-        return scanner.client_hello
+        return (self._received if self._side is Side.SERVER else self._sent).client_hello
 
     @property
     def alpn(self) -> str | None:
