@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from asynctls.costs.report import Group
@@ -9,7 +10,7 @@ from asynctls.costs.report import Group
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["GROUP_WORDS", "key_words", "number_words", "share_words", "time_words"]
+__all__ = ["GROUP_WORDS", "abridged", "key_words", "number_words", "share_words", "time_words"]
 
 GROUP_WORDS: Mapping[Group, str] = {
     Group.HELLOS: "hellos",
@@ -27,6 +28,14 @@ GROUP_WORDS: Mapping[Group, str] = {
     Group.CERTIFICATE: "new certificate",
     Group.CRLS: "CRLs",
 }
+
+
+_LONG_NUMBER = re.compile(r"(?<=/)([0-9a-f]{8})[0-9a-f]{8,}")
+
+
+def abridged(name: str) -> str:
+    """A message's name without the end of the long numbers in its path."""
+    return _LONG_NUMBER.sub(r"\1…", name)
 
 
 def number_words(number: float) -> str:
