@@ -146,10 +146,11 @@ class Others:
 
     def __init__(self, folder: Path, find: Callable[[str], Path], stack: AsyncExitStack) -> None:
         self._folder = folder
-        self._find = find
+        self.find = find
         self._stack = stack
 
-    async def _started(self, ready: str, *words: str | Path) -> None:
+    async def started(self, ready: str, *words: str | Path) -> None:
+        """Starts a program, and waits until it has said that."""
         process = await asyncio.create_subprocess_exec(
             *words, stderr=asyncio.subprocess.STDOUT, stdout=asyncio.subprocess.PIPE
         )
@@ -186,13 +187,15 @@ class Others:
             f"cert = {identity.certificate_file}\nkey = {identity.key_file}\n"
             f"CAfile = {identity.trust_file}\n{whom}"
         )
-        await self._started("Configuration successful", self._find("stunnel"), config)
+        await self.started("Configuration successful", self.find("stunnel"), config)
 
-    async def haproxy(self, identity: Identity, *, accept: int, connect: str, client: bool) -> None:
+    async def haproxy(
+        self, identity: Identity, *, accept: int, connect: str, client: bool, more: str = ""
+    ) -> None:
         both = self._folder / "both.pem"
         both.touch(mode=0o600)
         both.write_bytes(identity.certificate_file.read_bytes() + identity.key_file.read_bytes())
-        tls = f"ssl crt {both} ca-file {identity.trust_file} verify required"
+        tls = f"ssl crt {both} ca-file {identity.trust_file} verify required {more}"
         near, far = ("", f"{tls} verifyhost server sni str(server)") if client else (tls, "")
         config = self._folder / "haproxy.cfg"
         config.write_text(
@@ -200,12 +203,12 @@ class Others:
             "  timeout client 60s\n  timeout server 60s\nlisten tunnel\n"
             f"  bind 127.0.0.1:{accept} {near}\n  server far {connect} {far}\n"
         )
-        await self._started("Loading success", self._find("haproxy"), "-W", "-db", "-f", config)
+        await self.started("Loading success", self.find("haproxy"), "-W", "-db", "-f", config)
 
     async def redis(self, path: Path) -> None:
         words = ("--port", "0", "--unixsocket", path, "--save", "", "--dir", self._folder)
         ready = "ready to accept connections"
-        await self._started(ready, self._find("redis-server"), *words)
+        await self.started(ready, self.find("redis-server"), *words)
 
 
 async def ran(*words: str | Path, patience_s: float = 40) -> str:

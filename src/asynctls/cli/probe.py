@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from contextlib import contextmanager
+from itertools import count, groupby
 from typing import TYPE_CHECKING
 
 import click
@@ -53,8 +55,16 @@ def command(address: Address, **_given: object) -> int:
         from msgspec import to_builtins
 
         write_json(map(to_builtins, findings))
+    elif sys.stdout.isatty():
+        _show(findings)
     else:
-        _write(findings)
+        write_table(
+            ("ATTACK", "VERDICT", "ANSWER", "TRIED", "SOURCE"),
+            [
+                (each.attack, each.verdict.value, each.answer, each.tried, each.source)
+                for each in findings
+            ],
+        )
     return _GOT_THROUGH if any(each.verdict is Verdict.NOT_WITHSTOOD for each in findings) else 0
 
 
@@ -68,22 +78,52 @@ def _progress() -> Iterator[Callable[[Attack, Finding], None]]:
 
     from asynctls.probe.playbook import PLAYBOOK
 
-    done = 0
-    with Console(stderr=True).status("an honest connection first") as status:
+    status = Console(stderr=True).status("")
+    done = count(1)
 
-        def told(attack: Attack, finding: Finding) -> None:
-            nonlocal done
-            done += 1
-            status.update(f"{done} of {len(PLAYBOOK)}: {attack.name}: {finding.verdict}")
+    def told(attack: Attack, finding: Finding) -> None:
+        status.update(f"{next(done)} of {len(PLAYBOOK)}: {attack.name}, {finding.verdict}")
+        # Not before: what is logged of the honest connection would go into its line.
+        status.start()
 
+    try:
         yield told
+    finally:
+        status.stop()
 
 
-def _write(findings: Sequence[Finding]) -> None:
-    write_table(
-        ("ATTACK", "VERDICT", "ANSWER", "TRIED", "SOURCE"),
-        [
-            (each.attack, each.verdict.value, each.answer, each.tried, each.source)
-            for each in findings
-        ],
-    )
+def _show(findings: Sequence[Finding]) -> None:
+    """A table for a person: by groups, what was tried and its source beside it, and the sum."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from asynctls.probe.attack import Verdict
+    from asynctls.probe.playbook import PLAYBOOK
+
+    styles = {
+        Verdict.WITHSTOOD: "green",
+        Verdict.NOT_WITHSTOOD: "bold red",
+        Verdict.NOT_TRIED: "yellow",
+    }
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Attack", ratio=1)
+    table.add_column("What the server did", ratio=1)
+    table.add_column("Verdict", no_wrap=True)
+    of_attack = {finding.attack: finding for finding in findings}
+    for group, attacks in groupby(PLAYBOOK, key=lambda attack: attack.group):
+        table.add_row(Text(group.upper(), style="cyan"))
+        for attack in attacks:
+            found = of_attack[attack.name]
+            table.add_row(
+                Text.assemble((found.attack, "bold"), "\n", (found.tried, "dim")),
+                # As Text: what a server answers is nobody's markup.
+                Text.assemble(found.answer, "\n", (found.source, "dim")),
+                Text(found.verdict, style=styles[found.verdict]),
+            )
+        table.add_section()
+    console = Console()
+    console.print(table)
+    counts = Counter(finding.verdict for finding in findings)
+    console.print(", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict))

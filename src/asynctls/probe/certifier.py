@@ -74,6 +74,11 @@ class Certifier:
                 with suppress(CertificateError):
                     await self._revoke(serial_number)
 
+    @property
+    def root(self) -> x509.Certificate:
+        """The CA's root."""
+        return self._authority.root
+
     def name_of_nobody(self) -> str:
         """A name that the CA can certify, and that nobody has.
 

@@ -7,20 +7,38 @@ an alert or closes; one that says nothing has agreed to nothing.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from asynctls.client.connecting import open_connection
+from asynctls.errors import HandshakeError, PeerRefusedError, SessionError, TruncatedError
 from asynctls.pki.names import NameKind, kind_of
-from asynctls.probe import suites
-from asynctls.probe.attack import Attack, Target, Verdict
-from asynctls.probe.hellos import SSL_3_0, TLS_1_0, TLS_1_1, TLS_1_2, Hello, client_hello
-from asynctls.probe.offers import offer
+from asynctls.probe import renegotiation, suites
+from asynctls.probe.attack import PATIENCE_S, Attack, Target, Verdict
+from asynctls.probe.hellos import (
+    FALLBACK_SCSV,
+    SSL_3_0,
+    TLS_1_0,
+    TLS_1_1,
+    TLS_1_2,
+    TLS_1_3,
+    Hello,
+    client_hello,
+)
+from asynctls.probe.insider import inside
+from asynctls.probe.offers import Answer, offer, own_context
+from asynctls.probe.relays import everybody
 from asynctls.session import ALPN
+from asynctls.tls import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["ATTACKS"]
+
+_DEFLATE_LZS_OR_NONE = b"\1\x40\0"
+_OP_NO_EXTENDED_MASTER_SECRET = 1
 
 
 def _hello(
@@ -39,8 +57,63 @@ def _hello(
 
 async def _refuses(version: int, offered: Iterable[int], target: Target) -> tuple[Verdict, str]:
     """Whether it agrees to nothing of what is offered."""
-    answer = await offer(target.address, _hello(target, version, offered).record())
+    return _refused(await offer(target.address, _hello(target, version, offered).record()))
+
+
+def _refused(answer: Answer) -> tuple[Verdict, str]:
     return Verdict.WITHSTOOD if answer.hello is None else Verdict.NOT_WITHSTOOD, answer.words
+
+
+async def _refuses_tls_1_3(target: Target) -> tuple[Verdict, str]:
+    """Whether it keeps to TLS 1.2 where something hangs on that: sessions are bound to tls-unique.
+
+    To any other server TLS 1.3 is nothing weaker.
+    """
+    answer = await offer(target.address, _hello(target, TLS_1_3, suites.TLS_1_3_SUITES).record())
+    if target.sessions or answer.hello is None:
+        return _refused(answer)
+    return Verdict.WITHSTOOD, f"{answer.words}: nothing weaker"
+
+
+async def _refuses_what_was_stripped(target: Target, *, marked: bool) -> tuple[Verdict, str]:
+    """Whether it agrees to TLS 1.1 with a client that had offered 1.2."""
+    hello = _hello(target, TLS_1_2, [*suites.STRONG, *suites.OLD])
+    hello.version = TLS_1_1
+    if marked:
+        hello.suites.append(FALLBACK_SCSV)
+    return _refused(await offer(target.address, hello.record()))
+
+
+async def _compresses_nothing(target: Target) -> tuple[Verdict, str]:
+    """Whether it chooses no compression where it could."""
+    hello = _hello(target, TLS_1_2, suites.STRONG, compressions=_DEFLATE_LZS_OR_NONE)
+    answer = await offer(target.address, hello.record())
+    if answer.hello is None or answer.hello.compression:
+        return _refused(answer)
+    return Verdict.WITHSTOOD, f"{answer.words}, no compression"
+
+
+async def _needs_extended_master_secret(target: Target) -> tuple[Verdict, str]:
+    """Whether it opens no session in a connection whose master secret is not bound to it."""
+    context = await asyncio.to_thread(own_context, target)
+    context.options |= _OP_NO_EXTENDED_MASTER_SECRET
+    reader, writer = await open_connection(target.address, timeout_s=PATIENCE_S)
+    try:
+        stream = await Stream.connect(
+            reader, writer, context, server_hostname=None, admit=everybody, timeout_s=PATIENCE_S
+        )
+    except PeerRefusedError:
+        raise
+    except HandshakeError as error:
+        return Verdict.WITHSTOOD, f"no handshake: {error}"
+    if stream.extended_master_secret:
+        stream.abort()
+        raise HandshakeError("it takes OpenSSL 3 or newer, which can leave it out")
+    try:
+        async with inside(stream, certificate=target.identity.certificate):
+            return Verdict.NOT_WITHSTOOD, "opened a session: READY"
+    except (HandshakeError, TruncatedError, SessionError, OSError):
+        return Verdict.WITHSTOOD, "agreed to the handshake, and opened no session in it"
 
 
 def _old_version(name: str, version: int, source: str) -> Attack:
@@ -67,6 +140,27 @@ ATTACKS: tuple[Attack, ...] = (
     _old_version("SSL 3.0", SSL_3_0, "RFC 7568; POODLE (CVE-2014-3566)"),
     _old_version("TLS 1.0", TLS_1_0, "RFC 8996; BEAST (CVE-2011-3389)"),
     _old_version("TLS 1.1", TLS_1_1, "RFC 8996"),
+    Attack(
+        name="TLS 1.3 alone",
+        group="downgrade",
+        tried="a hand-made ClientHello that offers TLS 1.3 and no other version",
+        source="RFC 9266, section 1: 1.3 has no tls-unique, to which sessions are bound",
+        run=_refuses_tls_1_3,
+    ),
+    Attack(
+        name="TLS 1.2 stripped to 1.1",
+        group="downgrade",
+        tried="the ClientHello of a client of TLS 1.2, with 1.1 written into it on the way",
+        source="RFC 8996; RFC 5246, appendix E.1",
+        run=partial(_refuses_what_was_stripped, marked=False),
+    ),
+    Attack(
+        name="TLS 1.2 stripped to 1.1, with TLS_FALLBACK_SCSV",
+        group="downgrade",
+        tried="the same, with the client's word that it could do better",
+        source="RFC 7507",
+        run=partial(_refuses_what_was_stripped, marked=True),
+    ),
     _weak_suites(
         "weak suites",
         suites.WEAK,
@@ -77,13 +171,13 @@ ATTACKS: tuple[Attack, ...] = (
         "CBC suites",
         suites.CBC,
         "suites with CBC",
-        "RFC 9325, section 4.2.1; Lucky 13 (CVE-2013-0169)",
+        "RFC 9325, section 4.2; Lucky Thirteen (CVE-2013-0169)",
     ),
     _weak_suites(
         "RSA key exchange",
         suites.RSA_KEY_EXCHANGE,
         "suites without forward secrecy",
-        "RFC 9325, section 4.1; ROBOT (CVE-2017-13099)",
+        "RFC 9325, section 4.1; ROBOT (2017), after Bleichenbacher (1998)",
     ),
     _weak_suites("NULL suites", suites.NULL, "suites without encryption", "RFC 9325, section 4.1"),
     _weak_suites(
@@ -97,5 +191,21 @@ ATTACKS: tuple[Attack, ...] = (
         suites.EXPORT,
         "keys of 40 and 56 bits",
         "FREAK (CVE-2015-0204); Logjam (CVE-2015-4000)",
+    ),
+    Attack(
+        name="compression",
+        group="downgrade",
+        tried="a hand-made ClientHello that would rather have DEFLATE or LZS than none",
+        source="RFC 9325, section 3.3; CRIME (CVE-2012-4929)",
+        run=_compresses_nothing,
+    ),
+    *renegotiation.ATTACKS,
+    Attack(
+        name="no extended master secret",
+        group="downgrade",
+        tried="an honest handshake without the extension, and a session in it",
+        source="RFC 7627, section 1: the triple handshake (2014)",
+        run=_needs_extended_master_secret,
+        on_sessions=True,
     ),
 )

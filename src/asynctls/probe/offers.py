@@ -11,16 +11,20 @@ from asynctls.client.connecting import open_connection
 from asynctls.errors import Alert
 from asynctls.probe.attack import PATIENCE_S
 from asynctls.probe.suites import suite_name
+from asynctls.session import ALPN
+from asynctls.tls import client_context_for_any_host
 from asynctls.tls.closing import hang_up
 from asynctls.tls.records import Scanner
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
     from asynctls.config import Address
+    from asynctls.probe.attack import Target
     from asynctls.tls.hellos import ServerHello
 
-__all__ = ["Answer", "alert_words", "connection", "offer"]
+__all__ = ["Answer", "alert_words", "connection", "offer", "own_context"]
 
 _CHUNK_BYTES = 1 << 16
 
@@ -79,6 +83,15 @@ async def offer(address: Address, hello: bytes) -> Answer:
         except OSError:
             return Answer(None, "closed the connection")
     return answer
+
+
+def own_context(target: Target) -> ssl.SSLContext:
+    """A new context that shows our certificate and verifies the server's chain; blocks."""
+    identity = target.identity
+    with identity.store.loadable() as (chain, key):
+        return client_context_for_any_host(
+            trust=identity.trust, chain=chain, key=key, alpn=[ALPN] if target.sessions else []
+        )
 
 
 def alert_words(number: int) -> str:

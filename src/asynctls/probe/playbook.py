@@ -99,4 +99,4 @@ async def _try(attack: Attack, target: Target, until: float | None) -> tuple[Ver
         if limit.expired():
             return Verdict.NOT_TRIED, f"the {WHOLE_S:g} s for all of them were over"
         # Nobody knows what the server would have done.
-        return Verdict.NOT_TRIED, f"it could not be tried: {error}"
+        return Verdict.NOT_TRIED, f"it could not be tried: {str(error) or 'no answer came in time'}"

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from asynctls.config import TTPConfig
 from asynctls.enrolment import Identity
 from asynctls.errors import ProbeError
 from asynctls.logger import get_logger
+from asynctls.pki.certificates import fingerprint
 from asynctls.probe.attack import Needs
+from asynctls.probe.certifier import Certifier
 from asynctls.probe.meeting import meet
 from asynctls.probe.playbook import try_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from asynctls.config import Address, ProbeConfig
     from asynctls.probe.attack import Attack, Finding
@@ -38,9 +44,12 @@ async def probe(
 
     Raises:
         IdentityError: there is no identity to try it with.
-        ProbeError: the server serves no honest client, or no longer does after the attacks.
+        ProbeError: the server serves no honest client, or no longer does after the attacks; the
+            TTP is not the one of both.
+        StateError: there is no TTP in the folder that was named.
     """
     identity = await asyncio.to_thread(Identity.load, config.state)
+    given = {Needs.EXHAUST} if config.exhaust else set()
     target = await meet(address, identity, server_name=config.server_name)
     log.info(
         "probing",
@@ -49,10 +58,25 @@ async def probe(
         names=list(target.server.sans),
         sessions=target.sessions,
     )
-    given = {Needs.EXHAUST} if config.exhaust else set()
-    findings = await try_all(target, given=given, told=told)
+    async with AsyncExitStack() as stack:
+        if config.ttp_state is not None:
+            ttp = await stack.enter_async_context(await _certifier(config.ttp_state, identity))
+            target = replace(target, ttp=ttp)
+            given.add(Needs.TTP_STATE)
+        findings = await try_all(target, given=given, told=told)
     try:
         await meet(address, identity, server_name=config.server_name)
     except ProbeError as error:
         raise ProbeError(f"after the attacks: {error}") from error
     return findings
+
+
+async def _certifier(folder: Path, identity: Identity) -> Certifier:
+    certifier = await Certifier.beside(TTPConfig(state=folder))
+    if fingerprint(certifier.root) != identity.root_sha256:
+        # What another CA made would be refused whatever else is wrong with it.
+        raise ProbeError(
+            f"the TTP in {folder} is another one than issued our certificate (and the server's): "
+            "its root differs from the one in ca.pem"
+        )
+    return certifier
