@@ -20,7 +20,7 @@ from asynctls.pki.profiles import Profile
 from asynctls.probe.attack import Attack, Needs, Target, Verdict
 from asynctls.probe.playbook import PLAYBOOK, try_all
 from asynctls.ttp.administration import Administration
-from tests.attacks import without_downgrade
+from tests.attacks import without_downgrade, without_man_in_the_middle, without_replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # Each gives, for a CA and while its context lasts, a target whose defence is switched off.
 WITHOUT_DEFENCE: Mapping[str, Callable[[World], AbstractAsyncContextManager[Target]]] = {
     **without_downgrade.WITHOUT_DEFENCE,
+    **without_man_in_the_middle.WITHOUT_DEFENCE,
+    **without_replay.WITHOUT_DEFENCE,
 }
 
 _MINUTE = timedelta(minutes=1)

@@ -38,9 +38,8 @@ from asynctls.errors import (
 )
 from asynctls.mac import Secret
 from asynctls.probe.relays import Alter, forwarding, play
-from asynctls.session.frames import Close, Data, Error, Opener, Receipt
-from asynctls.session.keys import Keys, derive
-from asynctls.session.shape import FIXED
+from asynctls.session.frames import Close, Data, Error, Receipt
+from tests.attacks.naked import bound_to_nothing
 from tests.attacks.victims import (
     LIMIT_S,
     OTP,
@@ -52,6 +51,7 @@ from tests.attacks.victims import (
     client_of,
     talk,
 )
+from tests.attacks.without_replay import Uncounting, one_key
 from tests.attacks.without_tls import PlainClient, PlainServer
 
 if TYPE_CHECKING:
@@ -66,16 +66,6 @@ ORDERS = [b"pay 1", b"pay 2", b"pay 3"]
 
 
 # In the same session, by a peer that has its keys
-
-
-class Uncounting(Opener):
-    """A receiver without the sequence check: it takes each frame for the one that was due."""
-
-    def next_frame(self) -> asynctls.session.frames.Frame | None:
-        numbered_at = len(FIXED) + 2
-        if len(self._buffer) >= numbered_at + 8:
-            self._sequence = int.from_bytes(self._buffer[numbered_at : numbered_at + 8])
-        return super().next_frame()
 
 
 @pytest.fixture
@@ -166,10 +156,6 @@ async def test_a_frame_sent_back_to_its_sender_is_named_a_forgery(
 async def test_with_one_key_and_one_label_for_both_directions_it_is_taken(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def one_key(secret: Secret, seen: bytes) -> Keys:
-        keys = derive(secret, seen)
-        return Keys(client=keys.client, server=keys.client)
-
     monkeypatch.setattr(asynctls.session.protocol, "derive", one_key)
     monkeypatch.setattr(asynctls.probe.insider, "derive", one_key)
     monkeypatch.setattr(asynctls.session.frames, "external_aad", lambda _sender: b"\x40")
@@ -180,10 +166,6 @@ async def test_with_one_key_and_one_label_for_both_directions_it_is_taken(
 
 
 # In another session
-
-
-def bound_to_nothing(**_seen: bytes) -> bytes:
-    return bytes(32)
 
 
 @pytest.fixture

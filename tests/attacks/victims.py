@@ -107,7 +107,10 @@ class Client:
     ) -> AsyncIterator[Insider]:
         """A session whose frames are put on the wire by hand."""
         async with inside(
-            await self.channel(server), certificate=self.holder.certificate, secret=secret
+            await self.channel(server),
+            certificate=self.holder.certificate,
+            secret=secret,
+            patience_s=LIMIT_S,
         ) as insider:
             yield insider
 
@@ -133,12 +136,13 @@ async def talk(client: Client, server: Address) -> bytes:
 
 @dataclass(frozen=True)
 class Server:
-    """A server with all its defences; its app takes messages and answers each with an OTP."""
+    """A server with all its defences; its app greets, takes messages, answers each with an OTP."""
 
     holder: Holder
     context: ssl.SSLContext
     admit: Admit
     gate: Gate = field(default_factory=lambda: Gate(8))
+    greeting: bytes | None = None
 
     async def channel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Channel:
         """What the session runs in."""
@@ -190,6 +194,8 @@ class Served:
 
     async def app(self, session: Session) -> None:
         """Takes down what it is told."""
+        if self._server.greeting is not None:
+            await session.send(self._server.greeting)
         async for message in session:
             self.told.append((session.peer.name, message))
             await session.send(OTP)
@@ -214,4 +220,5 @@ def target_of(world: World, address: Address, *, sessions: bool = True) -> Targe
         world.identity("client", Profile.CLIENT),
         server=Peer.of(world.holder("server", Profile.SERVER).certificate),
         sessions=sessions,
+        ttp=world.certifier(),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,13 +17,18 @@ from asynctls.enrolment.identity import Identity, store
 from asynctls.enrolment.joining_key import keep_joining_key
 from asynctls.enrolment.texts import Joined
 from asynctls.pki.certificates import to_der, to_pem
+from asynctls.pki.flaws import flawed
 from asynctls.pki.keys import KeyType, PrivateKey, generate_now, key_to_pem
 from asynctls.pki.profiles import Issuer, Profile, issue, make_issuing, make_root
 from asynctls.pki.status import read_crl, sign_crl
+from asynctls.probe.certifier import Certifier
 from asynctls.state import make_private_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from asynctls.ttp.administration import Administration
+    from asynctls.ttp.trials import Trial
 
 __all__ = ["Holder", "World"]
 
@@ -101,6 +106,10 @@ class World:
         )
         return store(folder, joined)
 
+    def certifier(self) -> Certifier:
+        """What only the CA can do, as the probe has it by `--ttp-state`."""
+        return Certifier(cast("Administration", _Administration(self._root, self._issuing)))
+
     def _issue(self, name: str, profile: Profile, key: PrivateKey) -> x509.Certificate:
         return issue(
             profile,
@@ -121,3 +130,32 @@ class World:
 
     def _new_folder(self, name: str) -> Path:
         return self._folder / f"{name}-{len(list(self._folder.iterdir()))}"
+
+
+class _Administration:
+    """What a certifier asks of a TTP's administration; without a ledger, and revoking nobody."""
+
+    def __init__(self, root: Issuer, issuing: Issuer) -> None:
+        self.root = root.certificate
+        self._issuing = issuing
+
+    def name_of_nobody(self) -> str:
+        return "trial.invalid"
+
+    async def certify_trial(self, trial: Trial) -> tuple[x509.Certificate, ...]:
+        certificate = issue(
+            trial.profile,
+            issuer=self._issuing,
+            public_key=generate_now(KeyType.ECDSA_P256).public_key(),
+            sans=trial.sans,
+            lifetime=trial.lifetime,
+            now=datetime.now(UTC) + trial.starts_in,
+            serial_number=trial.serial_number,
+        )
+        return (
+            flawed(certificate, issuer=self._issuing, public_key=trial.public_key, uses=trial.uses),
+            self._issuing.certificate,
+        )
+
+    async def revoke(self, _serial: str, *, reason: str) -> None:
+        pass

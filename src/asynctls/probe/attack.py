@@ -77,6 +77,13 @@ class Target:
     server_name: str | None = None
     ttp: Certifier | None = None
 
+    @property
+    def ca(self) -> Certifier:
+        """`ttp`, for an attack that is run with it alone (`Needs.TTP_STATE`)."""
+        if self.ttp is None:
+            raise RuntimeError("an attack that needs the CA was run without it")
+        return self.ttp
+
 
 @dataclass(frozen=True, slots=True)
 class Attack:

@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+
 from asynctls.enrolment.memory import readable_once
 from asynctls.pki.certificates import to_der, to_pem
 from asynctls.pki.keys import KeyType, generate_now, key_to_pem
+from asynctls.pki.names import parse_san
 from asynctls.pki.profiles import Issuer, Profile, issue, make_issuing, make_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    from cryptography import x509
 
     from asynctls.pki.keys import PrivateKey
 
@@ -38,10 +41,29 @@ class Credential:
     chain: tuple[x509.Certificate, ...]
 
     @classmethod
-    def self_signed(cls) -> Self:
-        """What anybody can make at home: a certificate that is its own issuer. Blocks shortly."""
+    def self_signed(cls, sans: Sequence[str] = ("localhost",)) -> Self:
+        """What anybody can make at home: a certificate that is its own issuer. Blocks shortly.
+
+        Raises:
+            CertificateError: one of the names is none.
+        """
+        now = datetime.now(UTC)
         key = generate_now(KeyType.ECDSA_P256)
-        return cls(key, (make_root(key, lifetime=_HOUR, now=datetime.now(UTC)),))
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "asynctls probe")])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _HOUR)
+            .not_valid_after(now + _HOUR)
+            .add_extension(x509.SubjectAlternativeName(map(parse_san, sans)), critical=False)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+        )
+        return cls(key, (builder.sign(key, hashes.SHA256()),))
 
     @classmethod
     def of_another_ca(cls, sans: Sequence[str], profile: Profile) -> Self:

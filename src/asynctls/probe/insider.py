@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.errors import HandshakeError
 from asynctls.mac import Secret
+from asynctls.probe.attack import PATIENCE_S
 from asynctls.session.frames import Frame, Opener, Ready, Sealer
 from asynctls.session.keys import binding, derive
 from asynctls.session.states import Role
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Insider", "inside"]
 
-_LIMIT_S = 10.0
 _MOST_BYTES = 1 << 20
 
 
@@ -33,6 +33,7 @@ class Insider:
         channel: a connection whose handshake is done; whoever made it closes it.
         certificate: the one that we showed, DER.
         secret: the session's; None: a new one.
+        patience_s: how long an answer is awaited, in seconds.
 
     Attributes:
         seal: makes the next frame, which need not be sent.
@@ -41,7 +42,12 @@ class Insider:
     """
 
     def __init__(
-        self, channel: Channel, *, certificate: bytes, secret: Secret | None = None
+        self,
+        channel: Channel,
+        *,
+        certificate: bytes,
+        secret: Secret | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         if channel.peer_certificate is None or channel.tls_unique is None:
             raise HandshakeError("no session with a server without a certificate or tls-unique")
@@ -56,12 +62,24 @@ class Insider:
         self.sent: list[bytes] = []
         self.received: list[bytes] = []
         self._channel = channel
+        self._patience_s = patience_s
         self._opener = Opener(Role.SERVER, keys.server)
 
-    async def open(self) -> Frame | None:
-        """Send KEY; the answer, which should be READY."""
+    async def send_key(self) -> None:
+        """Send KEY, which READY should answer."""
         await self.send(self.seal.key(self._secret, max_message_bytes=_MOST_BYTES))
-        return await self.answer()
+
+    async def open(self) -> None:
+        """Open the session.
+
+        Raises:
+            HandshakeError: KEY was not answered by READY.
+            TruncatedError: as for `answer`.
+            TimeoutError: likewise.
+        """
+        await self.send_key()
+        if not isinstance(answer := await self.answer(), Ready):
+            raise HandshakeError(f"KEY was answered by {answer or 'nothing'}, and not by READY")
 
     async def send(self, *frames: bytes) -> None:
         """Put frames on the wire, whatever they are."""
@@ -75,8 +93,9 @@ class Insider:
 
         Raises:
             TruncatedError: the connection ended without close_notify, or by an alert.
+            TimeoutError: nothing came.
         """
-        async with asyncio.timeout(_LIMIT_S):
+        async with asyncio.timeout(self._patience_s):
             while (frame := self._opener.next_frame()) is None:
                 piece = await self._channel.read(1 << 16)
                 if not piece:
@@ -95,7 +114,11 @@ class Insider:
 
 @asynccontextmanager
 async def inside(
-    channel: Channel, *, certificate: bytes, secret: Secret | None = None
+    channel: Channel,
+    *,
+    certificate: bytes,
+    secret: Secret | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Insider]:
     """A session that stands, opened by hand: KEY was sent and READY has come.
 
@@ -103,14 +126,16 @@ async def inside(
         channel: closed at the end.
         certificate: as for `Insider`.
         secret: likewise.
+        patience_s: likewise.
 
     Raises:
-        HandshakeError: no session came about.
+        HandshakeError: as `Insider.open`.
+        TruncatedError: likewise.
+        TimeoutError: likewise.
     """
     try:
-        insider = Insider(channel, certificate=certificate, secret=secret)
-        if not isinstance(answer := await insider.open(), Ready):
-            raise HandshakeError(f"KEY was answered by {answer or 'nothing'}, and not by READY")
+        insider = Insider(channel, certificate=certificate, secret=secret, patience_s=patience_s)
+        await insider.open()
         yield insider
     finally:
         await channel.close()

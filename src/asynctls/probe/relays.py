@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.config import Address
 from asynctls.errors import HandshakeError, TruncatedError
+from asynctls.probe.attack import PATIENCE_S
 from asynctls.tls import Gate, Stream
 
 if TYPE_CHECKING:
@@ -68,14 +69,24 @@ async def listening(
     What a connection's task raised is raised here, so that a fault of the attack's own is no
     success of the defence.
     """
-    tasks: list[asyncio.Future[None]] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handler(reader, writer)
+        finally:
+            writer.transport.abort()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.append(asyncio.ensure_future(handler(reader, writer)))
+        tasks.append(asyncio.create_task(serve(reader, writer)))
 
     listener = await asyncio.start_server(connected, "127.0.0.1", 0)
     try:
         yield Address("127.0.0.1", listener.sockets[0].getsockname()[1])
+    except asyncio.CancelledError:
+        for each in tasks:
+            each.cancel()
+        raise
     finally:
         listener.close()
         async with asyncio.timeout(_LIMIT_S):
@@ -85,11 +96,8 @@ async def listening(
 
 # Without keys
 
-Alter = Callable[[bytes], bytes | None]
-"""What to send on in place of one TLS record (with its header): itself, another, or nothing.
-
-None cuts this direction off: a FIN, and nothing more of it is sent on.
-"""
+Alter = Callable[[bytes], bytes]
+"""What to send on in place of one TLS record (with its header): itself, another, or nothing."""
 
 
 def unaltered(record: bytes) -> bytes:
@@ -104,6 +112,12 @@ class Forwarding:
         self.address = Address("127.0.0.1", 0)
         self.from_client: list[bytes] = []
         self.from_server: list[bytes] = []
+        self.directions: list[asyncio.Task[None]] = []
+
+    def cut(self) -> None:
+        """Cuts the connection in both directions; what has gone by has arrived."""
+        for each in self.directions:
+            each.cancel()
 
     @property
     def recording(self) -> bytes:
@@ -120,13 +134,22 @@ async def forwarding(
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         further_reader, further_writer = await asyncio.open_connection(to.host, to.port)
-        async with asyncio.timeout(_LIMIT_S), asyncio.TaskGroup() as both:
-            both.create_task(_forward(reader, further_writer, from_client, relay.from_client))
-            both.create_task(_forward(further_reader, writer, from_server, relay.from_server))
-        for each in (writer, further_writer):
-            each.close()
-            with contextlib.suppress(OSError):
-                await each.wait_closed()
+        try:
+            async with asyncio.timeout(_LIMIT_S), asyncio.TaskGroup() as both:
+                relay.directions += (
+                    both.create_task(
+                        _forward(reader, further_writer, from_client, relay.from_client)
+                    ),
+                    both.create_task(
+                        _forward(further_reader, writer, from_server, relay.from_server)
+                    ),
+                )
+            for each in (writer, further_writer):
+                each.close()
+                with contextlib.suppress(OSError):
+                    await each.wait_closed()
+        finally:
+            further_writer.transport.abort()
 
     async with listening(carry) as relay.address:
         yield relay
@@ -140,24 +163,28 @@ async def _forward(
             header = await source.readexactly(5)
             record = header + await source.readexactly(int.from_bytes(header[3:]))
             tape.append(record)
-            altered = alter(record)
-            if altered is None:
-                break
-            sink.write(altered)
+            if sink.is_closing():
+                return
+            sink.write(alter(record))
             await sink.drain()
-    with contextlib.suppress(OSError):
-        sink.write_eof()
-
-
-async def play(recorded: bytes, to: Address) -> bytes:
-    """Send a recording, byte for byte; what comes back."""
-    reader, writer = await asyncio.open_connection(to.host, to.port)
-    async with asyncio.timeout(_LIMIT_S):
-        writer.write(recorded)
-        answer = await reader.read()
-        writer.close()
+    if not sink.is_closing():
         with contextlib.suppress(OSError):
-            await writer.wait_closed()
+            sink.write_eof()
+
+
+async def play(recorded: bytes, to: Address, *, patience_s: float = PATIENCE_S) -> bytes:
+    """Send a recording, byte for byte; what comes back until the end, or until we lose patience."""
+    reader, writer = await asyncio.open_connection(to.host, to.port)
+    answer = b""
+    # An OSError: a reset, or TimeoutError.
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(patience_s):
+            writer.write(recorded)
+            while piece := await reader.read(1 << 16):
+                answer += piece
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
     return answer
 
 

@@ -1,0 +1,168 @@
+"""Our own ends of a connection: an honest client, and an attacker's client and server.
+
+The honest one has every defence of the role but the CRL, which is no part of any attack here: what
+it withstands, our clients withstand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from asynctls.admission import Admitted, Peer, Refused
+from asynctls.errors import Alert
+from asynctls.pki.names import NameKind, canonical_name, kind_of
+from asynctls.probe.attack import PATIENCE_S
+from asynctls.probe.insider import Insider
+from asynctls.probe.relays import everybody
+from asynctls.session import ALPN
+from asynctls.tls import Stream, client_context, client_context_for_any_host, server_context
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from asynctls.config import Address
+    from asynctls.enrolment import Identity
+    from asynctls.mac import Secret
+    from asynctls.probe.attack import Target
+    from asynctls.tls import Admit
+
+__all__ = ["Client", "Shown", "careless", "honest", "impostor", "speaking"]
+
+
+class Shown(Protocol):
+    """A certificate and its key, of an identity (`Identity.store`) or of an attacker's."""
+
+    def loadable(self) -> AbstractContextManager[tuple[Path, Path]]:
+        """Chain and key, as OpenSSL loads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client that can connect more than once.
+
+    Attributes:
+        certificate: what it shows, DER.
+        context: how it verifies.
+        host: whom OpenSSL holds the server's certificate against; None: nobody.
+        admit: decides on the rest.
+    """
+
+    certificate: bytes
+    context: ssl.SSLContext
+    host: str | None
+    admit: Admit
+
+    async def connect(self, server: Address, *, session: ssl.SSLSession | None = None) -> Stream:
+        """Connects by TCP and TLS, and resumes ``session`` where there is one.
+
+        Raises:
+            HandshakeError: one of the two refused the other, or no answer came.
+            OSError: nobody is there.
+        """
+        async with asyncio.timeout(PATIENCE_S):
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+        return await Stream.connect(
+            reader,
+            writer,
+            self.context,
+            server_hostname=self.host,
+            admit=self.admit,
+            timeout_s=PATIENCE_S,
+            session=session,
+        )
+
+
+async def honest(target: Target, identity: Identity | None = None) -> Client:
+    """A client that verifies the server: its chain, dates, purpose, name and protocol.
+
+    Args:
+        target: whose server it expects: by the name that was asked for, else by the one found.
+        identity: another one than the caller's.
+    """
+    identity = identity or target.identity
+    name = target.server_name or target.server.name
+    # OpenSSL matches DNS names and addresses.
+    uri = name if kind_of(name) is NameKind.URI else None
+
+    def build() -> ssl.SSLContext:
+        make = client_context if uri is None else client_context_for_any_host
+        with identity.store.loadable() as (chain, key):
+            return make(trust=identity.trust, chain=chain, key=key, alpn=_alpn(target))
+
+    return Client(
+        identity.certificate,
+        await asyncio.to_thread(build),
+        name if uri is None else None,
+        _admitting(uri, ALPN if target.sessions else None),
+    )
+
+
+async def careless(target: Target, shown: Shown, *, certificate: bytes) -> Client:
+    """A client that takes whoever is there, and shows what it is given."""
+
+    def build() -> ssl.SSLContext:
+        with shown.loadable() as (chain, key):
+            context = client_context_for_any_host(
+                trust=target.identity.trust, chain=chain, key=key, alpn=_alpn(target)
+            )
+        context.verify_mode = ssl.CERT_NONE
+        return context
+
+    return Client(certificate, await asyncio.to_thread(build), None, everybody)
+
+
+async def impostor(target: Target, shown: Shown) -> ssl.SSLContext:
+    """The context of somebody in the server's place, who asks for a certificate, to look real."""
+
+    def build() -> ssl.SSLContext:
+        with shown.loadable() as (chain, key):
+            return server_context(
+                chain=chain, key=key, trust=target.identity.trust, alpn=_alpn(target)
+            )
+
+    return await asyncio.to_thread(build)
+
+
+@asynccontextmanager
+async def speaking(
+    client: Client, server: Address, *, secret: Secret | None = None
+) -> AsyncIterator[tuple[Insider, Stream]]:
+    """A connection whose session is put on the wire by hand, KEY included; aborted at the end.
+
+    Raises:
+        HandshakeError: as `Client.connect`.
+        OSError: likewise.
+    """
+    stream = await client.connect(server)
+    try:
+        yield Insider(stream, certificate=client.certificate, secret=secret), stream
+    finally:
+        stream.abort()
+
+
+def _alpn(target: Target) -> tuple[str, ...]:
+    return (ALPN,) if target.sessions else ()
+
+
+def _admitting(uri: str | None, protocol: str | None) -> Admit:
+    expected = None if uri is None else canonical_name(uri)
+
+    def admit(certificate: bytes | None, alpn: str | None) -> Admitted | Refused:
+        if certificate is None:
+            return Refused(Alert.HANDSHAKE_FAILURE, "it showed no certificate", None)
+        peer = Peer.of(certificate)
+        if alpn != protocol:
+            return Refused(
+                Alert.NO_APPLICATION_PROTOCOL, f"{alpn!r} was agreed, not {protocol!r}", peer
+            )
+        if expected is not None and expected not in peer.sans:
+            names = ", ".join(peer.sans) or "none"
+            return Refused(Alert.BAD_CERTIFICATE, f"it is not {uri}; its names: {names}", peer)
+        return Admitted(peer)
+
+    return admit
