@@ -70,7 +70,9 @@ async def haproxy(others: Others, server: Identity, port: int) -> None:
 
 
 WELL: dict[str, Start] = {
-    "openssl": openssl("-cipher", "ECDHE+AESGCM", "-no_tls1", "-no_tls1_1", "-no_renegotiation"),
+    "openssl": openssl(
+        "-cipher", "ECDHE+AESGCM", "-no_tls1", "-no_tls1_1", "-no_renegotiation", "-alpn", "h2"
+    ),
     "haproxy": haproxy,
 }
 BADLY: dict[str, Start] = {

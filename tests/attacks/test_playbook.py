@@ -6,7 +6,11 @@ gets through: a check that cannot fail proves nothing.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import re
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -73,6 +77,44 @@ async def joined(
         root = fingerprint(admin.root)
     join_string = JoinString(token_id, secret, Address.parse(address), folder.name, root)
     return await join(folder, join_string, key_type=key_type, give_up_after=_MINUTE)
+
+
+@pytest.mark.one_loop
+async def test_a_person_sees_a_table_and_the_exit_code_says_that_one_got_through(
+    asynctls: Daemons, world: World
+) -> None:
+    ours, its = os.openpty()
+    async with without_downgrade.lenient(world) as target:
+        probing = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "asynctls", "probe", str(target.address)),
+            *("--state", target.identity.folder),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=its,
+            stderr=its,
+            env={**asynctls.environ(), "COLUMNS": "100", "TERM": "xterm"},
+        )
+        os.close(its)
+        shown = await asyncio.to_thread(read_to_the_end, ours)
+        assert await probing.wait() == 1
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).splitlines()
+    # Whichever finding was the latest when the line was drawn.
+    assert re.search(rf"[0-9]+ of {len(PLAYBOOK)}: .+, (NOT )?withstood", "\n".join(lines))
+    (row,) = (line.split() for line in lines if line.strip().startswith("NULL suites"))
+    assert row[-2:] == ["NOT", "withstood"]
+    assert re.fullmatch(r"[0-9]+ withstood, [0-9]+ NOT withstood, [0-9]+ not tried", lines[-1])
+
+
+def read_to_the_end(terminal: int) -> str:
+    shown = b""
+    try:
+        # A terminal whose other end is closed is an error on Linux, an end elsewhere.
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    except OSError:
+        pass
+    finally:
+        os.close(terminal)
+    return shown.decode()
 
 
 @pytest.mark.one_loop

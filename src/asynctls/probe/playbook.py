@@ -12,7 +12,7 @@ from asynctls.probe.attack import Attack, Finding, Needs, Target, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-__all__ = ["PLAYBOOK", "WHOLE_S", "try_all"]
+__all__ = ["PLAYBOOK", "try_all"]
 
 PLAYBOOK: tuple[Attack, ...] = (
     *downgrade.ATTACKS,
@@ -23,10 +23,8 @@ PLAYBOOK: tuple[Attack, ...] = (
 )
 """In the order of the table."""
 
-WHOLE_S = 36.0
-"""How long all attacks may take together, seconds, but for those that load the server."""
-
 _AT_ONCE = 4
+_LOADING_S = 60.0
 
 _IT_TAKES = {
     Needs.TTP_STATE: "--ttp-state, the state folder of the server's TTP",
@@ -37,6 +35,7 @@ _IT_TAKES = {
 async def try_all(
     target: Target,
     *,
+    within_s: float = 30.0,
     given: Collection[Needs] = (),
     attacks: Sequence[Attack] = PLAYBOOK,
     told: Callable[[Attack, Finding], None] = lambda _attack, _finding: None,
@@ -45,6 +44,8 @@ async def try_all(
 
     Args:
         target: the server, which an honest client was served by.
+        within_s: how long all may take together, but for those that load the server, of which each
+            may take a minute; what does not get its turn is not tried.
         given: what the caller has given beyond an identity.
         attacks: which ones.
         told: is told of each finding as it comes, for a progress line.
@@ -52,11 +53,12 @@ async def try_all(
     Returns:
         A finding for each attack, in their order.
     """
-    end = asyncio.get_running_loop().time() + WHOLE_S
+    now = asyncio.get_running_loop().time
+    end = now() + within_s
     places = asyncio.Semaphore(_AT_ONCE)
     findings: dict[str, Finding] = {}
 
-    async def find(attack: Attack, until: float | None) -> None:
+    async def find(attack: Attack, until: float) -> None:
         missing = _missing(attack, target, given)
         if missing is not None:
             verdict, answer = Verdict.NOT_TRIED, f"it takes {missing}"
@@ -78,7 +80,7 @@ async def try_all(
             if attack not in loading:
                 tasks.create_task(find(attack, end))
     for attack in loading:
-        await find(attack, None)
+        await find(attack, now() + _LOADING_S)
     return [findings[attack.name] for attack in attacks]
 
 
@@ -90,13 +92,13 @@ def _missing(attack: Attack, target: Target, given: Collection[Needs]) -> str | 
     return None
 
 
-async def _try(attack: Attack, target: Target, until: float | None) -> tuple[Verdict, str]:
+async def _try(attack: Attack, target: Target, until: float) -> tuple[Verdict, str]:
     limit = asyncio.timeout_at(until)
     try:
         async with limit:
             return await attack.run(target)
     except (AsynctlsError, OSError) as error:
         if limit.expired():
-            return Verdict.NOT_TRIED, f"the {WHOLE_S:g} s for all of them were over"
+            return Verdict.NOT_TRIED, "it takes more time than there was"
         # Nobody knows what the server would have done.
         return Verdict.NOT_TRIED, f"it could not be tried: {str(error) or 'no answer came in time'}"

@@ -28,6 +28,10 @@ __all__ = ["probe"]
 
 log = get_logger()
 
+# The command's own time, but for the attacks that load the server.
+_WHOLE_S = 38.0
+_LAST_S = 5.0
+
 
 async def probe(
     address: Address, config: ProbeConfig, *, told: Callable[[Attack, Finding], None]
@@ -48,6 +52,8 @@ async def probe(
             TTP is not the one of both.
         StateError: there is no TTP in the folder that was named.
     """
+    now = asyncio.get_running_loop().time
+    end = now() + _WHOLE_S
     identity = await asyncio.to_thread(Identity.load, config.state)
     given = {Needs.EXHAUST} if config.exhaust else set()
     target = await meet(address, identity, server_name=config.server_name)
@@ -60,23 +66,24 @@ async def probe(
     )
     async with AsyncExitStack() as stack:
         if config.ttp_state is not None:
-            ttp = await stack.enter_async_context(await _certifier(config.ttp_state, identity))
-            target = replace(target, ttp=ttp)
+            certifier = await Certifier.beside(TTPConfig(state=config.ttp_state))
+            target = replace(target, ttp=await stack.enter_async_context(certifier))
+            _check_root(certifier, config.ttp_state, identity)
             given.add(Needs.TTP_STATE)
-        findings = await try_all(target, given=given, told=told)
+        findings = await try_all(target, within_s=end - now() - _LAST_S, given=given, told=told)
     try:
-        await meet(address, identity, server_name=config.server_name)
-    except ProbeError as error:
-        raise ProbeError(f"after the attacks: {error}") from error
+        async with asyncio.timeout(_LAST_S):
+            await meet(address, identity, server_name=config.server_name)
+    except (ProbeError, TimeoutError) as error:
+        what = str(error) or f"an honest client is not served within {_LAST_S:g} s"
+        raise ProbeError(f"after the attacks: {what}") from error
     return findings
 
 
-async def _certifier(folder: Path, identity: Identity) -> Certifier:
-    certifier = await Certifier.beside(TTPConfig(state=folder))
+def _check_root(certifier: Certifier, folder: Path, identity: Identity) -> None:
     if fingerprint(certifier.root) != identity.root_sha256:
         # What another CA made would be refused whatever else is wrong with it.
         raise ProbeError(
-            f"the TTP in {folder} is another one than issued our certificate (and the server's): "
-            "its root differs from the one in ca.pem"
+            f"the TTP in {folder} has another root than the one that {identity.name} trusts: "
+            "name the state folder of the TTP that both joined"
         )
-    return certifier
