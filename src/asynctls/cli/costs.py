@@ -11,6 +11,7 @@ import click
 from asynctls.cli.options import config_of, role_options
 from asynctls.cli.output import write_drawn
 from asynctls.config import CostsConfig
+from asynctls.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +37,9 @@ def command(**_given: object) -> None:
     from asynctls.runtime import run
 
     config = config_of(CostsConfig)
+    if config.html is not None and not config.html.parent.is_dir():
+        problem = f"{config.html}: there is no folder {config.html.parent}"
+        raise ConfigError(Fault("costs.html", "--html", problem))
     # What three roles log of an everyday run is not what was asked for.
     logs.configure(config.log_format, level="warning")
     with _progress() as tell:

@@ -125,7 +125,8 @@ async def _run(folder: Path, key_type: KeyType, *, many: int, tell: Callable[[st
                     address=relay.address,
                     server_name=server.name,
                     quiet_s=_QUIET_S,
-                    most=many,
+                    # Else the client would close first, where the server does.
+                    most=many + 1,
                 )
                 hold = caller.session if kind == "session" else caller.plain
                 for held, recording in await _talk(hold, relay, sending, many=many):
