@@ -161,10 +161,6 @@ def test_an_output_that_is_full_is_told_in_one_line(unbuffered: str) -> None:
     assert result.stderr == "asynctls: No space left on device\n"
 
 
-def test_no_later_option_is_offered(asynctls: Run) -> None:
-    assert " --explain " not in asynctls("client", "--help").out
-
-
 def test_what_is_no_join_string_is_a_wrong_command_line(asynctls: Run) -> None:
     ended = asynctls("identity", "join", "--state", "role", "--join", "est://s3cr3t")
     assert (ended.code, ended.out) == (2, "")

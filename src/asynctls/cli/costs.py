@@ -15,6 +15,7 @@ from asynctls.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from asynctls.costs.report import Report
 
@@ -51,10 +52,20 @@ def command(**_given: object) -> None:
                     config.connect, server_name=config.server_name, state=config.state, tell=tell
                 )
             )
+    if config.html is not None:
+        _write_page(report, config.html)
     if config.json:
         click.echo(to_json(report))
     else:
         _print(report)
+
+
+def _write_page(report: Report, path: Path) -> None:
+    from asynctls.costs.page import page
+    from asynctls.state import write_atomically
+
+    # It is made to be shown, and there is no secret in it.
+    write_atomically(path, page(report).encode(), mode=0o644)
 
 
 def _print(report: Report) -> None:
