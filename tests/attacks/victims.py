@@ -154,7 +154,7 @@ class Server:
     async def serving(self) -> AsyncIterator[Served]:
         """The server on a loopback port of its own."""
         served = Served(self)
-        async with listening(served.serve) as served.address:
+        async with listening(served.serve, patience_s=LIMIT_S) as served.address:
             yield served
 
 

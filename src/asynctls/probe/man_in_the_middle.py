@@ -66,6 +66,8 @@ async def _both_refuse(
 
 
 async def _our_own(target: Target) -> _Result:
+    if (target.server_name or target.server.name) in target.identity.sans:
+        return Verdict.NOT_TRIED, "it takes an identity of another name than the server's"
     return await _our_client_refuses(target, target.identity.store)
 
 

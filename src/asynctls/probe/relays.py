@@ -63,13 +63,19 @@ def everybody(certificate: bytes | None, alpn: str | None) -> LetIn:  # noqa: AR
 @asynccontextmanager
 async def listening(
     handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    *,
+    patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Address]:
     """Serves TCP on a loopback port of its own, and leaves no connection and no task behind.
 
     What a connection's task raised is raised here, so that a fault of the attack's own is no
     success of the defence.
+
+    Args:
+        handler: serves a connection; it is closed after that.
+        patience_s: how long connections may go on at the end, in seconds.
     """
-    tasks: list[asyncio.Task[None]] = []
+    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -78,20 +84,21 @@ async def listening(
             writer.transport.abort()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.append(asyncio.create_task(serve(reader, writer)))
+        tasks.add(asyncio.create_task(serve(reader, writer)))
 
     listener = await asyncio.start_server(connected, "127.0.0.1", 0)
     try:
         yield Address("127.0.0.1", listener.sockets[0].getsockname()[1])
-    except asyncio.CancelledError:
-        for each in tasks:
-            each.cancel()
-        raise
+        if tasks:
+            done, _ = await asyncio.wait(tasks, timeout=patience_s)
+            for each in done:
+                each.result()
     finally:
         listener.close()
-        async with asyncio.timeout(_LIMIT_S):
-            await asyncio.gather(*tasks)
-            await listener.wait_closed()
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await listener.wait_closed()
 
 
 # Without keys
@@ -244,8 +251,11 @@ async def ending_tls(
             relay.refused_by_server = error
             await client.close()
             return
-        async with asyncio.timeout(_LIMIT_S):
-            await carry(relay, client, server)
+        try:
+            async with asyncio.timeout(_LIMIT_S):
+                await carry(relay, client, server)
+        finally:
+            server.abort()
 
     async with listening(relayed) as relay.address:
         yield relay

@@ -1,0 +1,88 @@
+"""Where nobody can tell whether a replay got through, the probe says so, and what it would take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynctls.admission import Peer
+from asynctls.probe.attack import Attack, Needs, Target, Verdict
+from asynctls.probe.playbook import PLAYBOOK, try_all
+from asynctls.server.library import serving, serving_streams
+from asynctls.testing import CA
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import asynctls
+    from asynctls.config import Address
+    from asynctls.enrolment import Identity
+
+pytestmark = pytest.mark.one_loop
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> CA:
+    return CA(tmp_path)
+
+
+def target_of(server: Identity, address: Address, ca: CA, *, sessions: bool = True) -> Target:
+    return Target(
+        address, ca.identity("client"), server=Peer.of(server.certificate), sessions=sessions
+    )
+
+
+def named(*names: str) -> list[Attack]:
+    return [attack for attack in PLAYBOOK if attack.name in names]
+
+
+async def hasty(session: asynctls.Session) -> None:
+    """It has nothing to say, and ends its direction at once."""
+
+
+async def test_a_server_that_closes_by_itself_shows_nothing_when_it_is_cut(ca: CA) -> None:
+    server = ca.identity("server")
+    async with serving(hasty, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        (cut,) = await try_all(
+            target_of(server, address, ca),
+            attacks=named("cut without CLOSE, towards the server"),
+        )
+    assert cut.verdict is Verdict.NOT_TRIED
+    assert cut.answer.startswith("it takes an app that lets the session be")
+    assert "CLOSE #1" in cut.answer
+
+
+async def test_no_app_gets_a_message_from_a_replay(ca: CA) -> None:
+    sessions, told = 0, []
+
+    async def listening(session: asynctls.Session) -> None:
+        nonlocal sessions
+        sessions += 1
+        told.extend([message async for message in session])
+
+    server = ca.identity("server")
+    async with serving(listening, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        findings = await try_all(
+            target_of(server, address, ca),
+            attacks=[each for each in PLAYBOOK if each.group == "replay"],
+        )
+    assert {each.verdict for each in findings} == {Verdict.WITHSTOOD, Verdict.NOT_TRIED}
+    assert sessions > 0
+    assert told == []
+
+
+async def test_of_a_server_without_sessions_what_is_below_them_is_tried(ca: CA) -> None:
+    async def carry(stream: asynctls.PeerStream) -> None:
+        while piece := await stream.read():
+            stream.write(piece)
+
+    server = ca.identity("server")
+    attacks = [each for each in PLAYBOOK if each.group in ("man in the middle", "replay")]
+    async with serving_streams(carry, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        findings = await try_all(target_of(server, address, ca, sessions=False), attacks=attacks)
+    below = [each for each in attacks if not each.on_sessions and each.needs is Needs.NOTHING]
+    assert [each.attack for each in findings if each.verdict is Verdict.WITHSTOOD] == [
+        each.name for each in below
+    ]
+    assert [each.attack for each in findings if each.verdict is Verdict.NOT_WITHSTOOD] == []
