@@ -32,9 +32,8 @@ def command(**_given: object) -> None:
     --connect, the account is of a connection to that server, by the identity in --state.
     """
     from asynctls import logs
-    from asynctls.costs.connection import measure_connection
+    from asynctls.costs.asked import asked
     from asynctls.costs.export import to_json
-    from asynctls.costs.run import measure
     from asynctls.runtime import run
 
     config = config_of(CostsConfig)
@@ -44,14 +43,7 @@ def command(**_given: object) -> None:
     # What three roles log of an everyday run is not what was asked for.
     logs.configure(config.log_format, level="warning")
     with _progress() as tell:
-        if config.connect is None:
-            report = run(measure(tell=tell))
-        else:
-            report = run(
-                measure_connection(
-                    config.connect, server_name=config.server_name, state=config.state, tell=tell
-                )
-            )
+        report = run(asked(config, tell=tell))
     if config.html is not None:
         _write_page(report, config.html)
     if config.json:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import signal
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -17,10 +16,10 @@ from asynctls.demo.stage import Stage
 from asynctls.demo.summary import summary
 from asynctls.enrolment import Identity
 from asynctls.errors import DemoError
+from asynctls.runtime.stopped import stopped_by_signals
 from asynctls.state import make_private_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from asynctls.config import DemoConfig
@@ -42,7 +41,7 @@ async def run(config: DemoConfig) -> None:
         DemoError: a role failed; what it said is in the transcript.
         StateError: the state folder cannot be used.
     """
-    with _stopped_by_signals():
+    with stopped_by_signals():
         await _run(config)
 
 
@@ -55,34 +54,6 @@ async def _run(config: DemoConfig) -> None:
         await _play(config.state, stage)
     console.print()
     console.print(await asyncio.to_thread(_summary, config.state, stage))
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Turns SIGTERM and SIGHUP into a cancellation, so that no role is left running.
-
-    Ctrl-C needs nothing here: the loop's runner cancels on it.
-    """
-    loop = asyncio.get_running_loop()
-    main = asyncio.current_task()
-    told = []
-
-    def stop(number: signal.Signals) -> None:
-        told.append(number)
-        if main is not None:
-            main.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if told:
-            raise DemoError(f"stopped by {told[0].name}") from None
-        raise
-    finally:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
 
 
 async def _play(state: Path, stage: Stage) -> None:

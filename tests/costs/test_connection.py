@@ -1,0 +1,88 @@
+"""An account of a server of others: what it does not do is said, and a refusal says why."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynctls.admission import Anyone
+from asynctls.config import Address
+from asynctls.costs.connection import measure_connection
+from asynctls.costs.report import Group, Handshake
+from asynctls.enrolment.keeper import Keeper
+from asynctls.errors import HandshakeError
+from asynctls.server.accepting import Terms
+from asynctls.server.connections import SessionServer
+from asynctls.server.running import serving_alone
+from asynctls.server.services import Service
+from asynctls.session import ALPN, Limits
+from asynctls.testing import CA
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from asynctls.session import Session
+
+# The connections themselves are tested on both loops in test_capture; operations are timed here.
+pytestmark = pytest.mark.one_loop
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> CA:
+    return CA(tmp_path)
+
+
+@asynccontextmanager
+async def serving(
+    ca: CA, name: str, on_session: Callable[[Keeper], None] = lambda _keeper: None
+) -> AsyncIterator[Address]:
+    """A server of that name, which sends one message; and what it does in each session besides."""
+    async with Keeper(ca.identity(name), crl_interval=timedelta(minutes=1)) as keeper:
+
+        async def app(session: Session) -> None:
+            on_session(keeper)
+            await session.send(b"hello", receipt=True)
+
+        service = Service(
+            setting="listen",
+            listen=Address("127.0.0.1", 0),
+            terms=Terms(allow=Anyone(), alpn=ALPN, handshakes=8, handshake_timeout_s=10),
+            serves=lambda acceptor, observer: SessionServer(
+                app, acceptor, limits=Limits(), observer=observer
+            ),
+        )
+        async with serving_alone(service, keeper, drain_s=0) as address:
+            yield address
+
+
+async def test_any_member_of_the_ttps_is_accounted_for_and_its_name_is_told(ca: CA) -> None:
+    async with serving(ca, "spiffe://example.org/orders") as address:
+        report = await measure_connection(
+            address, server_name=None, state=ca.identity("client").folder
+        )
+    assert [each.handshake for each in report.conversations] == list(Handshake)
+    assert "names it spiffe://example.org/orders" in report.notes[0]
+    assert all(each.payload == len(b"hello") for each in report.conversations)
+    assert not any("resume" in note for note in report.notes)
+
+
+async def test_a_server_that_does_not_resume_is_said_not_to(ca: CA) -> None:
+    async with serving(ca, "server", on_session=Keeper.retire_contexts) as address:
+        report = await measure_connection(
+            address, server_name="server", state=ca.identity("client").folder
+        )
+    assert [each.handshake for each in report.conversations] == [Handshake.FULL, Handshake.FULL]
+    assert all(Group.CERTIFICATE_VERIFY in each.groups for each in report.conversations)
+    assert any("did not resume" in note for note in report.notes)
+
+
+async def test_a_server_that_is_not_who_was_wanted_is_refused(ca: CA) -> None:
+    client = ca.identity("client").folder
+    async with serving(ca, "server") as address:
+        for wanted in ("other", "spiffe://example.org/other"):
+            with pytest.raises(HandshakeError, match="say so: --server-name server"):
+                await measure_connection(address, server_name=wanted, state=client)
