@@ -55,10 +55,14 @@ _SUPPORTED_VERSIONS = 43
 _PSK_KEY_EXCHANGE_MODES = 45
 _KEY_SHARE = 51
 
-_X25519, _P256, _P384, _P521 = 29, 23, 24, 25
-# RSASSA-PSS, ECDSA and RSASSA-PKCS1-v1_5, with SHA-256 to SHA-512, and with SHA-1 at last.
+_X25519 = 29
+# X25519, X448, the curves of NIST and Brainpool (RFC 8422, section 5.1.1; RFC 7027).
+_CURVES = (_X25519, 30, 23, 24, 25, 26, 27, 28)
+# Whatever a server's key is: ECDSA, EdDSA, RSASSA-PSS and PKCS1-v1_5 (RFC 8446, section 4.2.3),
+# those with SHA-1 at last.
 _SIGNATURES = (
-    *(0x0804, 0x0805, 0x0806, 0x0403, 0x0503, 0x0603, 0x0401, 0x0501, 0x0601),
+    *(0x0403, 0x0503, 0x0603, 0x0807, 0x0808),
+    *(0x0804, 0x0805, 0x0806, 0x0809, 0x080A, 0x080B, 0x0401, 0x0501, 0x0601),
     *(0x0203, 0x0201),
 )
 
@@ -145,7 +149,7 @@ def client_hello(
     if version >= TLS_1_0:
         if server_name is not None:
             extensions[SERVER_NAME] = _vector(2, b"\0" + _vector(2, server_name.encode()))
-        extensions[SUPPORTED_GROUPS] = _vector(2, _packed(_X25519, _P256, _P384, _P521))
+        extensions[SUPPORTED_GROUPS] = _vector(2, _packed(*_CURVES))
         extensions[_EC_POINT_FORMATS] = _vector(1, b"\0")
         if alpn is not None:
             extensions[ALPN_EXTENSION] = _vector(2, _vector(1, alpn.encode()))
