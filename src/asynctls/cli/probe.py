@@ -12,7 +12,7 @@ import click
 
 from asynctls.cli.options import config_of, role_options
 from asynctls.cli.output import write_json, write_table
-from asynctls.config import Address, ProbeConfig
+from asynctls.config import Address, LogFormat, ProbeConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +49,7 @@ def command(address: Address, **_given: object) -> int:
     from asynctls.runtime import run
 
     config = config_of(ProbeConfig)
-    with _progress() as told:
+    with _progress(config.log_format) as told:
         findings = run(probe(address, config, told=told))
     if config.json:
         from msgspec import to_builtins
@@ -69,27 +69,26 @@ def command(address: Address, **_given: object) -> int:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Attack, Finding], None]]:
+def _progress(log_format: LogFormat) -> Iterator[Callable[[Attack, Finding], None]]:
     """A line on standard error that says how far it is, where a person looks on."""
     if not sys.stderr.isatty():
         yield lambda _attack, _finding: None
         return
     from rich.console import Console
 
+    from asynctls import logs
     from asynctls.probe.playbook import PLAYBOOK
 
-    status = Console(stderr=True).status("")
     done = count(1)
+    with Console(stderr=True).status("An honest connection first") as status:
+        # What is logged meanwhile goes above the line, by what stands in for standard error now.
+        logs.configure(log_format, stream=sys.stderr)
 
-    def told(attack: Attack, finding: Finding) -> None:
-        status.update(f"{next(done)} of {len(PLAYBOOK)}: {attack.name}, {finding.verdict}")
-        # Not before: what is logged of the honest connection would go into its line.
-        status.start()
+        def told(attack: Attack, finding: Finding) -> None:
+            status.update(f"{next(done)} of {len(PLAYBOOK)}: {attack.name}, {finding.verdict}")
 
-    try:
         yield told
-    finally:
-        status.stop()
+    logs.configure(log_format)
 
 
 def _show(findings: Sequence[Finding]) -> None:
