@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 from asynctls.admission import Anyone
 from asynctls.config import Address
 from asynctls.costs.connection import measure_connection
+from asynctls.costs.export import to_json
 from asynctls.costs.report import Group, Handshake
 from asynctls.enrolment.keeper import Keeper
 from asynctls.errors import HandshakeError
@@ -38,14 +40,19 @@ def ca(tmp_path: Path) -> CA:
 
 @asynccontextmanager
 async def serving(
-    ca: CA, name: str, on_session: Callable[[Keeper], None] = lambda _keeper: None
+    ca: CA,
+    name: str,
+    *,
+    messages: int = 1,
+    on_session: Callable[[Keeper], None] = lambda _keeper: None,
 ) -> AsyncIterator[Address]:
-    """A server of that name, which sends one message; and what it does in each session besides."""
+    """A server of that name: how many messages it sends, and what it does in a session besides."""
     async with Keeper(ca.identity(name), crl_interval=timedelta(minutes=1)) as keeper:
 
         async def app(session: Session) -> None:
             on_session(keeper)
-            await session.send(b"hello", receipt=True)
+            for _ in range(messages):
+                await session.send(b"hello", receipt=True)
 
         service = Service(
             setting="listen",
@@ -70,14 +77,17 @@ async def test_any_member_of_the_ttps_is_accounted_for_and_its_name_is_told(ca: 
     assert not any("resume" in note for note in report.notes)
 
 
-async def test_a_server_that_does_not_resume_is_said_not_to(ca: CA) -> None:
-    async with serving(ca, "server", on_session=Keeper.retire_contexts) as address:
+async def test_what_a_server_does_not_do_is_said(ca: CA) -> None:
+    async with serving(ca, "server", messages=0, on_session=Keeper.retire_contexts) as address:
         report = await measure_connection(
             address, server_name="server", state=ca.identity("client").folder
         )
     assert [each.handshake for each in report.conversations] == [Handshake.FULL, Handshake.FULL]
     assert all(Group.CERTIFICATE_VERIFY in each.groups for each in report.conversations)
     assert any("did not resume" in note for note in report.notes)
+    assert any("sent no message" in note for note in report.notes)
+    written = json.loads(to_json(report))
+    assert written["messages"] == {"octets": 0, "records": 0, "by_sender": {}}
 
 
 async def test_a_server_that_is_not_who_was_wanted_is_refused(ca: CA) -> None:

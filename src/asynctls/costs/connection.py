@@ -131,7 +131,7 @@ def _notes(address: Address, held: Iterable[Held]) -> Iterable[str]:
     if not again.resumed:
         yield "The server did not resume the session: both handshakes are full ones."
     if not full.messages:
-        yield f"The server sent no message within {_QUIET_S:g} s."
+        yield "The server sent no message."
     yield "What is counted is the first of the two connections."
     yield """An identity was there before, so there is no enrolment here: without --connect there \
 is."""
