@@ -60,13 +60,13 @@ def byte_charts(report: Report) -> list[Chart]:
 
 
 def _differing(runs: Iterable[_Run], story: _Run, varied: str) -> list[_Run]:
-    """The story, and the runs that are like it in everything else."""
+    """The story, and the first run of each kind that is like it in everything else."""
     same = {"kind", "key_type", "handshake", "sent_messages"} - {varied}
-    return [
-        run
-        for run in runs
-        if all(getattr(run.told, name) == getattr(story.told, name) for name in same)
-    ]
+    found: dict[object, _Run] = {}
+    for run in runs:
+        if all(getattr(run.told, name) == getattr(story.told, name) for name in same):
+            found.setdefault(getattr(run.told, varied), run)
+    return list(found.values())
 
 
 def _by_key_type(runs: Sequence[_Run]) -> Chart:
@@ -92,7 +92,7 @@ def _by_handshake(runs: Sequence[_Run]) -> Chart:
 
 
 def _by_messages(runs: Sequence[_Run]) -> Chart:
-    counts = [run.told.sent_messages for run in runs]
+    counts = [max(1, run.told.sent_messages) for run in runs]
     labels = ["one message" if count == 1 else f"each of {number_words(count)}" for count in counts]
     each = [number_words(run.told.octets / run.told.sent_messages) for run in runs]
     return _comparison(

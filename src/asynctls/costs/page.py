@@ -19,7 +19,7 @@ from markupsafe import Markup
 from asynctls.costs.byte_charts import SERIES, byte_charts
 from asynctls.costs.export import to_json
 from asynctls.costs.report import Group
-from asynctls.costs.time_charts import aes_against_rsa, time_charts
+from asynctls.costs.time_charts import time_charts
 from asynctls.costs.words import (
     GROUP_WORDS,
     abridged,
@@ -63,7 +63,7 @@ def page(report: Report) -> str:
             exchange=sorted(exchange, key=lambda each: each[1] is story),
             groups=[group for group in Group if any(group in run.groups for _, run in exchange)],
             byte_charts=byte_charts(report),
-            time_charts=[*time_charts(report), aes_against_rsa(report)],
+            time_charts=list(time_charts(report)),
         )
     )
 
