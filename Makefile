@@ -31,9 +31,8 @@ docs: ## make the site, dist/docs/index.html, from docs/ and the docstrings; a w
 	@$(bin)/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet $(ARGS) docs dist/docs
 	@echo "The site is dist/docs/index.html."
 
-bench: setup ## run the benchmarks, one after another
-	@set -e; for script in tests/bench/bench_*.py; do \
-	    echo "== $$script"; $(bin)/python "$$script"; done
+bench: setup ## measure us beside nginx, haproxy, hitch, stunnel, ghostunnel and Python's own TLS (ARGS=--full: to quote)
+	@$(bin)/python -m tests.bench $(ARGS)
 
 fuzz: setup ## run the tests that make up their inputs with many more inputs (long)
 	@$(bin)/python -m pytest tests/fuzz tests -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
