@@ -52,6 +52,14 @@ def test_what_is_no_certificate_is_refused(junk: bytes) -> None:
         certificates_from_pem(junk)
 
 
+def test_a_subject_that_cannot_be_read_is_nobody_s(ca: CA) -> None:
+    leaf = ca.leaf("client")
+    named = to_der(leaf).replace(b"\x0c\x06client", b"\x0c\x06clien\xff")
+    assert named != to_der(leaf)
+    with pytest.raises(CertificateError, match="unreadable"):
+        check_issued_by(certificate_from_der(named), ca.issuing.certificate)
+
+
 def test_a_certificate_is_its_issuers_and_nobody_elses(ca: CA, other_ca: CA) -> None:
     leaf = ca.leaf("client")
     check_issued_by(leaf, ca.issuing.certificate)

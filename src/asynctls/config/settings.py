@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Literal, Union, get_args, get_origin, get_type_hints
@@ -226,6 +227,7 @@ def _shown_default(value: object) -> str:
     return str(value)
 
 
+@cache
 def settings(kind: type[RoleConfig]) -> tuple[Setting, ...]:
     """Every setting of a table, in the order in which they are declared."""
     defaults = kind()

@@ -76,8 +76,9 @@ def check_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> 
     Raises:
         CertificateError: and why.
     """
-    holder, signer = certificate.subject.rfc4514_string(), issuer.subject.rfc4514_string()
+    holder = signer = "unreadable"
     try:
+        holder, signer = certificate.subject.rfc4514_string(), issuer.subject.rfc4514_string()
         if not _is_ca(issuer):
             raise CertificateError(f"{signer!r} is not a CA")
         certificate.verify_directly_issued_by(issuer)

@@ -16,8 +16,10 @@ from asynctls.errors import RequestError
 from asynctls.pki.ocsp import (
     MAX_NONCE_BYTES,
     MAX_REQUEST_BYTES,
+    IssuerID,
     NotRevoked,
     Responder,
+    issuer_ids,
     read_request,
 )
 from asynctls.ttp.public import _decoded
@@ -42,12 +44,19 @@ def _taken(der: bytes) -> bool:
         return False
     assert len(der) <= MAX_REQUEST_BYTES
     assert request.nonce is None or 0 < len(request.nonce) <= MAX_NONCE_BYTES
+    if request.issuer not in _ours():
+        return False
     answer = _responder().sign(request, NotRevoked.GOOD, now=NOW, lifetime=_DAY)
     read = ocsp.load_der_ocsp_response(answer.der)
     assert read.serial_number == request.serial_number
     assert read.issuer_name_hash == request.issuer.name_hash
     assert answer.is_for_one == (request.nonce is not None)
     return True
+
+
+@cache
+def _ours() -> frozenset[IssuerID]:
+    return frozenset(issuer_ids(ISSUING.certificate))
 
 
 @cache

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asynctls.config.loading import load
 from asynctls.config.settings import Setting, settings
@@ -11,14 +10,17 @@ from asynctls.config.tables import TABLES
 from asynctls.errors import ConfigError
 from tests.fuzz.pieces import text_of
 
+if TYPE_CHECKING:
+    from asynctls.config.tables import RoleConfig
+
 _KINDS: Final = tuple(TABLES.values())
 
 
 def run(data: bytes) -> bool:
-    """A byte that says which role, then settings by number, each with its text, between zeros."""
-    kind = _KINDS[(data[:1] or b"\0")[0] % len(_KINDS)]
-    own = _settings(kind)
-    given = [(own[part[0] % len(own)], text_of(part[1:])) for part in data[1:].split(b"\0") if part]
+    """A role, and settings with their texts, between zeros; any byte stands for some name."""
+    role, *parts = data.split(b"\0")
+    kind = TABLES.get(text_of(role)) or _KINDS[sum(role) % len(_KINDS)]
+    given = [_setting(kind, part) for part in parts]
     environ = {setting.variable: text for setting, text in given}
     options: dict[str, object] = {
         setting.name: [text] if setting.repeated else text for setting, text in given
@@ -27,7 +29,13 @@ def run(data: bytes) -> bool:
     return all(taken)
 
 
-def _taken(kind: type, environ: dict[str, str], options: dict[str, object]) -> bool:
+def _setting(kind: type[RoleConfig], part: bytes) -> tuple[Setting, str]:
+    name, _, text = text_of(part).partition("=")
+    own = settings(kind)
+    return next((each for each in own if each.name == name), own[sum(part) % len(own)]), text
+
+
+def _taken(kind: type[RoleConfig], environ: dict[str, str], options: dict[str, object]) -> bool:
     try:
         load(kind, path=None, overrides=options, environ=environ)
     except ConfigError as error:
@@ -38,16 +46,8 @@ def _taken(kind: type, environ: dict[str, str], options: dict[str, object]) -> b
     return True
 
 
-@cache
-def _settings(kind: type) -> tuple[Setting, ...]:
-    return settings(kind)
-
-
 def _seed(role: str, **given: str) -> bytes:
-    kind = TABLES[role]
-    names = [setting.name for setting in _settings(kind)]
-    parts = [bytes((names.index(name),)) + text.encode() for name, text in given.items()]
-    return bytes((_KINDS.index(kind),)) + b"\0".join(parts)
+    return "\0".join((role, *map("=".join, given.items()))).encode()
 
 
 def seeds() -> dict[str, bytes]:
