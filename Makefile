@@ -2,6 +2,9 @@
 # Written for GNU make 3.81 (macOS) and POSIX sh.
 
 bin = .venv/bin
+# Of fuzz: for each parser, and to the daemons.
+SECONDS = 60
+CONNECTIONS = 100000
 
 .DEFAULT_GOAL = help
 .PHONY: help setup demo test check docs bench fuzz attacks soak peers lock clean
@@ -34,7 +37,10 @@ docs: ## make the site, dist/docs/index.html, from docs/ and the docstrings; a w
 bench: setup ## measure us beside nginx, haproxy, hitch, stunnel, ghostunnel and Python's own TLS (ARGS=--full: to quote)
 	@$(bin)/python -m tests.bench $(ARGS)
 
-fuzz: setup ## run the tests that make up their inputs with many more inputs (long)
+fuzz: ## fuzz every parser (SECONDS=60 each), the daemons (CONNECTIONS=100000), and what tests make up
+	@sh requirements/setup.sh .venv fuzz
+	@$(bin)/python -m tests.fuzz --seconds $(SECONDS)
+	@$(bin)/python -m pytest tests/fuzz/test_daemons.py -s --connections=$(CONNECTIONS) --timeout=0
 	@$(bin)/python -m pytest tests/fuzz tests -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
 
 attacks: setup ## run the attacks that must fail, and show each succeed where its defence is taken away

@@ -7,5 +7,5 @@ settings.register_profile("fuzz", max_examples=20_000, deadline=None, print_blob
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--connections", type=int, default=240, help="To daemons that are fuzzed.")
+    parser.addoption("--connections", type=int, default=200, help="To daemons that are fuzzed.")
     parser.addoption("--first", type=int, default=0, help="The first one's number.")

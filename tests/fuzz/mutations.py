@@ -6,24 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator, Sequence
 
-__all__ = ["changed", "mutated"]
+__all__ = ["changed"]
 
 _ODD: Final = (b"\0", b"\xff", b"\x7f", b"\x80", b"\0\0", b"\xff\xff", b"\r\n", b"%00", b"-1")
 _MOST_CHANGES: Final = 4
-
-
-def mutated(samples: Sequence[bytes], chance: random.Random) -> Iterator[bytes]:
-    """One sample after another, changed; without end."""
-    while True:
-        content = chance.choice(samples)
-        if chance.random() < 0.1:
-            # The start of one and the end of another.
-            other = chance.choice(samples)
-            content = content[: chance.randint(0, len(content))]
-            content += other[chance.randint(0, len(other)) :]
-        yield changed(content, chance)
 
 
 def changed(content: bytes, chance: random.Random) -> bytes:

@@ -34,7 +34,7 @@ async def asynctls(tmp_path: Path) -> AsyncIterator[Daemons]:
 async def test_whatever_is_said_to_them_daemons_serve_on_and_hold_on_to_nothing(
     request: pytest.FixtureRequest, asynctls: Daemons, tmp_path: Path
 ) -> None:
-    connections = request.config.getoption("--connections", default=240)
+    connections = request.config.getoption("--connections", default=200)
     first = request.config.getoption("--first", default=0)
     async with live(asynctls, tmp_path) as daemons:
         await daemons.serves()

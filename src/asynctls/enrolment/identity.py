@@ -222,14 +222,14 @@ class Identity:
                 check_issued_by(certificate, issuer)
             for certificate in issuing:
                 check_issued_by(certificate, root)
-            sans = sans_of(leaf)
+            sans, name = sans_of(leaf), identity_name(leaf)
         except (CertificateError, *MALFORMED) as error:
             raise IdentityError(
                 f"the certificates in {store} do not lead to the root: {error}; {store.advice}"
             ) from error
         return cls(
             store=store,
-            name=identity_name(leaf),
+            name=name,
             sans=sans,
             serial_number=leaf.serial_number,
             not_before=leaf.not_valid_before_utc,

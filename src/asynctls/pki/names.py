@@ -157,9 +157,12 @@ def identity_name(certificate: x509.Certificate) -> str:
     """What to call a certificate's holder: its first DNS name, else URI, else IP, else its CN.
 
     Raises:
-        CertificateError: its extensions cannot be read.
+        CertificateError: its extensions or its subject cannot be read.
     """
-    name = principal_name(sans_of(certificate)) or common_name_of(certificate.subject)
+    try:
+        name = principal_name(sans_of(certificate)) or common_name_of(certificate.subject)
+    except MALFORMED as error:
+        raise CertificateError(f"the certificate's subject cannot be read: {error}") from error
     return name or "nameless"
 
 
