@@ -46,7 +46,7 @@ fuzz: ## fuzz every parser (SECONDS=60 each), the daemons (CONNECTIONS=100000), 
 attacks: setup ## run the attacks that must fail, and show each succeed where its defence is taken away
 	@$(bin)/python -m pytest tests/attacks --quiet $(ARGS)
 
-soak: setup ## run the long runs: every role killed again and again under load, storms of connections
+soak: setup ## run the long runs: roles killed under load, storms, a mixed load (ARGS=--minutes=10) with its curves
 	@$(bin)/python -m pytest tests/soak tests/faults/test_kills.py --long --verbose $(ARGS)
 
 peers: ## install the other programs that some tests and benchmarks compare with (Debian, Ubuntu)

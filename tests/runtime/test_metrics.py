@@ -23,7 +23,7 @@ from asynctls.errors import (
 )
 from asynctls.runtime.metrics import HandshakeMetrics, new_registry, serve_metrics
 from asynctls.runtime.places import Limit
-from tests.scraping import ask, promtool
+from tests.scraping import ask, promtool, scrape
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -159,3 +159,14 @@ async def test_promtool_finds_nothing_to_say() -> None:
     async with asyncio.timeout(20), serving() as listener:
         _, body = await ask(listener.address)
     assert await promtool("metrics", given=body) == (0, "")
+
+
+async def test_a_daemon_counts_its_tasks() -> None:
+    async with asyncio.timeout(20), serving() as listener:
+        before = (await scrape(listener.address)).value("asynctls_tasks")
+        waiting = [asyncio.create_task(asyncio.Event().wait()) for _ in range(5)]
+        assert (await scrape(listener.address)).value("asynctls_tasks") == before + 5
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert (await scrape(listener.address)).value("asynctls_tasks") == before

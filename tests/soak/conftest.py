@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="Run the soaks in their long form.")
+    parser.addoption(
+        "--minutes", type=float, default=5.0, help="How long the long mixed soak takes."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +46,11 @@ async def asynctls(tmp_path: Path) -> AsyncIterator[Daemons]:
     daemons = Daemons(home)
     yield daemons
     await daemons.end()
+
+
+@pytest.fixture
+def seconds(request: pytest.FixtureRequest) -> float:
+    """How long a soak under load is to take."""
+    if request.config.getoption("--long", default=False):
+        return 60 * float(request.config.getoption("--minutes"))
+    return 10.0

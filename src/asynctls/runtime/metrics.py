@@ -53,7 +53,9 @@ _MOST = 16
 
 
 def new_registry(role: str) -> CollectorRegistry:
-    """A registry with what each daemon tells of itself: version, memory, processor, files.
+    """A registry with what each daemon tells of itself: version, memory, processor, files, tasks.
+
+    To be made on the event loop whose tasks are counted.
 
     Args:
         role: ttp, server or client; a label of ``asynctls_build_info``.
@@ -70,6 +72,9 @@ def new_registry(role: str) -> CollectorRegistry:
         registry=registry,
     )
     build.labels(role=role, version=__version__).set(1)
+    tasks = Gauge("asynctls_tasks", "Tasks of the event loop that are not done.", registry=registry)
+    loop = asyncio.get_running_loop()
+    tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
     return registry
 
 
