@@ -352,7 +352,14 @@ class HandshakeTimeoutError(HandshakeError):
 
 
 class TruncatedError(AsynctlsError):
-    """The connection ended without a close_notify: what arrived may not be all that was sent."""
+    """The connection ended without a close_notify: what arrived may not be all that was sent.
+
+    ``alert`` is the one by which the peer ended it, if it did and an RFC names it.
+    """
+
+    def __init__(self, message: str, *, alert: Alert | None = None) -> None:
+        self.alert = alert
+        super().__init__(message)
 
 
 class SessionError(AsynctlsError):

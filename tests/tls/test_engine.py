@@ -539,8 +539,9 @@ def test_damaged_data_end_the_connection_and_the_peer_is_told(kit: Kit) -> None:
         server.write(b"no")
     server.close_notify()
     client.receive_data(server.data_to_send())
-    with pytest.raises(TruncatedError, match="by an alert: bad record mac"):
+    with pytest.raises(TruncatedError, match="by an alert: bad record mac") as ended:
         client.read(100)
+    assert ended.value.alert is Alert.BAD_RECORD_MAC
     assert not client.damaged
 
 

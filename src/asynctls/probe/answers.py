@@ -17,6 +17,7 @@ from asynctls.errors import (
     TruncatedError,
 )
 from asynctls.probe.attack import PATIENCE_S
+from asynctls.probe.offers import alert_words
 from asynctls.session.frames import Close, Error
 
 if TYPE_CHECKING:
@@ -31,11 +32,9 @@ _SILENCE = f"nothing within {PATIENCE_S:g} s"
 def explained(error: AsynctlsError | OSError) -> str:
     """How an honest connection ended that somebody had tampered with."""
     match error:
-        case PeerRefusedError(alert=alert):
-            return f"our client refused: {error.reason} (alert {alert.value}, {alert.words})"
-        case RefusedByPeerError(alert=Alert() as alert):
-            return f"the server sent alert {alert.value} ({alert.words})"
-        case SessionError():
+        case RefusedByPeerError(alert=Alert() as alert) | TruncatedError(alert=Alert() as alert):
+            return f"the server refused: {alert_words(alert)}"
+        case PeerRefusedError() | SessionError():
             return f"our client refused: {error}"
         case TimeoutError() | HandshakeTimeoutError():
             return _SILENCE
@@ -104,4 +103,4 @@ async def hear(insider: Insider, *, patience_s: float = PATIENCE_S) -> Heard:
     except TimeoutError:
         return Heard(tuple(frames), None)
     except (TruncatedError, SessionError) as error:
-        return Heard(tuple(frames), str(error))
+        return Heard(tuple(frames), explained(error))

@@ -21,6 +21,7 @@ from asynctls.probe import tickets
 from asynctls.probe.answers import Heard, explained, hear
 from asynctls.probe.attack import PATIENCE_S, Attack, Needs, Target, Verdict
 from asynctls.probe.clients import honest, speaking
+from asynctls.probe.offers import alert_words
 from asynctls.probe.relays import forwarding, play
 from asynctls.session import Limits, Session
 
@@ -95,7 +96,7 @@ def _in_words(answer: list[bytes]) -> str:
     if any(record[0] == _CHANGE_CIPHER_SPEC for record in answer):
         return "the server went through the handshake"
     if last[:1] == bytes((_ALERT,)) and len(last) == _PLAIN_ALERT_BYTES:
-        return f"the server sent alert {last[-1]}"
+        return f"the server refused: {alert_words(last[-1])}"
     return "the server closed the connection"
 
 

@@ -111,7 +111,9 @@ def explain_failure(error: ssl.SSLError) -> TruncatedError:
     if number is not None:
         alert = _alert(number)
         words = alert.words if alert is not None else "unknown"
-        return TruncatedError(f"the peer ended the connection by an alert: {words} ({number})")
+        return TruncatedError(
+            f"the peer ended the connection by an alert: {words} ({number})", alert=alert
+        )
     if error.reason == "APPLICATION_DATA_AFTER_CLOSE_NOTIFY":
         return TruncatedError("the peer was still sending when the connection was closed")
     if is_damage(error):
