@@ -124,24 +124,19 @@ async def full_and_resumed(caller: Caller, relay: Relay) -> list[tuple[Held, Rec
     return list(zip((full, resumed), await relay.take(), strict=True))
 
 
-def listed(recording: Recording, *, by_client: bool) -> dict[Part, int]:
-    counted = dict.fromkeys(Part, 0)
-    for each in recording.seen:
-        if each.by_client is by_client:
-            counted[each.message.part] += each.message.octets
-    return counted
-
-
 async def test_the_ends_have_counted_what_the_relay_has_listed(
     calling: tuple[Caller, Relay],
 ) -> None:
     for held, recording in await full_and_resumed(*calling):
-        sent, received = listed(recording, by_client=True), listed(recording, by_client=False)
+        sent, received = (recording.counted(by_client=each) for each in (True, False))
         assert held.sent.bytes_by_part == sent
         # What arrived after our close is read off by the close, and counted by nobody here.
         assert held.received.bytes_by_part | {Part.ALERTS: 0} == received | {Part.ALERTS: 0}
         assert sum(sent.values()) == recording.octets[True]
         assert sum(received.values()) == recording.octets[False]
+        for by_client, total in recording.octets.items():
+            listed = [each.message for each in recording.seen if each.by_client is by_client]
+            assert sum(message.octets for message in listed) == total
         account = conversation_of(held, recording, kind="session", key_type="ecdsa-p256")
         assert account.octets == recording.octets[True] + recording.octets[False]
         assert account.sent_messages == MESSAGES

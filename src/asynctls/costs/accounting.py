@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from asynctls.costs.fields import fields_of
+from asynctls.costs.frames import Told
 from asynctls.costs.report import Conversation, Cost, Group, Handshake, Message
+from asynctls.tls.messages import ALERT
 from asynctls.tls.records import Part
 
 if TYPE_CHECKING:
@@ -103,42 +105,37 @@ def _messages(
 ) -> Iterator[tuple[Message, bool]]:
     """Each message, and whether it goes on with the one before from there."""
     for each in seen:
-        message, by_client = each.message, each.by_client
-        sender, receiver = names[by_client], names[not by_client]
-        if message.part is Part.APPLICATION_DATA:
-            for told in view.record(message.octets, by_client=by_client):
-                yield (
-                    Message(
-                        at_us=each.at_us,
-                        sender=sender,
-                        receiver=receiver,
-                        name=told.name,
-                        group=told.group,
-                        octets=told.octets,
-                        payload=told.payload,
-                        records=told.records,
-                        encrypted=True,
-                        fields=told.fields,
-                    ),
-                    told.continues,
-                )
-            continue
-        yield (
-            Message(
+        for told in _told(each, view):
+            message = Message(
                 at_us=each.at_us,
-                sender=sender,
-                receiver=receiver,
-                name=_CLOSE_NOTIFY
-                if message.name == "Alert" and message.encrypted
-                else message.name,
-                group=_GROUPS[message.part],
-                octets=message.octets,
-                records=message.records,
-                encrypted=message.encrypted,
-                fields=fields_of(message),
-            ),
-            False,
-        )
+                sender=names[each.by_client],
+                receiver=names[not each.by_client],
+                name=told.name,
+                group=told.group,
+                octets=told.octets,
+                payload=told.payload,
+                records=told.records,
+                encrypted=each.message.encrypted,
+                fields=told.fields,
+            )
+            yield message, told.continues
+
+
+def _told(seen: Seen, view: View) -> Iterator[Told]:
+    """What the wire shows of a message; of application data, what the ends say of them."""
+    message = seen.message
+    if message.part is Part.APPLICATION_DATA:
+        yield from view.record(message.octets, by_client=seen.by_client)
+        return
+    is_close = message.encrypted and message.name == ALERT
+    yield Told(
+        name=_CLOSE_NOTIFY if is_close else message.name,
+        group=_GROUPS[message.part],
+        octets=message.octets,
+        records=message.records,
+        payload=0,
+        fields=fields_of(message),
+    )
 
 
 def _merged(messages: Iterable[tuple[Message, bool]]) -> Iterator[Message]:

@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from asynctls.streams import PeerStream
     from asynctls.ttp.est import Asker
 
-__all__ = ["SERVER", "TTP", "Sending", "serving_messages", "serving_plain_messages", "ttp"]
+__all__ = ["TTP", "Sending", "serving_messages", "serving_plain_messages", "ttp"]
 
-SERVER = "server"
 _ANY_PORT = Address("127.0.0.1", 0)
 _TOKEN_TTL = timedelta(minutes=5)
 _LIFETIME = timedelta(hours=1)
@@ -86,7 +85,8 @@ class TTP:
             token_id, secret, self._relay.address, name, self._authority.root_sha256
         )
         identity = await join_in_memory(join_string, key_type=self._key_type, give_up_after=_JOIN_S)
-        first, second = await self._relay.take()
+        # Those before them are of a try that came to nothing, if there was one.
+        *_, first, second = await self._relay.take()
         return identity, [
             self._account(first, name, "bootstrap", f"the {name} fetches the pinned root"),
             self._account(second, name, "enrolment", f"the {name} enrols"),

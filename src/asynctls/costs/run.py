@@ -162,6 +162,8 @@ async def _talk(
                 f"a {handshake} handshake with {messages} messages was wanted, and there was "
                 f"{'a resumed' if held.resumed else 'a full'} one with {held.messages}"
             )
+        if recording.counted(by_client=True) != held.sent.bytes_by_part:
+            raise DemoError("the client has sent other bytes than went over the wire")
         talked.append((held, recording))
         resume = resume or held.session
     return talked

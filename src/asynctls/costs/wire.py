@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from asynctls.tls.messages import TLSMessage
+    from asynctls.tls.records import Part
 
 __all__ = ["Recording", "Relay", "Seen", "relaying"]
 
@@ -61,6 +62,10 @@ class Recording:
     _listers: dict[bool, Lister] = field(
         default_factory=lambda: {True: Lister(), False: Lister()}, repr=False
     )
+
+    def counted(self, *, by_client: bool) -> dict[Part, int]:
+        """The bytes that were listed, by part."""
+        return self._listers[by_client].scanner.meter.bytes_by_part
 
     def take(self, chunk: bytes, *, by_client: bool) -> None:
         """Lists what a read gave."""

@@ -16,7 +16,7 @@ from asynctls.tls.records import HandshakeType, Part, Scanner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["GCM_OCTETS", "RECORD_HEADER_OCTETS", "Lister", "TLSMessage"]
+__all__ = ["ALERT", "GCM_OCTETS", "RECORD_HEADER_OCTETS", "Lister", "TLSMessage"]
 
 RECORD_HEADER_OCTETS = 5
 """Type, version, length (RFC 5246, section 6.2.1)."""
@@ -24,10 +24,13 @@ RECORD_HEADER_OCTETS = 5
 GCM_OCTETS = 8 + 16
 """What AES-GCM adds to a record: the explicit nonce and the tag (RFC 5288, section 3)."""
 
+ALERT = "Alert"
+"""The name of an alert (RFC 5246, section 7.2), encrypted or not."""
+
 _MESSAGE_HEADER_OCTETS = 4
 _MOST_KEPT_OCTETS = 1 << 16
 _HANDSHAKE = 22
-_RECORDS = {20: "ChangeCipherSpec", 21: "Alert", 22: "handshake message", 23: "application data"}
+_RECORDS = {20: "ChangeCipherSpec", 21: ALERT, 22: "handshake message", 23: "application data"}
 _NO_TLS = "not TLS"
 
 
