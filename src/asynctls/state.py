@@ -50,6 +50,7 @@ _WHAT_TO_DO = {
     errno.EACCES: "this user may not do that there; choose another folder with --state",
     errno.EPERM: "this user may not do that there; choose another folder with --state",
     errno.ENOTDIR: "what should be a folder is none; choose another folder with --state",
+    errno.EIO: "the disk gives an error; check it",
     errno.ELOOP: "a symbolic link stands where none may stand; remove it",
 }
 

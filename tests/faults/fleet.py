@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.roles.processes import Daemons, Process
 
-__all__ = ["Fleet", "granted"]
+__all__ = ["Fleet", "granted", "token"]
 
 _PACE_S = 0.02
 _DAY = timedelta(days=1)
@@ -35,12 +35,17 @@ async def granted(
 ) -> Identity:
     """An identity of the TTP that runs by ``config`` at ``at``, named as its folder or so."""
     name = name or folder.name
+    join_string = await token(config, at, name, lifetime=lifetime)
+    return await join(folder, join_string, key_type=KeyType.ECDSA_P256, give_up_after=lifetime)
+
+
+async def token(config: TTPConfig, at: str, name: str, *, lifetime: timedelta = _DAY) -> JoinString:
+    """A token of the TTP that runs by ``config`` at ``at``."""
     async with await Authority.beside(config) as authority:
         token_id, secret = await authority.create_token(
             name, profile=Profile.PEER, ttl=_DAY, lifetime=lifetime
         )
-        join_string = JoinString(token_id, secret, Address.parse(at), name, authority.root_sha256)
-    return await join(folder, join_string, key_type=KeyType.ECDSA_P256, give_up_after=lifetime)
+    return JoinString(token_id, secret, Address.parse(at), name, authority.root_sha256)
 
 
 class Fleet:

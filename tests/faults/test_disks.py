@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asynctls.config import TTPConfig
+from asynctls.enrolment import Identity, join
+from asynctls.errors import TTPUnreachableError
+from asynctls.pki.keys import KeyType
+from asynctls.ttp.authority import Authority
+from tests.faults import fleet
+from tests.faults.fsyncs import Fsyncs
 from tests.faults.namespaces import machine
 
 if TYPE_CHECKING:
@@ -19,6 +27,8 @@ if TYPE_CHECKING:
     from tests.roles.processes import Daemons, Ended
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.one_loop]
+
+BRIEFLY, LONG = timedelta(seconds=2), timedelta(seconds=30)
 
 
 class Disk:
@@ -162,3 +172,48 @@ async def test_a_newer_state_is_refused_with_words_and_left_as_it_is(
         assert (ended.code, ended.out) == (1, b"")
         assert "newer asynctls (schema 9999" in ended.said[-1]
     assert await asyncio.to_thread(content) == before
+
+
+async def test_an_fsync_that_fails_is_told_and_nothing_counts_that_is_not_on_the_disk(
+    asynctls: Daemons, tmp_path: Path
+) -> None:
+    fsyncs = await asyncio.to_thread(Fsyncs, tmp_path)
+    asynctls.variables.update(fsyncs.variables)
+    config, folder = TTPConfig(state=tmp_path / "ttp"), tmp_path / "client"
+    ttp, at = await asynctls.ttp(config.state)
+    join_string = await fleet.token(config, at, "client")
+
+    fsyncs.fail()
+    refused = await token(asynctls, config.state, "other")
+    assert (refused.code, refused.out) == (1, b"")
+    assert "the disk gives an error" in refused.said[-1]
+    # Not though it asks again and again, and the rows can be read by now.
+    with pytest.raises(TTPUnreachableError, match="asks to try again"):
+        await join(folder, join_string, key_type=KeyType.ECDSA_P256, give_up_after=BRIEFLY)
+    assert Identity.find(folder) is None
+
+    fsyncs.work()
+    identity = await join(folder, join_string, key_type=KeyType.ECDSA_P256, give_up_after=LONG)
+    await ttp.kill()
+    await asynctls.ttp(config.state)
+    async with await Authority.beside(config) as authority:
+        await authority.verify()
+        (listed,) = await authority.list_certificates()
+    assert listed.serial == identity.serial
+
+
+async def test_a_server_that_cannot_keep_its_next_certificate_goes_on_with_the_one_it_has(
+    asynctls: Daemons, issued: Any, tmp_path: Path
+) -> None:
+    fsyncs = await asyncio.to_thread(Fsyncs, tmp_path)
+    asynctls.variables.update(fsyncs.variables)
+    held: Identity = await issued("server", lifetime=timedelta(seconds=12))
+    server, _ = await asynctls.server(held)
+    fsyncs.fail()
+    failed = await server.event("certificate not renewed")
+    assert "the disk gives an error" in failed["reason"]
+    assert Identity.load(held.folder) == held
+    fsyncs.work()
+    renewed = await server.event("certificate renewed")
+    assert Identity.load(held.folder).serial == renewed["serial"]
+    assert (await server.stop()).code == 0

@@ -94,11 +94,12 @@ async def test_kill_9_of_each_role_loses_and_doubles_nothing(
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    rounds = 30 if request.config.getoption("--long", default=False) else 1
+    is_long = request.config.getoption("--long", default=False)
+    rounds, lifetime = (30, 4 * LIFETIME) if is_long else (1, LIFETIME)
     kills = [role for _ in range(rounds) for role in chance.sample(Fleet.roles, len(Fleet.roles))]
     # What is counted here is messages; asyncio's looking closely is dear, and others have it.
     asynctls.variables["PYTHONASYNCIODEBUG"] = "0"
-    fleet, sent, begun = Fleet(asynctls, tmp_path, lifetime=LIFETIME), Sent(), time.monotonic()
+    fleet, sent, begun = Fleet(asynctls, tmp_path, lifetime=lifetime), Sent(), time.monotonic()
     async with fleet.running():
         identity = await fleet.identity("client", "sender")
         senders = [

@@ -8,6 +8,7 @@ writer, so that two of them queue up and none reads a head that another is about
 from __future__ import annotations
 
 import os
+import sqlite3
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -27,6 +28,8 @@ BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another process's transaction (the CA's RSA keys are made in one)."""
 
 _WRITING = "asynctls_writing"
+# It waits for nobody: what a reader still needs is synced where it lies.
+_CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 _PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",
@@ -67,6 +70,24 @@ class SQLite(Store):
             migrating={_WRITING: True},
             keyless="put it back, or restore the state folder from a backup",
         )
+
+    def connect(self, options: dict[str, object]) -> sa.Connection:
+        """As of every store; one that writes builds on nothing that is not on the disk.
+
+        After an fsync that failed, SQLite reads what it could not keep all the same, once the file
+        is opened anew: what is there would count, and be lost with the next power failure.
+
+        Raises:
+            DBAPIError: it cannot be opened, or the disk still keeps nothing.
+        """
+        connection = super().connect(options)
+        if _WRITING in options:
+            try:
+                _make_lasting(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
 
     def lost(self, error: sa.exc.DBAPIError) -> bool:
         """Never: there is no connection that could fail by itself."""
@@ -117,6 +138,17 @@ def _on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> Non
     try:
         for pragma in _PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
+    finally:
+        cursor.close()
+
+
+def _make_lasting(connection: sa.Connection) -> None:
+    # By the driver, since a checkpoint cannot run in a transaction, which SQLAlchemy would begin.
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(_CHECKPOINT)
+    except sqlite3.Error as error:
+        raise sa.exc.OperationalError(_CHECKPOINT, None, error) from error
     finally:
         cursor.close()
 
