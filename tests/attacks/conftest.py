@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.pki.profiles import Profile
+from asynctls.probe.playbook import PLAYBOOK
 from tests.attacks.victims import Client, Server, client_of, server_of
 from tests.attacks.world import Holder, World
 from tests.roles.processes import Daemons
@@ -71,7 +72,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not rows:
         return
     terminalreporter.section("the playbook, attack by attack")
-    for attack, found in rows.items():
+    for attack in (each.name for each in PLAYBOOK if each.name in rows):
+        found = rows[attack]
         terminalreporter.write_line(attack, bold=True)
         for column in COLUMNS:
             terminalreporter.write_line(f"    {column:<22} {found.get(column, 'not run')}")

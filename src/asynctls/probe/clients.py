@@ -22,7 +22,7 @@ from asynctls.session import ALPN
 from asynctls.tls import Stream, client_context, client_context_for_any_host, server_context
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection, Sequence
     from pathlib import Path
 
     from asynctls.config import Address
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from asynctls.probe.attack import Target
     from asynctls.tls import Admit
 
-__all__ = ["Client", "Shown", "careless", "honest", "impostor", "speaking"]
+__all__ = ["Client", "Shown", "careless", "honest", "impostor", "speaking", "verifying"]
 
 
 class Shown(Protocol):
@@ -84,21 +84,43 @@ async def honest(target: Target, identity: Identity | None = None) -> Client:
         target: whose server it expects: by the name that was asked for, else by the one found.
         identity: another one than the caller's.
     """
-    identity = identity or target.identity
-    name = target.server_name or target.server.name
+    return await verifying(
+        identity or target.identity,
+        name=target.server_name or target.server.name,
+        alpn=_alpn(target),
+        agreed=(ALPN if target.sessions else None,),
+    )
+
+
+async def verifying(
+    identity: Identity,
+    *,
+    name: str | None,
+    alpn: Sequence[str],
+    agreed: Collection[str | None],
+) -> Client:
+    """A client that verifies a server of which that much is known.
+
+    Args:
+        identity: ours.
+        name: a DNS name, an IP address or a URI that it must have; None: any.
+        alpn: the protocols that are offered.
+        agreed: those of which one must be agreed on; None is none.
+    """
     # OpenSSL matches DNS names and addresses.
-    uri = name if kind_of(name) is NameKind.URI else None
+    by_uri = name is not None and kind_of(name) is NameKind.URI
+    host = None if by_uri else name
 
     def build() -> ssl.SSLContext:
-        make = client_context if uri is None else client_context_for_any_host
+        make = client_context_for_any_host if host is None else client_context
         with identity.store.loadable() as (chain, key):
-            return make(trust=identity.trust, chain=chain, key=key, alpn=_alpn(target))
+            return make(trust=identity.trust, chain=chain, key=key, alpn=alpn)
 
     return Client(
         identity.certificate,
         await asyncio.to_thread(build),
-        name if uri is None else None,
-        _admitting(uri, ALPN if target.sessions else None),
+        host,
+        _admitting(name if by_uri else None, agreed),
     )
 
 
@@ -149,16 +171,17 @@ def _alpn(target: Target) -> tuple[str, ...]:
     return (ALPN,) if target.sessions else ()
 
 
-def _admitting(uri: str | None, protocol: str | None) -> Admit:
+def _admitting(uri: str | None, protocols: Collection[str | None]) -> Admit:
     expected = None if uri is None else canonical_name(uri)
 
     def admit(certificate: bytes | None, alpn: str | None) -> Admitted | Refused:
         if certificate is None:
             return Refused(Alert.HANDSHAKE_FAILURE, "it showed no certificate", None)
         peer = Peer.of(certificate)
-        if alpn != protocol:
+        if alpn not in protocols:
+            wanted = " or ".join(map(repr, protocols))
             return Refused(
-                Alert.NO_APPLICATION_PROTOCOL, f"{alpn!r} was agreed, not {protocol!r}", peer
+                Alert.NO_APPLICATION_PROTOCOL, f"{alpn!r} was agreed, not {wanted}", peer
             )
         if expected is not None and expected not in peer.sans:
             names = ", ".join(peer.sans) or "none"

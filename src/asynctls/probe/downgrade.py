@@ -7,15 +7,14 @@ an alert or closes; one that says nothing has agreed to nothing.
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from asynctls.client.connecting import open_connection
-from asynctls.errors import HandshakeError, PeerRefusedError, SessionError, TruncatedError
+from asynctls.errors import HandshakeError, SessionError, TruncatedError
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.probe import renegotiation, suites
-from asynctls.probe.attack import PATIENCE_S, Attack, Target, Verdict
+from asynctls.probe.attack import Attack, Target, Verdict
+from asynctls.probe.clients import careless, speaking
 from asynctls.probe.hellos import (
     FALLBACK_SCSV,
     SSL_3_0,
@@ -26,11 +25,8 @@ from asynctls.probe.hellos import (
     Hello,
     client_hello,
 )
-from asynctls.probe.insider import inside
-from asynctls.probe.offers import Answer, offer, own_context
-from asynctls.probe.relays import everybody
+from asynctls.probe.offers import Answer, offer
 from asynctls.session import ALPN
-from asynctls.tls import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,11 +53,20 @@ def _hello(
 
 async def _refuses(version: int, offered: Iterable[int], target: Target) -> tuple[Verdict, str]:
     """Whether it agrees to nothing of what is offered."""
-    return _refused(await offer(target.address, _hello(target, version, offered).record()))
+    hello = _hello(target, version, offered)
+    return await _judged(target, await offer(target.address, hello.record()))
 
 
-def _refused(answer: Answer) -> tuple[Verdict, str]:
-    return Verdict.WITHSTOOD if answer.hello is None else Verdict.NOT_WITHSTOOD, answer.words
+async def _judged(target: Target, answer: Answer) -> tuple[Verdict, str]:
+    if answer.hello is not None:
+        return Verdict.NOT_WITHSTOOD, answer.words
+    if answer.alert is None:
+        # Who closes or is silent may do so whatever is offered: since too many come from here, say.
+        honest = await offer(target.address, _hello(target, TLS_1_2, suites.STRONG).record())
+        if honest.hello is None:
+            takes = "it takes a server that has a place for us"
+            return Verdict.NOT_TRIED, f"{takes}: whatever is offered, it {honest.words}"
+    return Verdict.WITHSTOOD, answer.words
 
 
 async def _refuses_tls_1_3(target: Target) -> tuple[Verdict, str]:
@@ -69,10 +74,10 @@ async def _refuses_tls_1_3(target: Target) -> tuple[Verdict, str]:
 
     To any other server TLS 1.3 is nothing weaker.
     """
-    answer = await offer(target.address, _hello(target, TLS_1_3, suites.TLS_1_3_SUITES).record())
-    if target.sessions or answer.hello is None:
-        return _refused(answer)
-    return Verdict.WITHSTOOD, f"{answer.words}: nothing weaker"
+    verdict, words = await _refuses(TLS_1_3, suites.TLS_1_3_SUITES, target)
+    if verdict is Verdict.NOT_WITHSTOOD and not target.sessions:
+        return Verdict.WITHSTOOD, f"{words}: nothing weaker"
+    return verdict, words
 
 
 async def _refuses_what_was_stripped(target: Target, *, marked: bool) -> tuple[Verdict, str]:
@@ -81,39 +86,34 @@ async def _refuses_what_was_stripped(target: Target, *, marked: bool) -> tuple[V
     hello.version = TLS_1_1
     if marked:
         hello.suites.append(FALLBACK_SCSV)
-    return _refused(await offer(target.address, hello.record()))
+    return await _judged(target, await offer(target.address, hello.record()))
 
 
 async def _compresses_nothing(target: Target) -> tuple[Verdict, str]:
     """Whether it chooses no compression where it could."""
     hello = _hello(target, TLS_1_2, suites.STRONG, compressions=_DEFLATE_LZS_OR_NONE)
     answer = await offer(target.address, hello.record())
-    if answer.hello is None or answer.hello.compression:
-        return _refused(answer)
-    return Verdict.WITHSTOOD, f"{answer.words}, no compression"
+    if answer.hello is not None and not answer.hello.compression:
+        return Verdict.WITHSTOOD, f"{answer.words}, no compression"
+    return await _judged(target, answer)
 
 
 async def _needs_extended_master_secret(target: Target) -> tuple[Verdict, str]:
     """Whether it opens no session in a connection whose master secret is not bound to it."""
-    context = await asyncio.to_thread(own_context, target)
-    context.options |= _OP_NO_EXTENDED_MASTER_SECRET
-    reader, writer = await open_connection(target.address, timeout_s=PATIENCE_S)
+    us = target.identity
+    client = await careless(target, us.store, certificate=us.certificate)
+    client.context.options |= _OP_NO_EXTENDED_MASTER_SECRET
     try:
-        stream = await Stream.connect(
-            reader, writer, context, server_hostname=None, admit=everybody, timeout_s=PATIENCE_S
-        )
-    except PeerRefusedError:
-        raise
+        async with speaking(client, target.address) as (insider, stream):
+            if stream.extended_master_secret:
+                return Verdict.NOT_TRIED, "it takes OpenSSL 3 here, which can leave it out"
+            try:
+                await insider.open()
+            except (HandshakeError, TruncatedError, SessionError, OSError):
+                return Verdict.WITHSTOOD, "agreed to the handshake, and opened no session in it"
     except HandshakeError as error:
         return Verdict.WITHSTOOD, f"no handshake: {error}"
-    if stream.extended_master_secret:
-        stream.abort()
-        raise HandshakeError("it takes OpenSSL 3 or newer, which can leave it out")
-    try:
-        async with inside(stream, certificate=target.identity.certificate):
-            return Verdict.NOT_WITHSTOOD, "opened a session: READY"
-    except (HandshakeError, TruncatedError, SessionError, OSError):
-        return Verdict.WITHSTOOD, "agreed to the handshake, and opened no session in it"
+    return Verdict.NOT_WITHSTOOD, "opened a session: READY"
 
 
 def _old_version(name: str, version: int, source: str) -> Attack:

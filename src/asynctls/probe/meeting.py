@@ -6,10 +6,9 @@ the server's would, with the caller's own identity, and opens a session where th
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from asynctls.admission import Admitted, Peer, Refused
+from asynctls.admission import Peer
 from asynctls.client.connecting import open_connection
 from asynctls.client.refusals import explained
 from asynctls.errors import (
@@ -20,18 +19,16 @@ from asynctls.errors import (
     ProbeError,
     RefusedByPeerError,
 )
-from asynctls.pki.names import NameKind, canonical_name, kind_of
 from asynctls.probe.attack import Target
+from asynctls.probe.clients import verifying
 from asynctls.session import ALPN, Limits, Session
-from asynctls.tls import Stream, client_context, client_context_for_any_host
+from asynctls.tls import Stream
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Sequence
 
     from asynctls.config import Address
     from asynctls.enrolment import Identity
-    from asynctls.tls import Admit
 
 __all__ = ["meet"]
 
@@ -83,45 +80,20 @@ async def _connect(address: Address, identity: Identity, server_name: str | None
 async def _shake_hands(
     address: Address, identity: Identity, server_name: str | None, *, alpn: Sequence[str]
 ) -> Stream:
-    # OpenSSL matches DNS names and addresses.
-    by_uri = server_name is not None and kind_of(server_name) is NameKind.URI
-    host = None if by_uri else server_name
-    context = await asyncio.to_thread(_context, identity, alpn, named=host is not None)
+    client = await verifying(identity, name=server_name, alpn=alpn, agreed=(ALPN, None))
     reader, writer = await open_connection(address, timeout_s=_PATIENCE_S)
     try:
         return await Stream.connect(
             reader,
             writer,
-            context,
-            server_hostname=host,
-            admit=_admitting(server_name if by_uri else None),
+            client.context,
+            server_hostname=client.host,
+            admit=client.admit,
             timeout_s=_PATIENCE_S,
         )
     except HandshakeError as error:
         name = server_name or _ANY_NAME
         raise explained(error, address=address, identity=identity, name=name) from error
-
-
-def _context(identity: Identity, alpn: Sequence[str], *, named: bool) -> ssl.SSLContext:
-    make = client_context if named else client_context_for_any_host
-    with identity.store.loadable() as (chain, key):
-        return make(trust=identity.trust, chain=chain, key=key, alpn=alpn)
-
-
-def _admitting(uri: str | None) -> Admit:
-    """Takes whom OpenSSL has verified, if it has that name."""
-    expected = None if uri is None else canonical_name(uri)
-
-    def admit(certificate: bytes | None, _alpn: str | None) -> Admitted | Refused:
-        if certificate is None:
-            return Refused(Alert.HANDSHAKE_FAILURE, "it showed no certificate", None)
-        peer = Peer.of(certificate)
-        if expected is not None and expected not in peer.sans:
-            names = ", ".join(peer.sans) or "none"
-            return Refused(Alert.BAD_CERTIFICATE, f"it is not {uri}; its names: {names}", peer)
-        return Admitted(peer)
-
-    return admit
 
 
 async def _hold_session(stream: Stream, identity: Identity, server: Peer) -> None:

@@ -11,20 +11,16 @@ from asynctls.client.connecting import open_connection
 from asynctls.errors import Alert
 from asynctls.probe.attack import PATIENCE_S
 from asynctls.probe.suites import suite_name
-from asynctls.session import ALPN
-from asynctls.tls import client_context_for_any_host
 from asynctls.tls.closing import hang_up
 from asynctls.tls.records import Scanner
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator
 
     from asynctls.config import Address
-    from asynctls.probe.attack import Target
     from asynctls.tls.hellos import ServerHello
 
-__all__ = ["Answer", "alert_words", "connection", "offer", "own_context"]
+__all__ = ["Answer", "alert_words", "connection", "offer"]
 
 _CHUNK_BYTES = 1 << 16
 
@@ -34,12 +30,14 @@ class Answer:
     """What a server answered.
 
     Attributes:
-        hello: its ServerHello: it goes on with what it chose; None: it refused.
         words: what it did, for the table.
+        hello: its ServerHello: it goes on with what it chose; None: it did not.
+        alert: its fatal alert, a number; None: there was none.
     """
 
-    hello: ServerHello | None
     words: str
+    hello: ServerHello | None = None
+    alert: int | None = None
 
 
 @asynccontextmanager
@@ -76,22 +74,13 @@ async def offer(address: Address, hello: bytes) -> Answer:
                 while (answer := _answer_in(scanner)) is None:
                     received = await reader.read(_CHUNK_BYTES)
                     if not received:
-                        return Answer(None, "closed the connection")
+                        return Answer("closed the connection")
                     scanner.feed(received)
         except TimeoutError:
-            return Answer(None, f"said nothing within {PATIENCE_S:g} s")
+            return Answer(f"said nothing within {PATIENCE_S:g} s")
         except OSError:
-            return Answer(None, "closed the connection")
+            return Answer("closed the connection")
     return answer
-
-
-def own_context(target: Target) -> ssl.SSLContext:
-    """A new context that shows our certificate and verifies the server's chain; blocks."""
-    identity = target.identity
-    with identity.store.loadable() as (chain, key):
-        return client_context_for_any_host(
-            trust=identity.trust, chain=chain, key=key, alpn=[ALPN] if target.sessions else []
-        )
 
 
 def alert_words(number: int) -> str:
@@ -102,11 +91,12 @@ def alert_words(number: int) -> str:
 
 def _answer_in(scanner: Scanner) -> Answer | None:
     if scanner.server_hello is not None:
-        return Answer(scanner.server_hello, _chosen(scanner.server_hello))
+        return Answer(_chosen(scanner.server_hello), hello=scanner.server_hello)
     if scanner.fatal_alert is not None:
-        return Answer(None, f"refused: {alert_words(scanner.fatal_alert)}")
+        refusal = f"refused: {alert_words(scanner.fatal_alert)}"
+        return Answer(refusal, alert=scanner.fatal_alert)
     if scanner.lost:
-        return Answer(None, "answered with something that is not TLS")
+        return Answer("answered with something that is not TLS")
     return None
 
 

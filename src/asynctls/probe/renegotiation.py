@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from asynctls.errors import TruncatedError
 from asynctls.probe.attack import PATIENCE_S, Attack, Target, Verdict
+from asynctls.probe.clients import careless
 from asynctls.probe.hellos import RENEGOTIATION_INFO, TLS_1_2, client_hello
-from asynctls.probe.offers import alert_words, connection, own_context
+from asynctls.probe.offers import alert_words, connection
 from asynctls.probe.suites import STRONG
 from asynctls.probe.taken_over import ALERT, HANDSHAKE, TakenOver
 from asynctls.session import ALPN
@@ -53,10 +54,11 @@ async def _renegotiate(target: Target, *, securely: bool) -> tuple[Verdict, str]
 
 @asynccontextmanager
 async def _taken_over(target: Target) -> AsyncIterator[TakenOver]:
-    context = await asyncio.to_thread(own_context, target)
+    us = target.identity
+    client = await careless(target, us.store, certificate=us.certificate)
     async with connection(target.address) as (reader, writer):
         async with asyncio.timeout(PATIENCE_S):
-            connected = await TakenOver.shake_hands(reader, writer, context)
+            connected = await TakenOver.shake_hands(reader, writer, client.context)
         yield connected
 
 
