@@ -24,7 +24,13 @@ from asynctls.pki.profiles import Profile
 from asynctls.probe.attack import Attack, Needs, Target, Verdict
 from asynctls.probe.playbook import PLAYBOOK, try_all
 from asynctls.ttp.administration import Administration
-from tests.attacks import without_downgrade, without_man_in_the_middle, without_replay
+from tests.attacks import (
+    without_downgrade,
+    without_exhaustion,
+    without_identity,
+    without_man_in_the_middle,
+    without_replay,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,6 +47,8 @@ WITHOUT_DEFENCE: Mapping[str, Callable[[World], AbstractAsyncContextManager[Targ
     **without_downgrade.WITHOUT_DEFENCE,
     **without_man_in_the_middle.WITHOUT_DEFENCE,
     **without_replay.WITHOUT_DEFENCE,
+    **without_identity.WITHOUT_DEFENCE,
+    **without_exhaustion.WITHOUT_DEFENCE,
 }
 
 _MINUTE = timedelta(minutes=1)
@@ -55,6 +63,7 @@ def test_there_is_a_victim_for_each_attack() -> None:
     assert WITHOUT_DEFENCE.keys() == {attack.name for attack in PLAYBOOK}
 
 
+@pytest.mark.one_loop
 @pytest.mark.parametrize("attack", PLAYBOOK, ids=lambda attack: attack.name)
 async def test_without_its_defence_it_gets_through(
     world: World, attack: Attack, record_property: Record
@@ -128,10 +137,11 @@ async def test_a_server_withstands_all_of_it(
     server = await joined(ttp, ttp_address, tmp_path / "server", key_type=KeyType.RSA_2048)
     client = await joined(ttp, ttp_address, tmp_path / "client")
     _, address = await asynctls.server(server)
-    probed = await asynctls.run(
+    probing = await asynctls.start(
         *("probe", address, "--state", client.folder, "--server-name", "server", "--json"),
         *("--ttp-state", ttp, "--exhaust"),
     )
+    probed = await probing.ended(within_s=150)
     findings = [json.loads(line) for line in probed.out.splitlines()]
     for finding in findings:
         record_property("as it is", finding)

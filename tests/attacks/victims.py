@@ -151,9 +151,9 @@ class Server:
         )
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Served]:
-        """The server on a loopback port of its own."""
-        served = Served(self)
+    async def serving(self, kind: type[Served] | None = None) -> AsyncIterator[Served]:
+        """The server on a loopback port of its own, with the app of that kind."""
+        served = (kind or Served)(self)
         async with listening(served.serve, patience_s=LIMIT_S) as served.address:
             yield served
 

@@ -106,8 +106,8 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    async def ended(self) -> Ended:
-        async with asyncio.timeout(_PATIENCE_S):
+    async def ended(self, *, within_s: float = _PATIENCE_S) -> Ended:
+        async with asyncio.timeout(within_s):
             code = await self.process.wait()
             out = b"" if self._out is None else await self._out
             if self._err is not None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-__all__ = ["COMMON", "DURATION", "config_and_load", "config_of", "role_options"]
+__all__ = ["COMMON", "DURATION", "config_and_load", "config_beside", "config_of", "role_options"]
 
 # What every verb takes after its name, beside --config.
 COMMON = ("state", "ledger", "log_format")
@@ -129,6 +129,20 @@ def config_and_load(kind: type[ConfigT]) -> tuple[ConfigT, Callable[[], ConfigT]
     config = read()
     logs.configure(config.log_format)
     return config, read
+
+
+def config_beside(kind: type[ConfigT], **given: object) -> ConfigT:
+    """Another role's config, from the file and the environment of the command that is running.
+
+    Args:
+        kind: the role's table.
+        **given: settings that stand above both.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    path = click.get_current_context().params.get("config_file")
+    return load(kind, path=path, overrides=given, environ=os.environ)
 
 
 def _by_use(chosen: list[Setting]) -> list[Setting]:

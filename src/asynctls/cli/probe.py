@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asynctls.cli.options import config_of, role_options
+from asynctls.cli.options import config_beside, config_of, role_options
 from asynctls.cli.output import write_json, write_table
-from asynctls.config import Address, LogFormat, ProbeConfig
+from asynctls.config import Address, LogFormat, ProbeConfig, TTPConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,8 +49,11 @@ def command(address: Address, **_given: object) -> int:
     from asynctls.runtime import run
 
     config = config_of(ProbeConfig)
+    folder = config.ttp_state
+    # What opens its keys, and where its ledger is, are the TTP's own settings.
+    ttp = None if folder is None else config_beside(TTPConfig, state=folder)
     with _progress(config.log_format) as told:
-        findings = run(probe(address, config, told=told))
+        findings = run(probe(address, config, ttp=ttp, told=told))
     if config.json:
         from msgspec import to_builtins
 

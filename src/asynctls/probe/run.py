@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from asynctls.config import TTPConfig
 from asynctls.enrolment import Identity
 from asynctls.errors import ProbeError
 from asynctls.logger import get_logger
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from asynctls.config import Address, ProbeConfig
+    from asynctls.config import Address, ProbeConfig, TTPConfig
     from asynctls.probe.attack import Attack, Finding
 
 __all__ = ["probe"]
@@ -34,13 +33,18 @@ _LAST_S = 5.0
 
 
 async def probe(
-    address: Address, config: ProbeConfig, *, told: Callable[[Attack, Finding], None]
+    address: Address,
+    config: ProbeConfig,
+    *,
+    ttp: TTPConfig | None = None,
+    told: Callable[[Attack, Finding], None],
 ) -> list[Finding]:
     """Tries the whole playbook on a server.
 
     Args:
         address: the server's.
         config: the command's settings.
+        ttp: those of the TTP whose state folder is at hand; None: none is.
         told: is told of each finding as it comes.
 
     Returns:
@@ -50,7 +54,7 @@ async def probe(
         IdentityError: there is no identity to try it with.
         ProbeError: the server serves no honest client, or no longer does after the attacks; the
             TTP is not the one of both.
-        StateError: there is no TTP in the folder that was named.
+        StateError: there is no TTP in that folder, or it cannot be used.
     """
     now = asyncio.get_running_loop().time
     end = now() + _WHOLE_S
@@ -65,10 +69,10 @@ async def probe(
         sessions=target.sessions,
     )
     async with AsyncExitStack() as stack:
-        if config.ttp_state is not None:
-            certifier = await Certifier.beside(TTPConfig(state=config.ttp_state))
-            target = replace(target, ttp=await stack.enter_async_context(certifier))
-            _check_root(certifier, config.ttp_state, identity)
+        if ttp is not None:
+            certifier = await stack.enter_async_context(await Certifier.beside(ttp))
+            _check_root(certifier, ttp.state, identity)
+            target = replace(target, ttp=certifier)
             given.add(Needs.TTP_STATE)
         findings = await try_all(target, within_s=end - now() - _LAST_S, given=given, told=told)
     try:

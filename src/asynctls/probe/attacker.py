@@ -1,0 +1,138 @@
+"""Somebody with many connections to one server, from one address of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from asynctls.admission import Peer
+from asynctls.errors import AsynctlsError, HandshakeError
+from asynctls.probe.attack import PATIENCE_S
+from asynctls.probe.relays import everybody
+from asynctls.session import Limits, Session
+from asynctls.tls import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from asynctls.probe.attack import Target
+
+__all__ = ["Attacker"]
+
+_PAUSE_S = 0.05
+_LIMITS = Limits(handshake_timeout_s=PATIENCE_S, close_timeout_s=0.1)
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Attacker:
+    """Opens connections, and leaves none behind.
+
+    Args:
+        target: the server.
+        context: a client's, with our own certificate.
+        local_address: from where; None: as the system has it.
+
+    Attributes:
+        target: as given.
+        got_through: what the server did that it should not have, in words.
+    """
+
+    def __init__(
+        self, target: Target, context: ssl.SSLContext, *, local_address: str | None
+    ) -> None:
+        self.target = target
+        self.got_through: set[str] = set()
+        self._context = context
+        self._local_address = local_address
+
+    async def keep(self, number: int, attack: Callable[[], Awaitable[None]]) -> None:
+        """Has so many attacks under way, each begun anew once it has ended; until cancelled."""
+
+        async def again_and_again() -> None:
+            while True:
+                with contextlib.suppress(AsynctlsError, OSError):
+                    await attack()
+                await asyncio.sleep(_PAUSE_S)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(number):
+                tasks.create_task(again_and_again())
+
+    @contextlib.contextmanager
+    def refused(self, words: str) -> Iterator[None]:
+        """What is done in the context is to be refused within its time-out, however it is."""
+        try:
+            yield
+        except TimeoutError:
+            self.got_through.add(f"it had not refused {words} after {PATIENCE_S:g} s")
+        except (AsynctlsError, OSError):
+            # A connection that was cut.
+            pass
+
+    @asynccontextmanager
+    async def connection(self, *, window_bytes: int | None = None) -> AsyncIterator[Connection]:
+        """A TCP connection, cut off at the end.
+
+        Args:
+            window_bytes: how much the kernel keeps for us to read, about; None: as usual.
+        """
+        loop = asyncio.get_running_loop()
+        address = self.target.address
+        async with asyncio.timeout(PATIENCE_S):
+            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            family, kind, protocol, _, where = found[0]
+            with contextlib.ExitStack() as unless_connected:
+                ours = unless_connected.enter_context(socket.socket(family, kind, protocol))
+                ours.setblocking(False)  # noqa: FBT003 - the socket module has no other way
+                if window_bytes is not None:
+                    ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
+                if self._local_address is not None:
+                    ours.bind((self._local_address, 0))
+                await loop.sock_connect(ours, where)
+                reader, writer = await asyncio.open_connection(sock=ours)
+                unless_connected.pop_all()
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def stream(self, connection: Connection) -> Stream:
+        """TLS over it, as ourselves."""
+        return await Stream.connect(
+            *connection,
+            self._context,
+            server_hostname=None,
+            admit=everybody,
+            timeout_s=PATIENCE_S,
+        )
+
+    def session(self, stream: Stream) -> Session:
+        """A session over that, to be entered.
+
+        Raises:
+            HandshakeError: the server has shown no certificate.
+        """
+        if stream.peer_certificate is None:
+            raise HandshakeError("no session with a server that shows no certificate")
+        return Session.connect(
+            stream,
+            own_certificate=self.target.identity.certificate,
+            # The server may have been renewed since the target was met.
+            peer=Peer.of(stream.peer_certificate),
+            limits=_LIMITS,
+        )
+
+    def hello(self) -> bytes:
+        """What we would say first: a good ClientHello, in one record."""
+        outgoing = ssl.MemoryBIO()
+        half = self._context.wrap_bio(ssl.MemoryBIO(), outgoing)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            half.do_handshake()
+        return outgoing.read()
