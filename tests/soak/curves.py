@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["drawn"]
 
 WIDTH, HEIGHT = 640, 200
+# Of what is counted between two looks that are closer, chance says most.
+RATE_OVER_S = 0.9
 LEFT, RIGHT, TOP, BOTTOM = 56, 70, 12, 22
 
 
@@ -70,6 +72,7 @@ def _chart(samples: Sequence[Sample], measure: Measure) -> Chart:
         for role in samples[-1].values
         if measure in samples[-1].values[role]
     }
+    curves = {role: curve for role, curve in curves.items() if curve}
     most = max((value for curve in curves.values() for _, value in curve), default=0.0) or 1.0
     end_s = samples[-1].at_s
     lines: list[Line] = []
@@ -87,9 +90,13 @@ def _curve(samples: Sequence[Sample], role: str, measure: Measure) -> list[tuple
     known = [(each.at_s, each.of(measure)[role]) for each in samples if role in each.of(measure)]
     if not measure.rate:
         return known
+    apart = known[:1]
+    for each in known:
+        if each[0] - apart[-1][0] >= RATE_OVER_S:
+            apart.append(each)
     return [
         (after, (more - less) / (after - before))
-        for (before, less), (after, more) in pairwise(known)
+        for (before, less), (after, more) in pairwise(apart)
     ]
 
 

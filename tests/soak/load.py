@@ -47,9 +47,11 @@ async def echoing() -> AsyncIterator[Address]:
     """A program that sends back what it gets: what a tunnel leads to."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while received := await reader.read(65536):
-            writer.write(received)
-            await writer.drain()
+        # A tunnel's end that is cut off resets the connection.
+        with suppress(ConnectionError):
+            while received := await reader.read(65536):
+                writer.write(received)
+                await writer.drain()
         writer.close()
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
@@ -141,9 +143,7 @@ class Load:
         while not over.is_set():
             async with self._joined(self._outcast) as keeper:
                 if await self._put_out(keeper):
-                    with suppress(RefusedByPeerError):
-                        async with _session(keeper, self.fleet):
-                            self._did("let in though revoked")
+                    await self._try_again(keeper)
             with suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), REVOKE_EVERY_S)
 
@@ -162,6 +162,15 @@ class Load:
         except AsynctlsError as error:
             self.cut[type(error).__name__] += 1
         return False
+
+    async def _try_again(self, keeper: Keeper) -> None:
+        try:
+            async with _session(keeper, self.fleet):
+                self._did("let in though revoked")
+        except RefusedByPeerError:
+            self._did("refused")
+        except AsynctlsError as error:
+            self.cut[type(error).__name__] += 1
 
     async def _tunnelled(self, over: asyncio.Event) -> None:
         while not over.is_set():
