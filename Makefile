@@ -40,7 +40,7 @@ bench: setup ## measure us beside nginx, haproxy, hitch, stunnel, ghostunnel and
 fuzz: ## fuzz every parser (SECONDS=60 each), the daemons (CONNECTIONS=100000), and what tests make up
 	@sh requirements/setup.sh .venv fuzz
 	@$(bin)/python -m tests.fuzz --seconds $(SECONDS)
-	@$(bin)/python -m pytest tests/fuzz/test_daemons.py -s --connections=$(CONNECTIONS) --timeout=0
+	@$(bin)/python -m pytest tests/fuzz/test_daemons.py -s --connections=$(CONNECTIONS) --timeout=0 -o asyncio_debug=false
 	@$(bin)/python -m pytest tests/fuzz tests -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
 
 attacks: setup ## run the attacks that must fail, and show each succeed where its defence is taken away

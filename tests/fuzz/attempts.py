@@ -97,7 +97,8 @@ class Connection:
 
     async def leave(self) -> None:
         """Says that this was all, and waits until the other end is done."""
-        with contextlib.suppress(OSError):
+        # The second is uvloop's, of a connection that has gone.
+        with contextlib.suppress(OSError, RuntimeError):
             self.writer.write_eof()
         try:
             async with asyncio.timeout(PATIENCE_S):

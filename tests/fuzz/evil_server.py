@@ -66,7 +66,7 @@ class EvilServer:
 
     async def _serve(self, connection: Connection, honest: Address) -> None:
         try:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RuntimeError):
                 if self._chance is None:
                     await _pass_on(connection, honest)
                 else:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+from base64 import b64encode
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -203,6 +204,14 @@ async def test_what_is_no_backup_is_refused_with_words(tmp_path: Path, made_with
     with pytest.raises(StateError, match="cannot be read"):
         await restore(config_of(tmp_path / "ttp"), tmp_path / "nowhere", passphrase=None)
     assert not (tmp_path / "ttp").exists()
+
+
+def test_a_passphrase_that_would_be_stretched_for_hours_is_refused_at_once_in_one_line() -> None:
+    salt, key, mac = (b64encode(bytes(length)).rstrip(b"=") for length in (16, 32, 32))
+    header = b"age-encryption.org/v1\n-> scrypt %b 30\n%b\n--- %b\n" % (salt, key, mac)
+    with pytest.raises(StateError, match="Excessive work") as caught:
+        archive.decrypt(header + bytes(60), PASSPHRASE)
+    assert "\n" not in str(caught.value)
 
 
 async def test_a_backup_cut_short_anywhere_is_refused_and_changes_nothing(

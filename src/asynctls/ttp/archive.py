@@ -169,8 +169,10 @@ def decrypt(content: bytes, passphrase: SecretText) -> bytes:
     try:
         decrypted: bytes = pyrage.passphrase.decrypt(content, passphrase.reveal())
     except pyrage.DecryptError as error:
+        # One that would take minutes, which nobody has made here, is said so on two lines.
+        words = " ".join(str(error).split())
         raise StateError(
-            f"the backup cannot be decrypted ({error}): the passphrase is another, or the file is "
+            f"the backup cannot be decrypted ({words}): the passphrase is another, or the file is "
             "damaged"
         ) from error
     return decrypted
