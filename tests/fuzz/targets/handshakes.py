@@ -31,7 +31,8 @@ def run(data: bytes) -> bool:
     """What a stranger says to each side; or, behind a zero, edits to the octets of a connection.
 
     Each edit is of four bytes: two of a place, counted through both directions as they fall due,
-    one to be put there, and one that is not zero where the connection ends behind it.
+    one whose bits are turned over there, and one that is not zero where the connection ends behind
+    it.
     """
     if data[:1] != b"\0":
         for engine in _engines():
@@ -89,8 +90,8 @@ class _Wire:
         for place, octet, ends in self._edits:
             at = place - self._at
             if 0 <= at < len(flight):
-                self.changed |= flight[at] != octet or ends != 0
-                flight[at] = octet
+                self.changed |= octet != 0 or ends != 0
+                flight[at] ^= octet
                 if ends:
                     del flight[at + 1 :]
                     ended = True
