@@ -35,7 +35,7 @@ __all__ = ["ATTACKS"]
 
 _GROUP = "replay"
 _PIECE = b"a piece of a message that asynctls probe never ends"
-_UNPROMPTED_S = 0.3
+_UNPROMPTED_S = 1.0
 """How long a server gets to say what it says by itself."""
 
 _CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _APPLICATION_DATA = 20, 21, 22, 23
