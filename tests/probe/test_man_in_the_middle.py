@@ -11,11 +11,12 @@ import pytest
 from asynctls.pki.profiles import Profile
 from asynctls.probe.attack import Needs, Verdict
 from asynctls.probe.playbook import PLAYBOOK, try_all
-from asynctls.probe.relays import everybody
+from asynctls.probe.relays import everybody, listening
 from tests.attacks.victims import server_of, target_of
 from tests.attacks.world import World
 
 if TYPE_CHECKING:
+    import asyncio
     from pathlib import Path
 
     from asynctls.probe.attack import Finding, Target
@@ -62,3 +63,16 @@ async def test_without_session_tickets_none_can_be_used(world: World) -> None:
         finding = await found("ticket of an expired certificate", target_of(world, served.address))
     assert finding.verdict is Verdict.NOT_TRIED
     assert finding.answer == "it takes a server that gives session tickets"
+
+
+async def test_a_server_that_closes_whatever_is_said_has_withstood_nothing(world: World) -> None:
+    async def close(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        pass
+
+    attacks = [each for each in PLAYBOOK if each.group in ("man in the middle", "replay")]
+    async with listening(close) as address:
+        findings = await try_all(target_of(world, address), given=set(Needs), attacks=attacks)
+    withstood = [each.answer for each in findings if each.verdict is Verdict.WITHSTOOD]
+    # What our own client has withstood, the server has no part in.
+    assert all(answer.startswith("our client refused") for answer in withstood)
+    assert [each.attack for each in findings if each.verdict is Verdict.NOT_WITHSTOOD] == []

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asynctls.probe.insider import Insider
     from asynctls.session.frames import Frame
 
-__all__ = ["Heard", "explained", "hear", "words_of"]
+__all__ = ["Heard", "explained", "hear", "is_told", "words_of"]
 
 _SILENCE = f"nothing within {PATIENCE_S:g} s"
 
@@ -42,6 +42,14 @@ def explained(error: AsynctlsError | OSError) -> str:
     words = str(error)
     ours = words.removeprefix("the handshake failed: ")
     return words if ours == words else f"our client refused: {ours}"
+
+
+def is_told(error: AsynctlsError | OSError) -> bool:
+    """Whether somebody said why, by an alert or an ERROR; else the connection just ended."""
+    match error:
+        case PeerRefusedError() | RefusedByPeerError() | TruncatedError(alert=Alert()):
+            return True
+    return False
 
 
 def words_of(error: Error) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from asynctls.admission import Admitted, Peer, Refused
-from asynctls.errors import Alert
+from asynctls.errors import Alert, AsynctlsError
 from asynctls.pki.names import NameKind, canonical_name, kind_of
-from asynctls.probe.attack import PATIENCE_S
+from asynctls.probe.attack import PATIENCE_S, Verdict
 from asynctls.probe.insider import Insider
 from asynctls.probe.relays import everybody
 from asynctls.session import ALPN
@@ -31,7 +31,16 @@ if TYPE_CHECKING:
     from asynctls.probe.attack import Target
     from asynctls.tls import Admit
 
-__all__ = ["Client", "Shown", "careless", "honest", "impostor", "speaking", "verifying"]
+__all__ = [
+    "Client",
+    "Shown",
+    "careless",
+    "honest",
+    "impostor",
+    "speaking",
+    "unless_nobody_is_served",
+    "verifying",
+]
 
 
 class Shown(Protocol):
@@ -165,6 +174,24 @@ async def speaking(
         yield Insider(stream, certificate=client.certificate, secret=secret), stream
     finally:
         stream.abort()
+
+
+async def unless_nobody_is_served(target: Target, words: str) -> tuple[Verdict, str]:
+    """What it means that a server closed, or said nothing: it may do so to everybody by now.
+
+    Since too many come from here, say. An alert or an ERROR leaves no such doubt.
+
+    Args:
+        target: who did.
+        words: what it did.
+    """
+    try:
+        async with speaking(await honest(target), target.address) as (insider, _):
+            if target.sessions:
+                await insider.open()
+    except (AsynctlsError, OSError) as error:
+        return Verdict.NOT_TRIED, f"{words}; but an honest client is not served now: {error}"
+    return Verdict.WITHSTOOD, words
 
 
 def _alpn(target: Target) -> tuple[str, ...]:

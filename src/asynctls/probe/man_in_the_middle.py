@@ -18,9 +18,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from asynctls.errors import AsynctlsError, HandshakeError, PeerRefusedError
 from asynctls.pki.profiles import Profile
 from asynctls.probe import flips
-from asynctls.probe.answers import explained, hear
+from asynctls.probe.answers import explained, hear, is_told
 from asynctls.probe.attack import Attack, Needs, Target, Verdict
-from asynctls.probe.clients import careless, honest, impostor, speaking
+from asynctls.probe.clients import (
+    careless,
+    honest,
+    impostor,
+    speaking,
+    unless_nobody_is_served,
+)
 from asynctls.probe.credential import Credential
 from asynctls.probe.flips import Flipping
 from asynctls.probe.relays import Alter, Forwarding, as_it_is, ending_tls, forwarding
@@ -109,7 +115,7 @@ async def _the_server_refuses(target: Target, shown: Shown, *, certificate: byte
     try:
         stream = await client.connect(target.address)
     except HandshakeError as error:
-        return Verdict.WITHSTOOD, explained(error)
+        return await _ended(target, error)
     stream.abort()
     return Verdict.NOT_WITHSTOOD, "the server let it in"
 
@@ -133,7 +139,13 @@ async def _frames_passed_on(target: Target) -> _Result:
         return Verdict.NOT_WITHSTOOD, "the server answered KEY with READY: a session came about"
     if heard.end is None:
         return Verdict.NOT_WITHSTOOD, str(heard)
-    return Verdict.WITHSTOOD, f"{heard}, without READY"
+    return await unless_nobody_is_served(target, f"{heard}, without READY")
+
+
+async def _ended(target: Target, error: AsynctlsError | OSError) -> _Result:
+    if is_told(error):
+        return Verdict.WITHSTOOD, explained(error)
+    return await unless_nobody_is_served(target, explained(error))
 
 
 async def _ourselves(target: Target) -> Client:
@@ -158,13 +170,12 @@ def _from_server(target: Target, alter: Alter) -> AbstractAsyncContextManager[Fo
 async def _flipped(flip: Flip, direction: Directed, target: Target) -> _Result:
     flipping = Flipping(flip)
     client = await honest(target)
-    verdict, words = Verdict.WITHSTOOD, ""
     async with direction(target, flipping) as relay:
         try:
             async with speaking(client, relay.address) as (insider, stream):
                 verdict, words = await _gone_on(flip, insider, stream)
         except (AsynctlsError, OSError) as error:
-            words = explained(error)
+            verdict, words = await _ended(target, error)
     if not flipping.done:
         return Verdict.NOT_TRIED, f"there was no {flip.name} to change: {words}"
     return verdict, words
@@ -188,7 +199,8 @@ async def _gone_on(flip: Flip, insider: Insider, stream: Stream) -> _Result:
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict:
-    return Verdict.NOT_WITHSTOOD if Verdict.NOT_WITHSTOOD in verdicts else Verdict.WITHSTOOD
+    ranks = (Verdict.NOT_WITHSTOOD, Verdict.NOT_TRIED, Verdict.WITHSTOOD)
+    return min(verdicts, key=ranks.index)
 
 
 def _with_certificate(

@@ -20,7 +20,7 @@ from asynctls.errors import SessionClosedError, SessionError
 from asynctls.probe import tickets
 from asynctls.probe.answers import Heard, explained, hear
 from asynctls.probe.attack import PATIENCE_S, Attack, Needs, Target, Verdict
-from asynctls.probe.clients import honest, speaking
+from asynctls.probe.clients import honest, speaking, unless_nobody_is_served
 from asynctls.probe.offers import alert_words
 from asynctls.probe.relays import forwarding, play
 from asynctls.session import Limits, Session
@@ -56,7 +56,7 @@ async def _hello_again(target: Target) -> _Result:
     recorded = await _recorded(target)
     answer = _records(await play(recorded.from_client[0], target.address, patience_s=_HELLO_S))
     if not answer or answer[0][0] != _HANDSHAKE:
-        return Verdict.WITHSTOOD, _in_words(answer)
+        return await unless_nobody_is_served(target, _in_words(answer))
     fresh = answer[0][_RANDOM] != recorded.from_server[0][_RANDOM]
     if not fresh:
         return Verdict.NOT_WITHSTOOD, "the server answered with the ServerHello that was recorded"
@@ -67,7 +67,9 @@ async def _connection_again(target: Target) -> _Result:
     recorded = await _recorded(target)
     answer = _records(await play(b"".join(recorded.from_client), target.address))
     taken = any(record[0] in (_CHANGE_CIPHER_SPEC, _APPLICATION_DATA) for record in answer)
-    return Verdict.NOT_WITHSTOOD if taken else Verdict.WITHSTOOD, _in_words(answer)
+    if taken:
+        return Verdict.NOT_WITHSTOOD, _in_words(answer)
+    return await unless_nobody_is_served(target, _in_words(answer))
 
 
 async def _recorded(target: Target) -> Forwarding:
@@ -183,7 +185,7 @@ async def _session_again(target: Target) -> _Result:
         heard = await hear(second)
     if second.received or heard.end is None:
         return Verdict.NOT_WITHSTOOD, "the server took KEY, and answered"
-    return Verdict.WITHSTOOD, f"{heard}, without READY"
+    return await unless_nobody_is_served(target, f"{heard}, without READY")
 
 
 # Cut short

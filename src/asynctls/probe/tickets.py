@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from asynctls.errors import AsynctlsError, HandshakeError, TruncatedError
 from asynctls.pki.profiles import Profile
-from asynctls.probe.answers import explained
+from asynctls.probe.answers import explained, is_told
 from asynctls.probe.attack import PATIENCE_S, Verdict
-from asynctls.probe.clients import careless, honest
+from asynctls.probe.clients import careless, honest, unless_nobody_is_served
 from asynctls.probe.credential import Credential
 from asynctls.probe.insider import Insider
 
@@ -63,7 +63,8 @@ async def of_a_revoked_certificate(target: Target) -> _Result:
     while True:
         await _provoke_a_refusal(target)
         verdict, words = await _resumed(target, client, session)
-        if verdict is Verdict.WITHSTOOD or asyncio.get_running_loop().time() >= until:
+        over = asyncio.get_running_loop().time() >= until
+        if verdict is not Verdict.NOT_WITHSTOOD or over:
             return verdict, words
         await asyncio.sleep(_AGAIN_S)
 
@@ -83,12 +84,14 @@ async def _resumed(target: Target, client: Client, session: ssl.SSLSession) -> _
     try:
         stream = await client.connect(target.address, session=session)
     except AsynctlsError as error:
-        return Verdict.WITHSTOOD, explained(error)
+        if is_told(error):
+            return Verdict.WITHSTOOD, explained(error)
+        return await unless_nobody_is_served(target, explained(error))
     how = "in the resumed session" if stream.resumed else "after a full handshake"
     try:
         await _served(target, client, stream)
     except (AsynctlsError, OSError) as error:
-        return Verdict.WITHSTOOD, f"{explained(error)}, {how}"
+        return await unless_nobody_is_served(target, f"{explained(error)}, {how}")
     finally:
         stream.abort()
     return Verdict.NOT_WITHSTOOD, f"we were served {how}"
