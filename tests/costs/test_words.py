@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from asynctls.costs.report import Group
-from asynctls.costs.words import GROUP_WORDS, key_words, number_words, share_words, time_words
+from asynctls.costs.words import (
+    GROUP_WORDS,
+    abridged,
+    key_words,
+    number_words,
+    share_words,
+    time_words,
+)
 
 
 def test_every_group_has_words() -> None:
@@ -40,3 +47,8 @@ def test_a_share_is_told_in_per_cent() -> None:
 
 def test_keys_have_their_usual_names() -> None:
     assert [key_words(each) for each in ("rsa-2048", "ecdsa-p256")] == ["RSA 2048", "ECDSA P-256"]
+
+
+def test_a_long_number_in_a_path_is_cut_short() -> None:
+    assert abridged("GET /crl/302d7c1c3bb8f427073353de34b52d1f4f60088d") == "GET /crl/302d7c1c…"
+    assert abridged("POST /simpleenroll") == "POST /simpleenroll"

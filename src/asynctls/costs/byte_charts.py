@@ -88,6 +88,7 @@ def _by_handshake(runs: Sequence[_Run]) -> Chart:
         " no certificate is sent and nothing signed again.",
         [f"{run.told.handshake} handshake" for run in runs],
         runs,
+        columns=[run.told.handshake for run in runs],
     )
 
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from asynctls.costs.byte_charts import SERIES, byte_charts
 from asynctls.costs.export import to_json
+from asynctls.costs.purposes import purpose_of
 from asynctls.costs.report import Group
 from asynctls.costs.time_charts import time_charts
 from asynctls.costs.words import (
@@ -79,7 +80,9 @@ def _environment(report: Report) -> Environment:
     environment.globals.update(
         figure=_figures(report), group_words=GROUP_WORDS, lifelines=_LIFELINES, series=SERIES
     )
-    environment.filters.update(abridged=abridged, key=key_words, share=share_words)
+    environment.filters.update(
+        abridged=abridged, key=key_words, purpose=purpose_of, share=share_words
+    )
     return environment
 
 
