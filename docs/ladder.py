@@ -16,7 +16,7 @@ from asynctls import logs
 from asynctls.costs.ladder import story
 from asynctls.costs.report import Group
 from asynctls.costs.run import measure
-from asynctls.costs.words import GROUP_WORDS, number_words, time_words
+from asynctls.costs.words import GROUP_WORDS, abridged, number_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +119,7 @@ def _arrow(message: Message, y: int) -> _Arrow:
         y=y,
         begin=_LIFELINES[message.sender],
         end=_LIFELINES[message.receiver],
-        name=message.name,
+        name=abridged(message.name),
         octets=number_words(message.octets),
         time=time_words(message.at_us / 1e6),
         colour=_COLOURS[message.group],

@@ -337,6 +337,17 @@ def test_a_session_is_asked_for_by_tunnels_alone(write: Write) -> None:
     assert check_file(write(f'[server]\nsession = true\nallow = ["a"]\n{tunnel}')) == ()
 
 
+@pytest.mark.parametrize(
+    "setting", ["json = true", "follow = true", 'send = "-"', "explain = true"]
+)
+def test_a_tunnel_takes_nothing_that_is_for_messages(write: Write, setting: str) -> None:
+    name = setting.partition(" ")[0]
+    (key,) = problems(check_file(write(f'[client]\nlisten = "h:1"\n{setting}\n')))
+    assert key == f"client.{name}"
+    beside = f'[client]\n{setting}\n[[client.tunnel]]\nlisten = "h:1"\nconnect = "h:2"\n'
+    assert f"client.{name}" in problems(check_file(write(beside)))
+
+
 @pytest.mark.parametrize("kind", TABLES.values())
 def test_every_setting_has_an_option_a_variable_and_words(kind: type[RoleConfig]) -> None:
     names = [name for name in kind.__struct_fields__ if name != "tunnel"]
