@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -24,11 +23,12 @@ from asynctls.runtime.channel import (
     Sample,
     receive_begin,
 )
+from tests.fuzz.scratch import completed
 
 
 def run(data: bytes) -> bool:
     """What came until the other end had ended."""
-    taken = [_loop().run_until_complete(_heard(data, decoder)) for decoder in (_ORDERS, _REPORTS)]
+    taken = [completed(_heard(data, decoder)) for decoder in (_ORDERS, _REPORTS)]
     return any([*taken, _begins(data)])
 
 
@@ -57,11 +57,6 @@ def _begins(data: bytes) -> bool:
         except WorkerError as error:
             assert str(error)
             return False
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    return asyncio.SelectorEventLoop()
 
 
 def _sent(*messages: object) -> bytes:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynctls.config.loading import check_file, load
 from asynctls.config.tables import TABLES
 from asynctls.errors import ConfigError
+from tests.fuzz.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from asynctls.errors import Fault
@@ -19,7 +15,7 @@ if TYPE_CHECKING:
 
 def run(data: bytes) -> bool:
     """A file's content."""
-    path = _folder() / "asynctls.toml"
+    path = scratch_folder("configs") / "asynctls.toml"
     path.write_bytes(data)
     faults = check_file(path)
     _check_words(faults)
@@ -36,13 +32,6 @@ def _check_words(faults: tuple[Fault, ...]) -> None:
     for fault in faults:
         assert fault.key
         assert str(fault).strip()
-
-
-@cache
-def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="asynctls-fuzz-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def seeds() -> dict[str, bytes]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import shutil
-import tempfile
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from asynctls.admission import Admitted, Anyone, Rules, admit
@@ -15,6 +11,7 @@ from asynctls.enrolment import crls
 from asynctls.errors import AsynctlsError
 from asynctls.testing import CA
 from asynctls.tls import Engine, Side, client_context, server_context
+from tests.fuzz.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import ssl
@@ -112,9 +109,7 @@ def _engines() -> tuple[Engine, Engine]:
 
 @cache
 def _world() -> tuple[ssl.SSLContext, ssl.SSLContext, Admit]:
-    folder = Path(tempfile.mkdtemp(prefix="asynctls-fuzz-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    ca = CA(folder)
+    ca = CA(scratch_folder("handshakes"))
     client, server = ca.identity("client"), ca.identity("server")
     rules = Rules(allow=Anyone(), crls=crls.on_disk(server), alpn=_ALPN)
 

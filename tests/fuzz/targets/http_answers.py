@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from functools import cache
 from typing import Final
 
 from asynctls.enrolment.est_client import _issued
 from asynctls.errors import EnrolmentError, EnrolmentPendingError, HTTPError, TruncatedError
 from asynctls.http import FetchLimits, Request, Response, fetch
 from tests.fuzz.memory_stream import MemoryStream
+from tests.fuzz.scratch import completed
 from tests.fuzz.targets import est_bodies
 
 _CUTS: Final = 4
@@ -36,17 +35,12 @@ def run(data: bytes) -> bool:
 
 def _fetched(sent: bytes, how: bytes) -> Response | None:
     try:
-        return _loop().run_until_complete(fetch(MemoryStream(sent, how), _REQUEST, limits=_LIMITS))
+        return completed(fetch(MemoryStream(sent, how), _REQUEST, limits=_LIMITS))
     except HTTPError as error:
         assert str(error)
     except TruncatedError:
         pass
     return None
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    return asyncio.SelectorEventLoop()
 
 
 def seeds() -> dict[str, bytes]:

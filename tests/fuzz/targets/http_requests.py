@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import h11
 
 from asynctls.http import Limits, Request, Response, serve
 from tests.fuzz.memory_stream import MemoryStream
+from tests.fuzz.scratch import completed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def run(data: bytes) -> bool:
 
 def _served(sent: bytes, how: bytes) -> bytes:
     stream = MemoryStream(sent, how)
-    _loop().run_until_complete(serve(stream, _answer, limits=_LIMITS, stopping=asyncio.Event()))
+    completed(serve(stream, _answer, limits=_LIMITS, stopping=asyncio.Event()))
     assert not stream.aborted
     return bytes(stream.written)
 
@@ -45,11 +45,6 @@ async def _answer(request: Request) -> Response:
     for name, value in request.headers:
         assert value in (request.header(name) or "")
     return Response(200, body=request.body)
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    return asyncio.SelectorEventLoop()
 
 
 def _statuses(answer: bytes) -> Iterator[int]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 from functools import cache
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,7 +14,11 @@ from asynctls.enrolment.texts import CERTIFICATE, KEY, ORIGIN, TRUST, Joined
 from asynctls.errors import IdentityError, StateError
 from asynctls.pki.certificates import fingerprint
 from asynctls.pki.keys import key_to_pem
+from tests.fuzz.scratch import scratch_folder
 from tests.fuzz.world import HOLDER_KEY, ISSUING, ROOT, leaf
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # The root is another one in each process, and what names it is to be taken all the same.
 _ROOT_HERE: Final = b"ROOT-SHA256"
@@ -69,8 +69,7 @@ def _joined() -> Joined:
 
 @cache
 def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="asynctls-fuzz-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = scratch_folder("identity")
     joined = _joined()
     for name, content in (
         (KEY, key_to_pem(HOLDER_KEY)),

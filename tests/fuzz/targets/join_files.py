@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
-from functools import cache
-from pathlib import Path
-
 from asynctls.config.secret_text import SecretText, read_join
 from asynctls.errors import ConfigError
+from tests.fuzz.scratch import scratch_folder
 
 
 def run(data: bytes) -> bool:
     """A file's content."""
-    path = _folder() / "join"
+    path = scratch_folder("join_files") / "join"
     path.write_bytes(data)
     try:
         text = read_join(None, path)
@@ -26,13 +21,6 @@ def run(data: bytes) -> bool:
     assert text == SecretText(text.reveal())
     assert (str(text), repr(text)) == ("hidden", "SecretText(hidden)")
     return True
-
-
-@cache
-def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="asynctls-fuzz-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def seeds() -> dict[str, bytes]:
