@@ -283,7 +283,7 @@ class DemoError(AsynctlsError):
 
 
 class ProbeError(AsynctlsError):
-    """A server could not be probed: it serves no honest client, before the attacks or after."""
+    """A server could not be probed: it serves no honest client."""
 
 
 class WorkerError(AsynctlsError):

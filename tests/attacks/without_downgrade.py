@@ -101,6 +101,14 @@ async def loosely_bound(world: World) -> AsyncIterator[Target]:
             yield target_of(world, served.address)
 
 
+@asynccontextmanager
+async def gone(world: World) -> AsyncIterator[Target]:
+    """Where a server was."""
+    async with agreeing(world) as target:
+        pass
+    yield target
+
+
 WITHOUT_DEFENCE: Mapping[str, Callable[[World], AbstractAsyncContextManager[Target]]] = {
     "SSL 3.0 alone": agreeing,
     "TLS 1.0 alone": partial(lenient, least=ssl.TLSVersion.TLSv1),
@@ -123,4 +131,6 @@ WITHOUT_DEFENCE: Mapping[str, Callable[[World], AbstractAsyncContextManager[Targ
         options=OP_ALLOW_CLIENT_RENEGOTIATION | OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION,
     ),
     "no extended master secret": loosely_bound,
+    # The playbook's last row, whoever's attack it was that the server did not survive.
+    "all of it together": gone,
 }

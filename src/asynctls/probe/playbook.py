@@ -5,14 +5,39 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from asynctls.errors import AsynctlsError
+from asynctls.errors import AsynctlsError, ProbeError
 from asynctls.probe import downgrade, exhaustion, identity, man_in_the_middle, replay
 from asynctls.probe.attack import Attack, Finding, Needs, Target, Verdict
+from asynctls.probe.meeting import meet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
 __all__ = ["PLAYBOOK", "try_all"]
+
+_AT_ONCE = 4
+_LOADING_S = 60.0
+_LAST_S = 5.0
+
+
+async def _still_serves(target: Target) -> tuple[Verdict, str]:
+    try:
+        async with asyncio.timeout(_LAST_S):
+            await meet(target.address, target.identity, server_name=target.server_name)
+    except ProbeError as error:
+        return Verdict.NOT_WITHSTOOD, str(error)
+    except TimeoutError:
+        return Verdict.NOT_WITHSTOOD, f"an honest client is not served within {_LAST_S:g} s"
+    return Verdict.WITHSTOOD, "served an honest client"
+
+
+_AFTERWARDS = Attack(
+    name="all of it together",
+    group="exhaustion",
+    tried="an honest connection again, when everything else was over",
+    source="RFC 4732, section 2.1.1",
+    run=_still_serves,
+)
 
 PLAYBOOK: tuple[Attack, ...] = (
     *downgrade.ATTACKS,
@@ -20,11 +45,9 @@ PLAYBOOK: tuple[Attack, ...] = (
     *replay.ATTACKS,
     *identity.ATTACKS,
     *exhaustion.ATTACKS,
+    _AFTERWARDS,
 )
 """In the order of the table."""
-
-_AT_ONCE = 4
-_LOADING_S = 60.0
 
 _IT_TAKES = {
     Needs.TTP_STATE: "--ttp-state, the state folder of the server's TTP",
@@ -41,6 +64,8 @@ async def try_all(
     told: Callable[[Attack, Finding], None] = lambda _attack, _finding: None,
 ) -> list[Finding]:
     """Tries attacks, a few at a time; then those that load the server, one after another.
+
+    At last comes another honest connection: a server that is down by then has withstood nothing.
 
     Args:
         target: the server, which an honest client was served by.
@@ -74,12 +99,12 @@ async def try_all(
         )
         told(attack, findings[attack.name])
 
-    loading = [each for each in attacks if each.needs is Needs.EXHAUST]
+    alone = [each for each in attacks if each.needs is Needs.EXHAUST or each is _AFTERWARDS]
     async with asyncio.TaskGroup() as tasks:
         for attack in attacks:
-            if attack not in loading:
+            if attack not in alone:
                 tasks.create_task(find(attack, end))
-    for attack in loading:
+    for attack in alone:
         await find(attack, now() + _LOADING_S)
     return [findings[attack.name] for attack in attacks]
 
