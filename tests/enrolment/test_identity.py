@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from asynctls.config import Address
@@ -150,6 +151,22 @@ def _other_root(folder: Path) -> None:
     (folder / "ca.pem").write_text(to_pem(other.root.certificate, other.issuing.certificate))
 
 
+def _newer(name: str) -> Callable[[Path], None]:
+    """What a later program may leave, whatever else it has changed."""
+
+    def write(folder: Path) -> None:
+        origin = msgspec.json.decode((folder / "identity.json").read_bytes())
+        origin |= {"version": 2, "more": "than we know"}
+        texts = {"certificate": "", "trust": "", "crl": "", "origin": origin}
+        (folder / name).write_bytes(
+            msgspec.json.encode(origin if name == "identity.json" else texts)
+        )
+        (folder / name).chmod(0o600)
+        (folder / "cert.pem").unlink()
+
+    return write
+
+
 def _leaf_alone(folder: Path) -> None:
     end = "-----END CERTIFICATE-----\n"
     leaf = (folder / "cert.pem").read_text().partition(end)[0] + end
@@ -170,6 +187,8 @@ def _leaf_alone(folder: Path) -> None:
         (_key_of_an_unknown_kind, "do not lead to the root"),
         (_write("identity.json", '{"ttp":"x","root_sha256":"00","name":"n"}'), "is damaged"),
         (_write("joined.json", "{"), "joined.json"),
+        (_newer("identity.json"), "written by a newer asynctls .identity 2; this one knows 1."),
+        (_newer("joined.json"), "written by a newer asynctls"),
         (_other_key, "is not the key of the certificate"),
         (_other_root, "is not the root that"),
         (_leaf_alone, "do not lead to the root"),
@@ -182,8 +201,10 @@ def test_each_fault_is_named(
 ) -> None:
     store(folder, ca.join(folder, "role"))
     harm(folder)
+    before = {each.name: each.read_bytes() for each in folder.iterdir()}
     with pytest.raises(IdentityError, match=words):
-        Identity.load(folder)
+        Identity.find(folder)
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
 
 
 class Killed(BaseException):

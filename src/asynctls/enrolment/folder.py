@@ -23,7 +23,17 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from asynctls.enrolment.joining_key import find_key_of, forget_joining_key, keep_joining_key
-from asynctls.enrolment.texts import CERTIFICATE, CRL, KEY, ORIGIN, TRUST, Joined, Origin, Texts
+from asynctls.enrolment.texts import (
+    CERTIFICATE,
+    CRL,
+    KEY,
+    ORIGIN,
+    TRUST,
+    VERSION,
+    Joined,
+    Origin,
+    Texts,
+)
 from asynctls.errors import CertificateError, IdentityError
 from asynctls.pki.certificates import certificates_from_pem
 from asynctls.pki.keys import PrivateKey, key_to_pem
@@ -70,14 +80,18 @@ class Folder:
             OSError: Likewise.
         """
         self._finish()
+        # First: a newer program may keep its certificate elsewhere, and that is not no identity.
+        origin = self._origin()
         if not (self.path / CERTIFICATE).exists():
             return None
         _check_folder(self.path)
+        if origin is None:
+            raise self._missing(ORIGIN)
         return Texts(
             key=self._read_key(),
             certificate=self._read(CERTIFICATE),
             trust=self._read(TRUST),
-            origin=self._origin(),
+            origin=origin,
         )
 
     def certificate(self) -> bytes:
@@ -137,6 +151,7 @@ class Folder:
             return
         try:
             joined = msgspec.json.decode(content, type=Joined)
+            self._check_version(joined.origin)
             leaf = certificates_from_pem(joined.certificate.encode())[0]
         except (*_DAMAGED, CertificateError) as error:
             raise IdentityError(f"{path / _JOURNAL} is damaged: {error}; {_AGAIN}") from error
@@ -164,11 +179,22 @@ class Folder:
         except FileNotFoundError as error:
             raise self._missing(name) from error
 
-    def _origin(self) -> Origin:
+    def _origin(self) -> Origin | None:
         try:
-            return msgspec.json.decode(self._read(ORIGIN), type=Origin)
+            origin = msgspec.json.decode((self.path / ORIGIN).read_bytes(), type=Origin)
+        except FileNotFoundError:
+            return None
         except _DAMAGED as error:
             raise IdentityError(f"{self.path / ORIGIN} is damaged: {error}; {_AGAIN}") from error
+        self._check_version(origin)
+        return origin
+
+    def _check_version(self, origin: Origin) -> None:
+        if origin.version > VERSION:
+            raise IdentityError(
+                f"{self.path} was written by a newer asynctls (identity {origin.version}; this one "
+                f"knows {VERSION}): use the newer program, or another state folder"
+            )
 
     def _missing(self, name: str) -> IdentityError:
         return IdentityError(f"{self.path / name} is missing; {_AGAIN}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from asynctls.config import Address
 
-__all__ = ["CERTIFICATE", "CRL", "KEY", "ORIGIN", "TRUST", "Joined", "Origin", "Texts"]
+__all__ = ["CERTIFICATE", "CRL", "KEY", "ORIGIN", "TRUST", "VERSION", "Joined", "Origin", "Texts"]
 
 KEY: Final = "key.pem"
 CERTIFICATE: Final = "cert.pem"
@@ -23,13 +23,20 @@ TRUST: Final = "ca.pem"
 CRL: Final = "crl.pem"
 ORIGIN: Final = "identity.json"
 
+VERSION: Final = 1
+"""Of a state folder's files; a program that knows a lower one leaves them alone."""
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an identity comes from: the TTP's address, the root's fingerprint, the name."""
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where an identity comes from: the TTP's address, the root's fingerprint, the name.
+
+    ``version`` is that of all that lies beside it; the first one is not written out.
+    """
 
     ttp: str
     root_sha256: str
     name: str
+    version: int = VERSION
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):

@@ -111,7 +111,12 @@ class SQLite(Store):
                     f"another process kept it locked for {BUSY_TIMEOUT_S:g} s; nothing was "
                     "recorded. Try again, and see what else uses the state folder"
                 )
-            case "CANTOPEN" | "IOERR":
+            case "CANTOPEN":
+                words = (
+                    f"{error.orig}; nothing was recorded. Check disk and owner, and whether this "
+                    "process may have more open files"
+                )
+            case "IOERR":
                 words = (
                     f"the disk gives an error ({error.orig}); nothing more is recorded. Check it"
                 )

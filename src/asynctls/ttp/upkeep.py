@@ -91,19 +91,28 @@ class Caretaker:
     async def maintain(self) -> None:
         """Looks after everything until it is cancelled.
 
-        A failure is logged and tried again; the last good CRL goes on being served.
+        A failure is logged once and tried again; the last good CRL goes on being served.
         """
+        told = ""
         while True:
             try:
                 await self.look_after()
                 self._upkeep.done()
+                if told:
+                    log.info("the TTP's own upkeep works again")
+                told = ""
             except LedgerAwayError as error:
                 # The ledger has logged it, once for all who ask, and logs its end.
                 self._upkeep.failed(error)
                 await asyncio.sleep(_AFTER_FAILURE_S)
             except AsynctlsError as error:
                 self._upkeep.failed(error)
-                log.exception("the TTP's own upkeep failed; it is tried again", reason=str(error))
+                if str(error) != told:
+                    told = str(error)
+                    # It has words, and needs no traceback.
+                    log.error(  # noqa: TRY400
+                        "the TTP's own upkeep failed; it is tried again", reason=told
+                    )
                 await asyncio.sleep(_AFTER_FAILURE_S)
             await asyncio.sleep(POLL_S)
 
