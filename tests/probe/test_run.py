@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asynctls
-from asynctls.config import Address, ProbeConfig
+from asynctls.config import Address, ProbeConfig, TTPConfig
 from asynctls.errors import IdentityError, ProbeError, StateError
 from asynctls.probe import run
 from asynctls.probe.attack import Verdict
@@ -100,14 +100,14 @@ async def test_the_ttp_must_be_the_one_of_both(
     server: Server, client: Identity, tmp_path: Path, new_ttp: Callable[[Path], None]
 ) -> None:
     new_ttp(tmp_path / "ttp")
-    config = ProbeConfig(state=client.folder, ttp_state=tmp_path / "ttp")
+    config, another = ProbeConfig(state=client.folder), TTPConfig(state=tmp_path / "ttp")
     with pytest.raises(ProbeError, match=r"another root than the one that client trusts"):
-        await run.probe(server.address, config, told=nobody)
+        await run.probe(server.address, config, ttp=another, told=nobody)
 
 
 async def test_a_folder_without_a_ttp_is_said_so(
     server: Server, client: Identity, tmp_path: Path
 ) -> None:
-    config = ProbeConfig(state=client.folder, ttp_state=tmp_path / "nothing")
+    config, none = ProbeConfig(state=client.folder), TTPConfig(state=tmp_path / "nothing")
     with pytest.raises(StateError, match="nothing"):
-        await run.probe(server.address, config, told=nobody)
+        await run.probe(server.address, config, ttp=none, told=nobody)

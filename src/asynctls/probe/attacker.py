@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from asynctls.admission import Peer
 from asynctls.errors import AsynctlsError, HandshakeError
 from asynctls.probe.attack import PATIENCE_S
-from asynctls.probe.relays import everybody
 from asynctls.session import Limits, Session
 from asynctls.tls import Stream
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from asynctls.probe.attack import Target
+    from asynctls.probe.clients import Client
 
 __all__ = ["Attacker"]
 
@@ -34,20 +34,24 @@ class Attacker:
 
     Args:
         target: the server.
-        context: a client's, with our own certificate.
+        client: one with our own certificate.
+        host: the server's IP address.
         local_address: from where; None: as the system has it.
 
     Attributes:
         target: as given.
+        begun: how many attacks came so far that the server had to bear them.
         got_through: what the server did that it should not have, in words.
     """
 
     def __init__(
-        self, target: Target, context: ssl.SSLContext, *, local_address: str | None
+        self, target: Target, client: Client, *, host: str, local_address: str | None
     ) -> None:
         self.target = target
+        self.begun = 0
         self.got_through: set[str] = set()
-        self._context = context
+        self._client = client
+        self._where = (host, target.address.port)
         self._local_address = local_address
 
     async def keep(self, number: int, attack: Callable[[], Awaitable[None]]) -> None:
@@ -81,19 +85,16 @@ class Attacker:
         Args:
             window_bytes: how much the kernel keeps for us to read, about; None: as usual.
         """
-        loop = asyncio.get_running_loop()
-        address = self.target.address
+        family = socket.AF_INET6 if ":" in self._where[0] else socket.AF_INET
         async with asyncio.timeout(PATIENCE_S):
-            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-            family, kind, protocol, _, where = found[0]
             with contextlib.ExitStack() as unless_connected:
-                ours = unless_connected.enter_context(socket.socket(family, kind, protocol))
+                ours = unless_connected.enter_context(socket.socket(family, socket.SOCK_STREAM))
                 ours.setblocking(False)  # noqa: FBT003 - the socket module has no other way
                 if window_bytes is not None:
                     ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
                 if self._local_address is not None:
                     ours.bind((self._local_address, 0))
-                await loop.sock_connect(ours, where)
+                await asyncio.get_running_loop().sock_connect(ours, self._where)
                 reader, writer = await asyncio.open_connection(sock=ours)
                 unless_connected.pop_all()
         try:
@@ -107,9 +108,9 @@ class Attacker:
         """TLS over it, as ourselves."""
         return await Stream.connect(
             *connection,
-            self._context,
-            server_hostname=None,
-            admit=everybody,
+            self._client.context,
+            server_hostname=self._client.host,
+            admit=self._client.admit,
             timeout_s=PATIENCE_S,
         )
 
@@ -132,7 +133,7 @@ class Attacker:
     def hello(self) -> bytes:
         """What we would say first: a good ClientHello, in one record."""
         outgoing = ssl.MemoryBIO()
-        half = self._context.wrap_bio(ssl.MemoryBIO(), outgoing)
+        half = self._client.context.wrap_bio(ssl.MemoryBIO(), outgoing)
         with contextlib.suppress(ssl.SSLWantReadError):
             half.do_handshake()
         return outgoing.read()

@@ -59,6 +59,7 @@ async def slow_handshakes(attacker: Attacker) -> None:
             for byte in attacker.hello():
                 writer.write(bytes((byte,)))
                 await writer.drain()
+                attacker.begun += 1
                 await asyncio.sleep(_BYTE_EVERY_S)
             await _to_its_end(reader)
 
@@ -71,6 +72,7 @@ async def left_handshakes(attacker: Attacker) -> None:
     async def one(hello: bytes) -> None:
         async with attacker.connection() as (reader, writer):
             writer.write(hello)
+            attacker.begun += 1
             await _to_its_end(reader)
 
     hello = attacker.hello()
@@ -86,6 +88,7 @@ async def alerts_never_read(attacker: Attacker) -> None:
         async with attacker.connection(window_bytes=_WINDOW_BYTES) as (_, writer):
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(_OLD_HELLO)
+            attacker.begun += 1
             async with asyncio.timeout(_STAYS_S):
                 while True:
                     await writer.drain()
@@ -103,6 +106,7 @@ async def oversized_lengths(attacker: Attacker) -> None:
             with attacker.refused(words):
                 async with asyncio.timeout(PATIENCE_S):
                     writer.write(head)
+                    attacker.begun += 1
                     for _ in range(_SENT_BYTES // len(more)):
                         writer.write(more)
                         await writer.drain()
@@ -155,15 +159,18 @@ async def closed_windows(attacker: Attacker) -> None:
     async def member() -> None:
         async with attacker.connection(window_bytes=_WINDOW_BYTES) as connection:
             stream = await attacker.stream(connection)
-            if not attacker.target.sessions:
-                connection[1].transport.pause_reading()  # type: ignore[attr-defined]
-                while True:
-                    stream.write(_MESSAGE)
-                    await stream.drain()
-            async with attacker.session(stream) as session:
-                connection[1].transport.pause_reading()  # type: ignore[attr-defined]
-                while True:
-                    await session.send(_MESSAGE)
+            transport = connection[1].transport
+            if attacker.target.sessions:
+                async with attacker.session(stream) as session:
+                    transport.pause_reading()  # type: ignore[attr-defined]
+                    while True:
+                        await session.send(_MESSAGE)
+                        attacker.begun += 1
+            transport.pause_reading()  # type: ignore[attr-defined]
+            while True:
+                stream.write(_MESSAGE)
+                await stream.drain()
+                attacker.begun += 1
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(attacker.keep(CONNECTIONS, outside))
@@ -179,11 +186,12 @@ async def _flood_session(attacker: Attacker, stream: Stream) -> None:
         while True:
             for _ in range(_AT_A_STRETCH):
                 await session.send(b"x")
+            attacker.begun += 1
             # Our own loop has a bystander to look after.
             await asyncio.sleep(0)
 
 
-async def _flood_stream(_attacker: Attacker, stream: Stream) -> None:
+async def _flood_stream(attacker: Attacker, stream: Stream) -> None:
     async def drop_answers() -> None:
         while await stream.read():
             pass
@@ -193,6 +201,7 @@ async def _flood_stream(_attacker: Attacker, stream: Stream) -> None:
             for _ in range(_AT_A_STRETCH):
                 stream.write(b"x")
             await stream.drain()
+            attacker.begun += 1
             await asyncio.sleep(0)
 
 

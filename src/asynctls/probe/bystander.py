@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asynctls.errors import AsynctlsError
-from asynctls.probe.insider import Insider
-from asynctls.probe.visits import open_stream
+from asynctls.probe.clients import speaking
 
 if TYPE_CHECKING:
-    import ssl
-
     from asynctls.probe.attack import Target
+    from asynctls.probe.clients import Client
 
 __all__ = ["Bystander"]
 
@@ -27,12 +26,12 @@ class Bystander:
 
     Args:
         target: the server.
-        context: a client's, with our own certificate.
+        client: an honest one.
     """
 
-    def __init__(self, target: Target, context: ssl.SSLContext) -> None:
+    def __init__(self, target: Target, client: Client) -> None:
         self._target = target
-        self._context = context
+        self._client = replace(client, patience_s=_PATIENCE_S)
         self._took_s: list[float] = []
         self._began: float | None = None
 
@@ -59,15 +58,11 @@ class Bystander:
     async def _connect(self) -> None:
         self._began = asyncio.get_running_loop().time()
         try:
-            stream = await open_stream(self._target, self._context, timeout_s=_PATIENCE_S)
-            try:
+            # How long an app takes to say goodbye is no question of whether it serves.
+            async with speaking(self._client, self._target.address) as (insider, _):
                 if self._target.sessions:
-                    own = self._target.identity.certificate
-                    await Insider(stream, certificate=own).open()
+                    await insider.open()
                 self._took_s += self._under_way()
-            finally:
-                # How long an app takes to say goodbye is no question of whether it serves.
-                stream.abort()
         except (AsynctlsError, OSError):
             self._took_s.append(math.inf)
         finally:

@@ -20,6 +20,7 @@ from asynctls.probe.insider import Insider
 from asynctls.probe.relays import everybody
 from asynctls.session import ALPN
 from asynctls.tls import Stream, client_context, client_context_for_any_host, server_context
+from asynctls.tls.contexts import CIPHERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -59,12 +60,14 @@ class Client:
         context: how it verifies.
         host: whom OpenSSL holds the server's certificate against; None: nobody.
         admit: decides on the rest.
+        patience_s: how long it waits for TCP, and again for TLS, in seconds.
     """
 
     certificate: bytes
     context: ssl.SSLContext
     host: str | None
     admit: Admit
+    patience_s: float = PATIENCE_S
 
     async def connect(self, server: Address, *, session: ssl.SSLSession | None = None) -> Stream:
         """Connects by TCP and TLS, and resumes ``session`` where there is one.
@@ -73,7 +76,7 @@ class Client:
             HandshakeError: one of the two refused the other, or no answer came.
             OSError: nobody is there.
         """
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             reader, writer = await asyncio.open_connection(server.host, server.port)
         return await Stream.connect(
             reader,
@@ -81,7 +84,7 @@ class Client:
             self.context,
             server_hostname=self.host,
             admit=self.admit,
-            timeout_s=PATIENCE_S,
+            timeout_s=self.patience_s,
             session=session,
         )
 
@@ -133,15 +136,32 @@ async def verifying(
     )
 
 
-async def careless(target: Target, shown: Shown, *, certificate: bytes) -> Client:
-    """A client that takes whoever is there, and shows what it is given."""
+async def careless(
+    target: Target,
+    shown: Shown | None,
+    *,
+    certificate: bytes = b"",
+    alpn: Sequence[str] | None = None,
+) -> Client:
+    """A client that takes whoever is there, and shows what it is given, however weak.
+
+    Args:
+        target: whom it connects to.
+        shown: a certificate and its key; None: it shows none.
+        certificate: the same certificate, DER.
+        alpn: the protocols to offer; None: as its own clients do.
+    """
 
     def build() -> ssl.SSLContext:
-        with shown.loadable() as (chain, key):
-            context = client_context_for_any_host(
-                trust=target.identity.trust, chain=chain, key=key, alpn=_alpn(target)
-            )
+        context = client_context_for_any_host(
+            trust=target.identity.trust, alpn=_alpn(target) if alpn is None else alpn
+        )
         context.verify_mode = ssl.CERT_NONE
+        # Else OpenSSL would not show a small key, lest it be the holder's own mistake.
+        context.set_ciphers(f"{CIPHERS}:@SECLEVEL=0")
+        if shown is not None:
+            with shown.loadable() as (chain, key):
+                context.load_cert_chain(chain, key)
         return context
 
     return Client(certificate, await asyncio.to_thread(build), None, everybody)

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.probe import burdens
-from asynctls.probe.attack import Attack, Needs, Verdict
+from asynctls.probe.attack import PATIENCE_S, Attack, Needs, Verdict
 from asynctls.probe.attacker import Attacker
 from asynctls.probe.bystander import Bystander
+from asynctls.probe.clients import careless, honest
 from asynctls.probe.footprint import Memory, listeners
-from asynctls.probe.visits import context_showing
+from asynctls.tls.closing import hang_up
 
 if TYPE_CHECKING:
     from asynctls.config import Address
@@ -51,14 +51,20 @@ _Burden = Callable[[Attacker], Coroutine[None, None, None]]
 
 
 async def _load(target: Target, *, burden: _Burden) -> tuple[Verdict, str]:
-    host = await asyncio.to_thread(_resolved, target.address)
+    host, is_here = await _reach(target.address)
     on_loopback = host.startswith("127.")
-    context = await asyncio.to_thread(context_showing, target, target.identity)
+    us = target.identity
+    client = await honest(target)
     memory = Memory(
-        await asyncio.to_thread(listeners, host, target.address.port) if _is_here(host) else ()
+        await asyncio.to_thread(listeners, host, target.address.port) if is_here else ()
     )
-    attacker = Attacker(target, context, local_address=_ATTACKERS_ADDRESS if on_loopback else None)
-    before = Bystander(target, context)
+    attacker = Attacker(
+        target,
+        await careless(target, us.store, certificate=us.certificate),
+        host=host,
+        local_address=_ATTACKERS_ADDRESS if on_loopback else None,
+    )
+    before = Bystander(target, client)
     await before.connect_again_and_again(times=_TIMES_BEFORE)
     if before.p99_s == math.inf:
         return Verdict.NOT_TRIED, "it takes a server that serves us also without an attack"
@@ -67,7 +73,7 @@ async def _load(target: Target, *, burden: _Burden) -> tuple[Verdict, str]:
         attacking = tasks.create_task(burden(attacker))
         await asyncio.sleep(_HEAD_START_S)
         for _ in range(_STRETCHES):
-            meanwhile = Bystander(target, context)
+            meanwhile = Bystander(target, client)
             connecting = tasks.create_task(meanwhile.connect_again_and_again())
             await _look_on(attacker, memory)
             served, p99_s = meanwhile.served, meanwhile.p99_s
@@ -75,6 +81,8 @@ async def _load(target: Target, *, burden: _Burden) -> tuple[Verdict, str]:
             if _has_got_through(attacker, memory) or p99_s < P99_S + before.p99_s:
                 break
         attacking.cancel()
+    if not attacker.begun:
+        return Verdict.NOT_TRIED, "the server took none of the attackers' connections"
     answer = "; ".join((*sorted(attacker.got_through), _service(served, p99_s), memory.words))
     if _has_got_through(attacker, memory):
         return Verdict.NOT_WITHSTOOD, answer
@@ -106,19 +114,13 @@ def _service(served: int, p99_s: float) -> str:
     return f"meanwhile {served} well-behaved clients were served, {within}"
 
 
-def _resolved(address: Address) -> str:
-    """The IP address that connections go to; blocks."""
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    return str(found[0][4][0])
-
-
-def _is_here(host: str) -> bool:
-    """Whether an IP address is this machine's: it would be spoken to from the very same."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as asking:
-        # Nothing is sent: the system only chooses our own address.
-        asking.connect((host, 1))
-        return asking.getsockname()[0] == host or host.startswith("127.")
+async def _reach(address: Address) -> tuple[str, bool]:
+    """The server's IP address, and whether that is one of this machine's."""
+    async with asyncio.timeout(PATIENCE_S):
+        _, writer = await asyncio.open_connection(address.host, address.port)
+    its, ours = (str(writer.get_extra_info(name)[0]) for name in ("peername", "sockname"))
+    await hang_up(writer)
+    return its, its == ours or its.startswith("127.")
 
 
 def _attack(name: str, tried: str, source: str, burden: _Burden) -> Attack:

@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from asynctls.pki.profiles import Profile
 from asynctls.probe.attack import Attack, Needs, Verdict
 from asynctls.probe.credential import Credential
-from asynctls.probe.visits import visit
+from asynctls.probe.visits import judged, visit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -42,22 +42,23 @@ _Outcome = tuple[Verdict, str]
 
 
 async def _no_certificate(target: Target) -> _Outcome:
-    return (await visit(target, None)).verdict
+    return await judged(target, await visit(target, None))
 
 
 async def _self_signed(target: Target) -> _Outcome:
-    return (await visit(target, await asyncio.to_thread(Credential.self_signed))).verdict
+    credential = await asyncio.to_thread(Credential.self_signed, target.identity.sans)
+    return await judged(target, await visit(target, credential))
 
 
 async def _of_another_ca(target: Target) -> _Outcome:
     credential = await asyncio.to_thread(
         Credential.of_another_ca, target.identity.sans, Profile.CLIENT
     )
-    return (await visit(target, credential)).verdict
+    return await judged(target, await visit(target, credential))
 
 
 async def _with_alpn(target: Target, *, alpn: Sequence[str]) -> _Outcome:
-    return (await visit(target, target.identity, alpn=alpn)).verdict
+    return await judged(target, await visit(target, target.identity, alpn=alpn))
 
 
 async def _issued(
@@ -70,19 +71,19 @@ async def _issued(
     shown = await _ca(target).issue(
         Profile.CLIENT, target.identity.sans, lifetime=lifetime, starts_in=starts_in, uses=uses
     )
-    return (await visit(target, shown)).verdict
+    return await judged(target, await visit(target, shown))
 
 
 async def _weak_key(target: Target) -> _Outcome:
     key = await asyncio.to_thread(rsa.generate_private_key, 65537, WEAK_BITS)
     shown = await _ca(target).certify(key, Profile.CLIENT, target.identity.sans)
-    return (await visit(target, shown)).verdict
+    return await judged(target, await visit(target, shown))
 
 
 async def _not_on_the_list(target: Target) -> _Outcome:
     name = _ca(target).name_of_nobody()
     visited = await visit(target, await _ca(target).issue(Profile.CLIENT, [name]))
-    verdict, answer = visited.verdict
+    verdict, answer = await judged(target, visited)
     return verdict, f"{answer}, as {name}" if visited.let_in else answer
 
 

@@ -2,125 +2,77 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asynctls.errors import (
-    HandshakeError,
-    HandshakeTimeoutError,
-    PeerRefusedError,
-    RefusedByPeerError,
-)
+from asynctls.enrolment import Identity
+from asynctls.errors import HandshakeError, HandshakeTimeoutError, RefusedByPeerError
 from asynctls.probe.attack import PATIENCE_S, Verdict
-from asynctls.probe.credential import Credential
-from asynctls.probe.relays import everybody
-from asynctls.session import ALPN
-from asynctls.tls import Stream, client_context_for_any_host
-from asynctls.tls.contexts import CIPHERS
+from asynctls.probe.clients import careless
+from asynctls.probe.offers import alert_words
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-    from pathlib import Path
 
-    from asynctls.enrolment import Identity
     from asynctls.probe.attack import Target
+    from asynctls.probe.credential import Credential
 
-__all__ = ["Visit", "context_showing", "open_stream", "visit"]
+__all__ = ["Visit", "judged", "visit"]
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """How a server received a visitor: whether it let them in, and its answer in words."""
+    """How a server received a visitor.
+
+    Attributes:
+        let_in: whether the handshake came to its end.
+        alert: whether it was refused by an alert.
+        answer: what the server did, in words.
+    """
 
     let_in: bool
+    alert: bool
     answer: str
-
-    @property
-    def verdict(self) -> tuple[Verdict, str]:
-        """For a visitor whom no server may let in."""
-        return Verdict.NOT_WITHSTOOD if self.let_in else Verdict.WITHSTOOD, self.answer
 
 
 async def visit(
-    target: Target, shown: Identity | Credential | None, *, alpn: Sequence[str] = (ALPN,)
+    target: Target, shown: Identity | Credential | None, *, alpn: Sequence[str] | None = None
 ) -> Visit:
     """Shakes hands with the server, and leaves at once.
 
     Args:
         target: the server.
         shown: whose certificate to show; None: none.
-        alpn: the protocols to offer (RFC 7301).
-
-    Raises:
-        OSError: nobody is there, or the server gave no time to shake hands.
-        PeerRefusedError: its certificate is none of the CA that ours is of.
-    """
-    context = await asyncio.to_thread(context_showing, target, shown, alpn=alpn)
-    try:
-        stream = await open_stream(target, context)
-    except RefusedByPeerError as error:
-        if error.alert is None:
-            return Visit(let_in=False, answer=str(error))
-        return Visit(
-            let_in=False, answer=f"refused: {error.alert.words} (alert {error.alert.value})"
-        )
-    except HandshakeTimeoutError:
-        return Visit(let_in=False, answer=f"nothing within {PATIENCE_S:g} s")
-    except PeerRefusedError:
-        raise
-    except HandshakeError:
-        return Visit(let_in=False, answer="closed, without an alert")
-    stream.abort()
-    return Visit(let_in=True, answer="let in")
-
-
-def context_showing(
-    target: Target, shown: Identity | Credential | None, *, alpn: Sequence[str] = (ALPN,)
-) -> ssl.SSLContext:
-    """A client's context with that certificate, whatever it is like; blocks for a moment.
-
-    The server's chain is verified, its name is not.
-    """
-    context = client_context_for_any_host(trust=target.identity.trust, alpn=alpn)
-    # OpenSSL would not show a small key, lest it were the holder's own mistake.
-    context.set_ciphers(f"{CIPHERS}:@SECLEVEL=0")
-    with _files(shown) as files:
-        if files is not None:
-            context.load_cert_chain(*files)
-    return context
-
-
-async def open_stream(
-    target: Target, context: ssl.SSLContext, *, timeout_s: float = PATIENCE_S
-) -> Stream:
-    """A connection that the server let in.
-
-    Args:
-        target: the server.
-        context: of a client.
-        timeout_s: for the TCP connection, and again for the TLS handshake, in seconds.
+        alpn: the protocols to offer (RFC 7301); None: those of its own clients.
 
     Raises:
         OSError: nobody is there.
-        HandshakeError: the server did not let us in, or is none that we trust.
     """
-    async with asyncio.timeout(timeout_s):
-        reader, writer = await asyncio.open_connection(target.address.host, target.address.port)
-    return await Stream.connect(
-        reader, writer, context, server_hostname=None, admit=everybody, timeout_s=timeout_s
-    )
+    if shown is None:
+        client = await careless(target, None, alpn=alpn)
+    else:
+        # Where an identity is kept, its files are.
+        files = shown.store if isinstance(shown, Identity) else shown
+        client = await careless(target, files, certificate=shown.certificate, alpn=alpn)
+    try:
+        stream = await client.connect(target.address)
+    except RefusedByPeerError as error:
+        words = str(error) if error.alert is None else f"refused: {alert_words(error.alert)}"
+        return Visit(let_in=False, alert=True, answer=words)
+    except HandshakeTimeoutError:
+        return Visit(let_in=False, alert=False, answer=f"said nothing within {PATIENCE_S:g} s")
+    except HandshakeError:
+        return Visit(let_in=False, alert=False, answer="closed the connection")
+    stream.abort()
+    return Visit(let_in=True, alert=False, answer="let in")
 
 
-def _files(
-    shown: Identity | Credential | None,
-) -> AbstractContextManager[tuple[Path, Path] | None]:
-    match shown:
-        case None:
-            return nullcontext()
-        case Credential():
-            return shown.loadable()
-    return shown.store.loadable()
+async def judged(target: Target, visited: Visit) -> tuple[Verdict, str]:
+    """The verdict on a server, by how it received somebody whom it must not let in."""
+    if visited.let_in:
+        return Verdict.NOT_WITHSTOOD, visited.answer
+    if not visited.alert and not (await visit(target, target.identity)).let_in:
+        # Who closes or is silent may do so whoever comes: since too many come from here, say.
+        takes = "it takes a server that has a place for us"
+        return Verdict.NOT_TRIED, f"{takes}: whoever comes, it {visited.answer}"
+    return Verdict.WITHSTOOD, visited.answer
