@@ -143,6 +143,9 @@ async def _carry(
     by_client: bool,
 ) -> None:
     while chunk := await reader.read(_CHUNK_OCTETS):
+        if writer.transport.is_closing():
+            # uvloop raises no OSError for that.
+            raise ConnectionResetError
         recording.take(chunk, by_client=by_client)
         writer.write(chunk)
         await writer.drain()
