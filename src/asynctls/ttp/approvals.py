@@ -8,17 +8,19 @@ recorded row, whatever a later request with that key asks for. All of it ends wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 import sqlalchemy as sa
 
 from asynctls.errors import EnrolmentError
+from asynctls.ttp import clock
 from asynctls.ttp.records import readable
 from asynctls.ttp.schema import ApprovalBody, Kind, PendingBody, entries, is_kind, row_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from asynctls.ttp.transactions import Transaction
 
 __all__ = ["WaitingRequest", "approve", "request_by_key", "waiting_keys", "waiting_requests"]
@@ -160,11 +162,7 @@ def _request(row: sa.Row[tuple[object, ...]]) -> WaitingRequest:
         spki_sha256=row.spki_sha256,
         address=body.address,
         token_id=row.token_id,
-        at=_time(row.at),
-        expires_at=_time(row.expires_at),
-        approved_at=None if row.approved_at is None else _time(row.approved_at),
+        at=clock.moment(row.at),
+        expires_at=clock.moment(row.expires_at),
+        approved_at=None if row.approved_at is None else clock.moment(row.approved_at),
     )
-
-
-def _time(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -8,12 +8,12 @@ sequence and MAC: a log that is kept on another host shows what was cut off or a
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from asynctls.logger import get_logger
+from asynctls.ttp import clock
 
 if TYPE_CHECKING:
     from asynctls.ttp.chain import Head, Value
@@ -75,4 +75,4 @@ def event_of(row: dict[str, Value], head: Head) -> dict[str, object]:
 
 
 def _time(seconds: Value) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).isoformat() if isinstance(seconds, int) else None
+    return clock.moment(seconds).isoformat() if isinstance(seconds, int) else None

@@ -7,7 +7,6 @@ and what the TTP shows in TLS.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,11 +17,13 @@ from asynctls.pki.certificates import certificate_from_der, fingerprint, to_pem
 from asynctls.pki.keys import judge_public_key, key_type_of
 from asynctls.pki.names import canonical_name, format_serial, parse_serial
 from asynctls.pki.pins import Pin
+from asynctls.ttp import clock
 from asynctls.ttp.records import CertificateStatus, readable
 from asynctls.ttp.schema import CertificateBody, Kind, RevocationBody, entries, is_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from cryptography import x509
 
@@ -146,7 +147,7 @@ def _details(
         status=status,
         not_before=certificate.not_valid_before_utc,
         not_after=not_after,
-        issued_at=datetime.fromtimestamp(row.at, UTC),
+        issued_at=clock.moment(row.at),
         asked_from=body.address,
         issuer=certificate.issuer.rfc4514_string(),
         key_type=_key_type(certificate),
@@ -155,7 +156,7 @@ def _details(
         token_id=row.token_id,
         renews=row.renews,
         renewed_by=tuple(renewed_by),
-        revoked_at=None if row.revoked_at is None else datetime.fromtimestamp(row.revoked_at, UTC),
+        revoked_at=None if row.revoked_at is None else clock.moment(row.revoked_at),
         reason=reason,
         pem=to_pem(certificate),
     )

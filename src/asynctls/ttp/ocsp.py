@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -222,7 +222,7 @@ def _status_of(connection: sa.Connection, responder: Responder, serial_number: i
         reason = msgspec.json.decode(row.body, type=RevocationBody).reason
         return Revoked(
             serial_number,
-            datetime.fromtimestamp(row.at, UTC),
+            clock.moment(row.at),
             None if reason == "unspecified" else reason,
         )
     der = connection.execute(_own, asked).scalar()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -21,6 +21,7 @@ from asynctls.pki.name_rules import NameRule
 from asynctls.pki.names import parse_serial
 from asynctls.pki.profiles import Profile
 from asynctls.pki.status import Revoked
+from asynctls.ttp.clock import moment
 from asynctls.ttp.policy import Grant
 from asynctls.ttp.schema import (
     CertificateBody,
@@ -171,12 +172,15 @@ _certificates = (
 )
 
 
+_ODD_CONTENT = (TypeError, ValueError, OverflowError, RecursionError)
+
+
 @contextmanager
 def readable() -> Iterator[None]:
     """Turns what a row of the wrong content raises, whatever that is, into our words."""
     try:
         yield
-    except (msgspec.MsgspecError, CertificateError, TypeError, ValueError, OverflowError) as error:
+    except (CertificateError, msgspec.MsgspecError, *_ODD_CONTENT) as error:
         raise LedgerError(
             f"a row of the ledger cannot be read ({error}): it was altered; 'asynctls ttp verify' "
             "says which"
@@ -279,7 +283,7 @@ def own_certificates(connection: sa.Connection, name: str) -> list[OwnCertificat
     )
     bodies = ((row, msgspec.json.decode(row.body, type=OwnCertificateBody)) for row in rows)
     return [
-        OwnCertificate(row.sequence, _time(row.at), row.der, body.sealed_key, body.sealed_with)
+        OwnCertificate(row.sequence, moment(row.at), row.der, body.sealed_key, body.sealed_with)
         for row, body in bodies
     ]
 
@@ -327,7 +331,7 @@ def revocations(
         reason = msgspec.json.decode(row.body, type=RevocationBody).reason
         # RFC 5280, section 5.3.1: 'unspecified' is said by leaving the reason out.
         said = None if reason == "unspecified" else reason
-        listed.append(Revoked(parse_serial(row.serial), _time(row.at), said))
+        listed.append(Revoked(parse_serial(row.serial), moment(row.at), said))
     return listed
 
 
@@ -354,7 +358,7 @@ def latest_crl(connection: sa.Connection, issuer: str) -> SignedCRL | None:
         return None
     body = msgspec.json.decode(row.body, type=CRLBody)
     number = row.sequence if body.number is None else body.number
-    return SignedCRL(number, body.this_update, _time(row.ends_at), row.der)
+    return SignedCRL(number, body.this_update, moment(row.ends_at), row.der)
 
 
 @readable()
@@ -381,9 +385,9 @@ def _token(row: sa.Row[tuple[object, ...]]) -> StoredToken:
     return StoredToken(
         token_id=row.token_id,
         grant=_grant(row.name, body),
-        expires_at=_time(row.ends_at),
+        expires_at=moment(row.ends_at),
         secret_sha256=bytes.fromhex(body.secret_sha256),
-        revoked_at=None if row.revoked_at is None else _time(row.revoked_at),
+        revoked_at=None if row.revoked_at is None else moment(row.revoked_at),
         uses=body.uses,
         approve=body.approve,
     )
@@ -395,10 +399,10 @@ def _certificate(row: sa.Row[tuple[object, ...]]) -> StoredCertificate:
         serial=row.serial,
         grant=_grant(row.name, body),
         not_before=body.not_before,
-        not_after=_time(row.ends_at),
+        not_after=moment(row.ends_at),
         spki_sha256=row.spki_sha256,
         der=row.der,
-        revoked_at=None if row.revoked_at is None else _time(row.revoked_at),
+        revoked_at=None if row.revoked_at is None else moment(row.revoked_at),
         issuer=row.issuer,
     )
 
@@ -414,7 +418,3 @@ def _grant(name: str, body: TokenBody | CertificateBody) -> Grant:
         tuple(map(NameRule.parse, texts)),
         tuple(map(KeyType, body.key_types)),
     )
-
-
-def _time(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
