@@ -137,8 +137,6 @@ async def _frames_passed_on(target: Target) -> _Result:
         heard = await hear(insider)
     if any(isinstance(each, Ready) for each in heard.frames):
         return Verdict.NOT_WITHSTOOD, "the server answered KEY with READY: a session came about"
-    if heard.end is None:
-        return Verdict.NOT_WITHSTOOD, str(heard)
     return await unless_nobody_is_served(target, f"{heard}, without READY")
 
 
@@ -173,12 +171,14 @@ async def _flipped(flip: Flip, direction: Directed, target: Target) -> _Result:
     async with direction(target, flipping) as relay:
         try:
             async with speaking(client, relay.address) as (insider, stream):
-                verdict, words = await _gone_on(flip, insider, stream)
+                result = await _gone_on(flip, insider, stream)
         except (AsynctlsError, OSError) as error:
-            verdict, words = await _ended(target, error)
-    if not flipping.done:
-        return Verdict.NOT_TRIED, f"there was no {flip.name} to change: {words}"
-    return verdict, words
+            if flipping.done:
+                return await _ended(target, error)
+            return Verdict.NOT_TRIED, f"there was no {flip.name} to change: {explained(error)}"
+    if flipping.done:
+        return result
+    return Verdict.NOT_TRIED, f"there was no {flip.name} to change"
 
 
 async def _gone_on(flip: Flip, insider: Insider, stream: Stream) -> _Result:
