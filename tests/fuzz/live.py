@@ -114,7 +114,6 @@ class Live:
     async def _hello(self, chance: random.Random) -> None:
         """A ClientHello alone, to whoever takes one."""
         async with connected(chance.choice((self.server, self.ttp))) as connection:
-            connection.change = change_one_flight(chance, 1)
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             tls = self._mutual.wrap_bio(incoming, outgoing, server_hostname="server")
             with contextlib.suppress(ssl.SSLWantReadError):
