@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.fuzz.live import Live
 
 AT_ONCE = 12
+# A database is opened once more for each thread that reads it.
+MOST_MORE_DESCRIPTORS = 8
 MOST_GROWTH_MB = 24
 
 
@@ -31,6 +33,7 @@ async def asynctls(tmp_path: Path) -> AsyncIterator[Daemons]:
 
 
 @pytest.mark.one_loop
+@pytest.mark.timeout(180)
 async def test_whatever_is_said_to_them_daemons_serve_on_and_hold_on_to_nothing(
     request: pytest.FixtureRequest, asynctls: Daemons, tmp_path: Path
 ) -> None:
@@ -77,7 +80,8 @@ async def nothing_held_on_to(daemons: Live, before: dict[str, Held]) -> None:
     """What connections held is given back, in a moment at the most."""
     for wait_s in itertools.chain([0.1] * 50, [None]):
         after = held(daemons)
-        if all(after[name].descriptors <= before[name].descriptors + 2 for name in after):
+        more = max(after[name].descriptors - before[name].descriptors for name in after)
+        if more <= MOST_MORE_DESCRIPTORS:
             break
         assert wait_s is not None, (before, after)
         await asyncio.sleep(wait_s)
