@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from concurrent.futures import Future
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -48,17 +47,6 @@ class Lavish(Served):
                 await session.send(message)
 
 
-class Toiling(Served):
-    """Does something dear for each message, and the loop waits for it."""
-
-    over = False
-
-    async def app(self, session: Session) -> None:
-        async for _ in session:
-            if not self.over:
-                time.sleep(DEAR_S)  # noqa: ASYNC251 - that is its fault
-
-
 @dataclass(frozen=True)
 class Patient(Server):
     """Has four places, and a connection keeps its own for as long as it likes."""
@@ -87,6 +75,25 @@ class Heedless(Server):
         return await super().channel(reader, writer)
 
 
+@dataclass(frozen=True)
+class Toiling(Server):
+    """Does something dear for each piece that it reads, and its loop waits for it."""
+
+    over: threading.Event = field(default_factory=threading.Event)
+
+    async def channel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Channel:
+        channel = await super().channel(reader, writer)
+        read = channel.read
+
+        async def read_dearly(n: int) -> bytes:
+            piece = await read(n)
+            self.over.wait(DEAR_S)
+            return piece
+
+        channel.read = read_dearly  # type: ignore[method-assign]
+        return channel
+
+
 @asynccontextmanager
 async def wearing_out(
     world: World,
@@ -97,18 +104,17 @@ async def wearing_out(
     without: Sequence[Change] = (),
 ) -> AsyncIterator[Target]:
     """A server of that kind, while these values stand in the place of the bounds that are there."""
-    holder = world.holder("server", Profile.SERVER)
+    as_it_is = await asyncio.to_thread(
+        lambda: server_of(world, world.holder("server", Profile.SERVER))
+    )
+    server = kind(as_it_is.holder, as_it_is.context, as_it_is.admit)
     listening: Future[Address] = Future()
     stop = threading.Event()
 
     async def serve() -> None:
-        as_it_is = server_of(world, holder)
-        server = kind(holder, as_it_is.context, as_it_is.admit)
         async with server.serving(serving) as served:
             listening.set_result(served.address)
             await asyncio.to_thread(stop.wait)
-            if isinstance(served, Toiling):
-                served.over = True
 
     with ExitStack() as changed:
         changed.enter_context(patch.multiple(exhaustion, _STRETCH_S=seconds, _STRETCHES=1))
@@ -120,6 +126,8 @@ async def wearing_out(
             yield await asyncio.to_thread(target_of, world, address)
         finally:
             stop.set()
+            if isinstance(server, Toiling):
+                server.over.set()
             await running
 
 
@@ -139,7 +147,7 @@ WITHOUT_DEFENCE: Mapping[str, Callable[[World], AbstractAsyncContextManager[Targ
     "handshakes opened and left": partial(wearing_out, kind=Patient),
     "alerts never read": partial(wearing_out, kind=Patient, without=LINGERING),
     "oversized lengths": partial(wearing_out, without=ANY_LENGTH),
-    "flood of tiny frames": partial(wearing_out, serving=Toiling),
+    "flood of tiny frames": partial(wearing_out, kind=Toiling),
     # It is over as soon as the memory has grown enough.
     "windows that never open": partial(wearing_out, kind=Heedless, serving=Lavish, seconds=30.0),
 }

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from asynctls.probe.attack import PATIENCE_S
-from asynctls.probe.insider import inside
+from asynctls.probe.insider import Insider, inside
 from asynctls.session.shape import EMPTY_MAP, FIXED, NUMBERING, byte_string_head
 from asynctls.session.states import FrameType
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Callable
 
     from asynctls.probe.attacker import Attacker
     from asynctls.tls import Stream
@@ -137,14 +136,30 @@ async def oversized_lengths(attacker: Attacker) -> None:
 
 
 async def tiny_frames(attacker: Attacker) -> None:
-    """Messages of one byte, as many as can be sent; the answers are read and dropped."""
+    """Frames or records of one byte, as many as can be sent: of a message that never ends."""
 
     async def one() -> None:
         async with attacker.connection() as connection:
             stream = await attacker.stream(connection)
-            await (_flood_session if attacker.target.sessions else _flood_stream)(attacker, stream)
+            tiny = await _tiny(attacker, stream)
+            while True:
+                for _ in range(_AT_A_STRETCH):
+                    stream.write(tiny())
+                await stream.drain()
+                attacker.begun += 1
+                # Our own loop has a bystander to look after.
+                await asyncio.sleep(0)
 
     await attacker.keep(MEMBERS, one)
+
+
+async def _tiny(attacker: Attacker, stream: Stream) -> Callable[[], bytes]:
+    """What makes the next byte, once there is a session where the server has some."""
+    if not attacker.target.sessions:
+        return lambda: b"x"
+    insider = Insider(stream, certificate=attacker.target.identity.certificate)
+    await insider.open()
+    return partial(insider.seal.data, b"x", more=True)
 
 
 async def closed_windows(attacker: Attacker) -> None:
@@ -173,49 +188,8 @@ async def closed_windows(attacker: Attacker) -> None:
                 attacker.begun += 1
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(attacker.keep(CONNECTIONS, outside))
         tasks.create_task(attacker.keep(MEMBERS, member))
-
-
-async def _flood_session(attacker: Attacker, stream: Stream) -> None:
-    async def drop_answers() -> None:
-        async for _ in session:
-            pass
-
-    async with attacker.session(stream) as session, _beside(drop_answers()):
-        while True:
-            for _ in range(_AT_A_STRETCH):
-                await session.send(b"x")
-            attacker.begun += 1
-            # Our own loop has a bystander to look after.
-            await asyncio.sleep(0)
-
-
-async def _flood_stream(attacker: Attacker, stream: Stream) -> None:
-    async def drop_answers() -> None:
-        while await stream.read():
-            pass
-
-    async with _beside(drop_answers()):
-        while True:
-            for _ in range(_AT_A_STRETCH):
-                stream.write(b"x")
-            await stream.drain()
-            attacker.begun += 1
-            await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Has it done while the context lasts; how it ends is of no interest."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
+        tasks.create_task(attacker.keep(CONNECTIONS, outside))
 
 
 async def _to_its_end(reader: asyncio.StreamReader) -> None:

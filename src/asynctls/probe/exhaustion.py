@@ -110,7 +110,7 @@ def _has_got_through(attacker: Attacker, memory: Memory) -> bool:
 
 
 def _service(served: int, p99_s: float) -> str:
-    within = "others turned away" if p99_s == math.inf else f"p99 {1000 * p99_s:.0f} ms"
+    within = "others not at all" if p99_s == math.inf else f"p99 {1000 * p99_s:.0f} ms"
     return f"meanwhile {served} well-behaved clients were served, {within}"
 
 
@@ -161,7 +161,7 @@ ATTACKS: tuple[Attack, ...] = (
     ),
     _attack(
         "flood of tiny frames",
-        f"{burdens.MEMBERS} members that send messages of one byte as fast as they can",
+        f"{burdens.MEMBERS} members that send a message byte by byte, as fast as they can",
         "CVE-2019-9518; CWE-400",
         burdens.tiny_frames,
     ),

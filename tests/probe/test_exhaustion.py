@@ -1,0 +1,116 @@
+"""What is measured while a server is loaded: on whom, from where, and when it says nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynctls.admission import Peer
+from asynctls.probe import exhaustion
+from asynctls.probe.attack import Target, Verdict
+from asynctls.probe.exhaustion import ATTACKS
+from asynctls.probe.footprint import Memory, listeners
+from asynctls.server.library import serving, serving_streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynctls.config import Address
+    from asynctls.enrolment import Identity
+    from asynctls.session import Session
+    from asynctls.streams import PeerStream
+    from asynctls.testing import CA
+
+BY_NAME = {attack.name: attack for attack in ATTACKS}
+
+
+@pytest.fixture(autouse=True)
+def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exhaustion, "_HEAD_START_S", 0.3)
+    monkeypatch.setattr(exhaustion, "_STRETCH_S", 1.0)
+    monkeypatch.setattr(exhaustion, "_STRETCHES", 1)
+
+
+def target_of(address: Address, client: Identity, server: Identity, *, sessions: bool) -> Target:
+    return Target(address, client, Peer.of(server.certificate), sessions=sessions)
+
+
+async def echo(stream: PeerStream) -> None:
+    while received := await stream.read():
+        stream.write(received)
+        await stream.drain()
+
+
+async def take_all(session: Session) -> None:
+    async for _ in session:
+        pass
+
+
+@pytest.mark.parametrize(
+    "name", ["oversized lengths", "flood of tiny frames", "windows that never open"]
+)
+async def test_a_server_without_sessions_is_loaded_as_well(asynctls_ca: CA, name: str) -> None:
+    client, server = asynctls_ca.identity("client"), asynctls_ca.identity("server")
+    async with serving_streams(echo, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        target = target_of(address, client, server, sessions=False)
+        verdict, answer = await BY_NAME[name].run(target)
+    # Attackers, bystander and server share one loop here: what comes of it says nothing.
+    assert verdict is not Verdict.NOT_TRIED, answer
+    assert "it had not refused" not in answer
+    assert "its memory grew by" in answer
+
+
+@pytest.mark.one_loop
+async def test_of_a_server_that_serves_nobody_anyway_nobody_knows(asynctls_ca: CA) -> None:
+    client, server = asynctls_ca.identity("client"), asynctls_ca.identity("server")
+    async with serving(take_all, "127.0.0.1:0", identity=server, allow=["another"]) as address:
+        target = target_of(address, client, server, sessions=True)
+        verdict, answer = await BY_NAME["slow handshakes"].run(target)
+    assert verdict is Verdict.NOT_TRIED
+    assert answer == "it takes a server that serves us also without an attack"
+
+
+@pytest.mark.one_loop
+async def test_an_attack_that_does_not_come_about_is_not_withstood(
+    asynctls_ca: CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = asynctls_ca.identity("client"), asynctls_ca.identity("server")
+    # No address of this machine, so that no connection can come from there.
+    monkeypatch.setattr(exhaustion, "_ATTACKERS_ADDRESS", "192.0.2.1")
+    async with serving(take_all, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        target = target_of(address, client, server, sessions=True)
+        verdict, answer = await BY_NAME["slow handshakes"].run(target)
+    assert verdict is Verdict.NOT_TRIED
+    assert answer == "the server took none of the attackers' connections"
+
+
+@pytest.fixture
+def at_port() -> Iterator[int]:
+    """Where this process listens, on one address."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_the_processes_that_listen_are_found_by_address_and_port(at_port: int) -> None:
+    assert listeners("127.0.0.1", at_port) == (os.getpid(),)
+    assert listeners("127.0.0.2", at_port) == ()
+    with closing(socket.create_server(("", 0))) as everywhere:
+        assert listeners("127.0.0.2", everywhere.getsockname()[1]) == (os.getpid(),)
+
+
+@pytest.mark.one_loop
+async def test_memory_is_what_it_grew_by_at_most() -> None:
+    memory = Memory((os.getpid(),))
+    await memory.look()
+    ballast = bytearray(os.urandom(1024)) * (48 * 1024)
+    await memory.look()
+    del ballast
+    await memory.look()
+    assert 40 < memory.grown_mib < 64
+    unseen = Memory(())
+    await unseen.look()
+    assert (unseen.grown_mib, unseen.words) == (0, "its memory cannot be seen from here")
