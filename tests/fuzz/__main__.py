@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -54,6 +55,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("file", nargs="?", type=Path, help="this input alone, without atheris")
     given = parser.parse_args(words)
     if given.file is not None:
+        warnings.simplefilter("ignore")
         print("taken" if target(given.target).run(given.file.read_bytes()) else "refused")
         return 0
     if find_spec("atheris") is None:

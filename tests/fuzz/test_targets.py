@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from tests.fuzz.catalogue import NAMES, target
 
+# A library warns of some oddities that it reads all the same.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 # A place, how much of what stands there goes, and what comes instead.
 CHANGES = st.lists(
     st.tuples(st.integers(0, 1000), st.sampled_from([0, 1, 2, 16, 200]), st.binary(max_size=8)),

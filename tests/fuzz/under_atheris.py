@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 
 import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
@@ -13,6 +14,8 @@ with atheris.instrument_imports(include=["asynctls"]):
 
 from tests.fuzz.catalogue import target
 
+# A library warns of some oddities that it reads all the same.
+warnings.simplefilter("ignore")
 tried = target(sys.argv[1])
 atheris.Setup([sys.argv[0], *sys.argv[2:]], lambda data: tried.run(data) and None)
 atheris.Fuzz()
