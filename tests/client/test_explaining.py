@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 import asynctls as library
 from asynctls.client.explaining import Explainer
 from asynctls.client.sentences import STEPS, step_of
+from asynctls.enrolment import Keeper
+from asynctls.enrolment.joining import ensure_identity_alone
 from asynctls.errors import (
     Alert,
     BindingMismatchError,
@@ -22,6 +25,7 @@ from asynctls.errors import (
     TTPNotTrustedError,
     TTPUnreachableError,
 )
+from asynctls.pki.keys import KeyType
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +99,24 @@ async def test_a_client_that_joins_and_sends_tells_every_step_in_order(
         assert secret not in "\n".join(ended.said)
     # What is no step is logged as ever, and what is told is not logged as well.
     assert {event["event"] for event in client.events}.isdisjoint(STEPS)
+
+
+async def test_an_identity_that_was_there_and_a_newer_crl_are_told(
+    ttp: Any, issued: Any, logged: Any
+) -> None:
+    identity = await issued("client")
+    await issued("other")
+    await ttp.authority.revoke("other", reason="keyCompromise")
+    found = await ensure_identity_alone(
+        identity.folder, key_type=KeyType.ECDSA_P256, give_up_after=None
+    )
+    async with Keeper(found, crl_interval=timedelta(hours=1)):
+        await logged.until("CRL taken")
+    who, crl = (step_of(logged.named(name)[-1]) for name in ("identity found", "CRL taken"))
+    assert who is not None
+    assert f"certificate {identity.serial[:8]}… names client until" in who.words
+    assert crl is not None
+    assert "1 revoked" in crl.words
 
 
 async def test_a_server_of_another_name_is_told_as_refused(

@@ -115,7 +115,7 @@ class Fleet:
             for role in ("client", "tunnel", "server", "ttp"):
                 # A client goes by itself once all that it was given has its receipt.
                 process = self[role]
-                ended = await (process.ended() if role == "client" else process.stop())
+                ended = await (process.ended(within_s=120) if role == "client" else process.stop())
                 assert ended.code == 0, (role, ended.said)
                 self.printed = ended.out or self.printed
             await self.authority.verify()

@@ -39,6 +39,11 @@ MEASURES = (
 )
 
 
+LOOKS = 6
+LOOK_EVERY_S = 0.5
+PATIENCE_S = 20.0
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """All measures of all processes at a moment, in seconds since the watch began."""
@@ -49,6 +54,24 @@ class Sample:
     def of(self, measure: Measure) -> dict[str, float]:
         """By process."""
         return {role: values[measure] for role, values in self.values.items() if measure in values}
+
+    def has_more_than(self, other: Sample) -> bool:
+        """Whether some process has more open files or tasks here."""
+        return any(
+            count > other.of(measure)[role]
+            for measure in (FILES, TASKS)
+            for role, count in self.of(measure).items()
+        )
+
+    def or_less(self, other: Sample) -> Sample:
+        """Of each value the lesser one, at the later moment."""
+        values = {
+            role: {
+                measure: min(value, other.values[role][measure]) for measure, value in of.items()
+            }
+            for role, of in self.values.items()
+        }
+        return Sample(other.at_s, values)
 
 
 class Watch:
@@ -89,25 +112,24 @@ class Watch:
             yield
             looking.cancel()
 
-    async def calm(self, wanted: Sample | None, *, patience_s: float) -> Sample:
-        """The first sample in which nobody has more open than in ``wanted``, or the last one.
+    async def least(self, wanted: Sample | None = None) -> Sample:
+        """The least that each process has of each, while nothing is done but what never stops.
 
-        Without one: in which nobody has more than a moment before.
+        Args:
+            wanted: looks until nobody has more open than there, ``PATIENCE_S`` at most; None: looks
+                a few times.
         """
-        before = wanted
-        async with asyncio.timeout(patience_s + 10):
-            until = self.now_s + patience_s
-            while True:
-                sample = await self.look()
-                calm = before is not None and all(
-                    count <= before.of(measure)[role]
-                    for measure in (FILES, TASKS)
-                    for role, count in sample.of(measure).items()
-                )
-                if calm or self.now_s > until:
-                    return sample
-                before = wanted or sample
-                await asyncio.sleep(0.5)
+        least = await self.look()
+        began_s, looks = self.now_s, 1
+        while (
+            looks < LOOKS
+            if wanted is None
+            else least.has_more_than(wanted) and self.now_s < began_s + PATIENCE_S
+        ):
+            await asyncio.sleep(LOOK_EVERY_S)
+            least = least.or_less(await self.look())
+            looks += 1
+        return least
 
 
 def _measured(found: Scrape) -> dict[Measure, float]:

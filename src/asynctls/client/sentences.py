@@ -76,7 +76,7 @@ def _key_pair_made(f: _Fields) -> Step:
         f"We made our {_key_type(f['key_type'])} key pair ourselves, in "
         f"{float(str(f['seconds'])) * 1000:.0f} ms; its private half stays here.",
         "a key that somebody else knows, the TTP included",
-        "RFC 2986, section 1",
+        "RFC 2986, section 3",
     )
 
 
