@@ -81,6 +81,7 @@ async def test_an_attack_that_does_not_come_about_is_not_withstood(
     client, server = asynctls_ca.identity("client"), asynctls_ca.identity("server")
     # No address of this machine, so that no connection can come from there.
     monkeypatch.setattr(exhaustion, "_ATTACKERS_ADDRESS", "192.0.2.1")
+    monkeypatch.setattr(exhaustion, "_BEGINS_WITHIN_S", 0.3)
     async with serving(take_all, "127.0.0.1:0", identity=server, allow=["any"]) as address:
         target = target_of(address, client, server, sessions=True)
         verdict, answer = await BY_NAME["slow handshakes"].run(target)

@@ -40,7 +40,7 @@ class Attacker:
 
     Attributes:
         target: as given.
-        begun: how many attacks came so far that the server had to bear them.
+        begun: is set once the server has something to bear.
         got_through: what the server did that it should not have, in words.
     """
 
@@ -48,7 +48,7 @@ class Attacker:
         self, target: Target, client: Client, *, host: str, local_address: str | None
     ) -> None:
         self.target = target
-        self.begun = 0
+        self.begun = asyncio.Event()
         self.got_through: set[str] = set()
         self._client = client
         self._where = (host, target.address.port)

@@ -58,7 +58,7 @@ async def slow_handshakes(attacker: Attacker) -> None:
             for byte in attacker.hello():
                 writer.write(bytes((byte,)))
                 await writer.drain()
-                attacker.begun += 1
+                attacker.begun.set()
                 await asyncio.sleep(_BYTE_EVERY_S)
             await _to_its_end(reader)
 
@@ -71,7 +71,7 @@ async def left_handshakes(attacker: Attacker) -> None:
     async def one(hello: bytes) -> None:
         async with attacker.connection() as (reader, writer):
             writer.write(hello)
-            attacker.begun += 1
+            attacker.begun.set()
             await _to_its_end(reader)
 
     hello = attacker.hello()
@@ -87,7 +87,7 @@ async def alerts_never_read(attacker: Attacker) -> None:
         async with attacker.connection(window_bytes=_WINDOW_BYTES) as (_, writer):
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(_OLD_HELLO)
-            attacker.begun += 1
+            attacker.begun.set()
             async with asyncio.timeout(_STAYS_S):
                 while True:
                     await writer.drain()
@@ -105,7 +105,7 @@ async def oversized_lengths(attacker: Attacker) -> None:
             with attacker.refused(words):
                 async with asyncio.timeout(PATIENCE_S):
                     writer.write(head)
-                    attacker.begun += 1
+                    attacker.begun.set()
                     for _ in range(_SENT_BYTES // len(more)):
                         writer.write(more)
                         await writer.drain()
@@ -146,7 +146,7 @@ async def tiny_frames(attacker: Attacker) -> None:
                 for _ in range(_AT_A_STRETCH):
                     stream.write(tiny())
                 await stream.drain()
-                attacker.begun += 1
+                attacker.begun.set()
                 # Our own loop has a bystander to look after.
                 await asyncio.sleep(0)
 
@@ -180,12 +180,12 @@ async def closed_windows(attacker: Attacker) -> None:
                     transport.pause_reading()  # type: ignore[attr-defined]
                     while True:
                         await session.send(_MESSAGE)
-                        attacker.begun += 1
+                        attacker.begun.set()
             transport.pause_reading()  # type: ignore[attr-defined]
             while True:
                 stream.write(_MESSAGE)
                 await stream.drain()
-                attacker.begun += 1
+                attacker.begun.set()
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(attacker.keep(MEMBERS, member))

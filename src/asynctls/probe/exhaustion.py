@@ -37,6 +37,7 @@ On top of what it takes them without an attack, which a far server, or a busy ma
 GROWTH_MIB = 64
 """By how much the server's memory may grow under such an attack, in MiB."""
 
+_BEGINS_WITHIN_S = 10.0
 _HEAD_START_S = 1.0
 _STRETCH_S = 5.0
 # A machine that was busy with something else once looks like a server that is worn out.
@@ -71,7 +72,9 @@ async def _load(target: Target, *, burden: _Burden) -> tuple[Verdict, str]:
     await memory.look()
     async with asyncio.TaskGroup() as tasks:
         attacking = tasks.create_task(burden(attacker))
-        await asyncio.sleep(_HEAD_START_S)
+        if not await _begins(attacker):
+            attacking.cancel()
+            return Verdict.NOT_TRIED, "the server took none of the attackers' connections"
         for _ in range(_STRETCHES):
             meanwhile = Bystander(target, client)
             connecting = tasks.create_task(meanwhile.connect_again_and_again())
@@ -81,8 +84,6 @@ async def _load(target: Target, *, burden: _Burden) -> tuple[Verdict, str]:
             if _has_got_through(attacker, memory) or p99_s < P99_S + before.p99_s:
                 break
         attacking.cancel()
-    if not attacker.begun:
-        return Verdict.NOT_TRIED, "the server took none of the attackers' connections"
     answer = "; ".join((*sorted(attacker.got_through), _service(served, p99_s), memory.words))
     if _has_got_through(attacker, memory):
         return Verdict.NOT_WITHSTOOD, answer
@@ -94,6 +95,17 @@ async def _load(target: Target, *, burden: _Burden) -> tuple[Verdict, str]:
         f"{answer}; but it came from the attackers' address, which a server rightly gives a part "
         "of its places alone: run this on the server's own host, over loopback"
     )
+
+
+async def _begins(attacker: Attacker) -> bool:
+    """Waits until the attack is under way, for all of its connections to come about."""
+    try:
+        async with asyncio.timeout(_BEGINS_WITHIN_S):
+            await attacker.begun.wait()
+    except TimeoutError:
+        return False
+    await asyncio.sleep(_HEAD_START_S)
+    return True
 
 
 async def _look_on(attacker: Attacker, memory: Memory) -> None:
