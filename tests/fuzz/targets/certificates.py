@@ -92,6 +92,7 @@ def seeds() -> dict[str, bytes]:
     return {
         "client": to_der(client),
         "ttp": to_der(ttp),
+        "odd-subject": body.replace(b"\x0c\x06client", b"\x0c\x06clien\xff"),
         "issuing": to_der(ISSUING.certificate),
         "body": body,
         "issuing-body": body_of(to_der(ISSUING.certificate)),
