@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from asynctls.errors import AsynctlsError, HandshakeError, PeerRefusedError
+from asynctls.errors import AsynctlsError, PeerRefusedError
 from asynctls.pki.profiles import Profile
 from asynctls.probe import flips
 from asynctls.probe.answers import explained, hear, is_told
@@ -30,11 +30,13 @@ from asynctls.probe.clients import (
 from asynctls.probe.credential import Credential
 from asynctls.probe.flips import Flipping
 from asynctls.probe.relays import Alter, Forwarding, as_it_is, ending_tls, forwarding
+from asynctls.probe.visits import judged, visit
 from asynctls.session.frames import Ready
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
+    from asynctls.enrolment import Identity
     from asynctls.probe.clients import Client, Shown
     from asynctls.probe.flips import Flip
     from asynctls.probe.insider import Insider
@@ -66,7 +68,7 @@ async def _both_refuse(
     as_client = await asyncio.to_thread(make, target.identity.sans, Profile.CLIENT)
     results = (
         await _our_client_refuses(target, as_server),
-        await _the_server_refuses(target, as_client, certificate=as_client.certificate),
+        await _the_server_refuses(target, as_client),
     )
     return _worst([verdict for verdict, _ in results]), "; ".join(words for _, words in results)
 
@@ -91,7 +93,7 @@ async def _of_a_server(target: Target) -> _Result:
     shown = await target.ca.issue(
         Profile.SERVER, target.identity.sans, uses=[ExtendedKeyUsageOID.SERVER_AUTH]
     )
-    return await _the_server_refuses(target, shown.store, certificate=shown.certificate)
+    return await _the_server_refuses(target, shown)
 
 
 async def _our_client_refuses(target: Target, shown: Shown) -> _Result:
@@ -110,14 +112,9 @@ async def _our_client_refuses(target: Target, shown: Shown) -> _Result:
     return Verdict.NOT_WITHSTOOD, "our client took it for the server"
 
 
-async def _the_server_refuses(target: Target, shown: Shown, *, certificate: bytes) -> _Result:
-    client = await careless(target, shown, certificate=certificate)
-    try:
-        stream = await client.connect(target.address)
-    except HandshakeError as error:
-        return await _ended(target, error)
-    stream.abort()
-    return Verdict.NOT_WITHSTOOD, "the server let it in"
+async def _the_server_refuses(target: Target, shown: Identity | Credential) -> _Result:
+    verdict, answer = await judged(target, await visit(target, shown))
+    return verdict, answer if verdict is Verdict.NOT_TRIED else f"the server {answer}"
 
 
 async def _frames_passed_on(target: Target) -> _Result:

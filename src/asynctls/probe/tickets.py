@@ -8,17 +8,16 @@ done says nothing yet, and what counts is whether the server goes on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from asynctls.errors import AsynctlsError, HandshakeError, TruncatedError
+from asynctls.errors import AsynctlsError, TruncatedError
 from asynctls.pki.profiles import Profile
 from asynctls.probe.answers import explained, is_told
 from asynctls.probe.attack import PATIENCE_S, Verdict
-from asynctls.probe.clients import careless, honest, unless_nobody_is_served
-from asynctls.probe.credential import Credential
+from asynctls.probe.clients import honest, unless_nobody_is_served
 from asynctls.probe.insider import Insider
+from asynctls.probe.visits import visit
 
 if TYPE_CHECKING:
     import ssl
@@ -61,7 +60,8 @@ async def of_a_revoked_certificate(target: Target) -> _Result:
     await target.ca.revoke(identity)
     until = asyncio.get_running_loop().time() + HEARS_OF_IT_S
     while True:
-        await _provoke_a_refusal(target)
+        # Whoever refuses somebody asks the TTP for what it may not know yet.
+        await visit(target, None)
         verdict, words = await _resumed(target, client, session)
         over = asyncio.get_running_loop().time() >= until
         if verdict is not Verdict.NOT_WITHSTOOD or over:
@@ -113,11 +113,3 @@ async def _served(target: Target, client: Client, stream: Stream) -> None:
                 raise TruncatedError("the server ended the connection")
     except TimeoutError:
         return
-
-
-async def _provoke_a_refusal(target: Target) -> None:
-    """Whoever refuses somebody asks the TTP for what it may not know yet."""
-    nobody = await asyncio.to_thread(Credential.self_signed)
-    client = await careless(target, nobody, certificate=nobody.certificate)
-    with contextlib.suppress(HandshakeError):
-        (await client.connect(target.address)).abort()
