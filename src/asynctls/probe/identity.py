@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from asynctls.probe.attack import Target
-    from asynctls.probe.certifier import Certifier
 
 __all__ = ["ATTACKS", "WEAK_BITS"]
 
@@ -68,7 +67,7 @@ async def _issued(
     starts_in: timedelta = timedelta(),
     uses: Sequence[x509.ObjectIdentifier] | None = None,
 ) -> _Outcome:
-    shown = await _ca(target).issue(
+    shown = await target.ca.issue(
         Profile.CLIENT, target.identity.sans, lifetime=lifetime, starts_in=starts_in, uses=uses
     )
     return await judged(target, await visit(target, shown))
@@ -76,23 +75,23 @@ async def _issued(
 
 async def _weak_key(target: Target) -> _Outcome:
     key = await asyncio.to_thread(rsa.generate_private_key, 65537, WEAK_BITS)
-    shown = await _ca(target).certify(key, Profile.CLIENT, target.identity.sans)
+    shown = await target.ca.certify(key, Profile.CLIENT, target.identity.sans)
     return await judged(target, await visit(target, shown))
 
 
 async def _not_on_the_list(target: Target) -> _Outcome:
-    name = _ca(target).name_of_nobody()
-    visited = await visit(target, await _ca(target).issue(Profile.CLIENT, [name]))
+    name = target.ca.name_of_nobody()
+    visited = await visit(target, await target.ca.issue(Profile.CLIENT, [name]))
     verdict, answer = await judged(target, visited)
     return verdict, f"{answer}, as {name}" if visited.let_in else answer
 
 
 async def _revoked(target: Target) -> _Outcome:
-    shown = await _ca(target).issue(Profile.CLIENT, target.identity.sans)
+    shown = await target.ca.issue(Profile.CLIENT, target.identity.sans)
     before = await visit(target, shown)
     if not before.let_in:
         return Verdict.NOT_TRIED, f"it was not let in before it was revoked either: {before.answer}"
-    await _ca(target).revoke(shown)
+    await target.ca.revoke(shown)
     loop = asyncio.get_running_loop()
     revoked_at = loop.time()
     while True:
@@ -108,12 +107,6 @@ async def _revoked(target: Target) -> _Outcome:
                 "says so; does its TTP run?"
             )
         await asyncio.sleep(_PAUSE_S)
-
-
-def _ca(target: Target) -> Certifier:
-    if target.ttp is None:
-        raise RuntimeError("an attack that needs the CA was run without it")
-    return target.ttp
 
 
 def _by_anybody(
