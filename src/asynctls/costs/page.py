@@ -52,6 +52,7 @@ def page(report: Report) -> str:
         for at, run in runs
         if run is story or (run.kind in _JOINING and run.key_type == story.key_type)
     ]
+    present = {message.sender for _, run in exchange for message in run.messages}
     return (
         _environment(report)
         .get_template("page.html")
@@ -62,6 +63,7 @@ def page(report: Report) -> str:
             story=story,
             runs=runs,
             exchange=sorted(exchange, key=lambda each: each[1] is story),
+            present=[each for each in _LIFELINES if each in present],
             groups=[group for group in Group if any(group in run.groups for _, run in exchange)],
             byte_charts=byte_charts(report),
             time_charts=list(time_charts(report)),

@@ -27,7 +27,8 @@ def time_charts(report: Report) -> Iterator[Chart]:
     paid = {key_type: _paid(report, key_type) for key_type in key_types}
     amounts = [amount_of(parts) for sides in paid.values() for parts in sides.values()]
     for key_type, sides in paid.items():
-        yield _times(report, key_type, sides, longest=max(amounts))
+        if sides:
+            yield _times(report, key_type, sides, longest=max(amounts))
     if report.aes_against_rsa:
         yield _aes_against_rsa(report)
 
@@ -57,12 +58,16 @@ def _times(
         for operation in report.operations
         if _makes_keys(operation)
     )
-    in_all = sum(map(amount_of, sides.values()))
+    words = f"All sides together compute for {time_words(sum(map(amount_of, sides.values())))}."
+    if keys:
+        words += (
+            f" The key pairs, made once and before that, take {time_words(keys)} and are not in"
+            " the bars."
+        )
     return Chart(
         name=f"time-{key_type}",
         title=f"Computation with {key_words(key_type)}",
-        words=f"All sides together compute for {time_words(in_all)}. The key pairs, made once and"
-        f" before that, take {time_words(keys)} and are not in the bars.",
+        words=words,
         bars=stack(
             ((_SIDES[side], parts) for side, parts in sides.items()), time_words, longest=longest
         ),
