@@ -389,7 +389,13 @@ async def test_a_lock_that_is_never_given_back_is_named(
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:hunter2@h/d?nothing=1", "postgresql://[::1/hunter2"]
+    "url",
+    [
+        "postgresql://u:hunter2@h/d?nothing=1",
+        "postgresql://[::1/hunter2",
+        # As the environment has bytes that are no text.
+        "postgresql://u:hunter2\udcff@h/d",
+    ],
 )
 async def test_a_url_that_is_none_is_refused_and_not_quoted(folder: Path, url: str) -> None:
     with pytest.raises(LedgerError, match="no URL that PostgreSQL's client") as caught:

@@ -88,7 +88,7 @@ class PostgreSQL(Store):
         """
         try:
             given = conninfo.conninfo_to_dict(url.reveal())
-        except psycopg.Error as error:
+        except (psycopg.Error, UnicodeError) as error:
             # Its message quotes the URL, and there may be a password in it.
             raise LedgerError(
                 "the setting 'ledger' is no URL that PostgreSQL's client understands "
