@@ -8,6 +8,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
+from asynctls.enrolment import crls
 from asynctls.errors import CertificateError
 from asynctls.pki.status import Replacement, Revoked, may_replace, read_crl, sign_crl
 from tests.fuzz.world import ISSUING, ISSUING_KEY, NOW, ROOT, body_of, signed_anew
@@ -16,8 +17,20 @@ _DAY: Final = timedelta(days=1)
 
 
 def run(data: bytes) -> bool:
-    """A CRL, and what a CRL is signed over."""
-    return any([_taken(der) for der in (data, signed_anew(data, ISSUING_KEY, hashes.SHA384))])
+    """A CRL, what a CRL is signed over, and a crl.pem."""
+    taken = [_taken(der) for der in (data, signed_anew(data, ISSUING_KEY, hashes.SHA384))]
+    return any([*taken, _taken_as_pem(data.decode(errors="replace"))])
+
+
+def _taken_as_pem(text: str) -> bool:
+    authorities = (ISSUING.certificate, ROOT.certificate)
+    try:
+        lists = crls.from_pem(text, authorities)
+    except CertificateError as error:
+        assert str(error)
+        return False
+    assert crls.from_pem(crls.to_pem(lists), authorities) == lists
+    return bool(lists)
 
 
 def _taken(der: bytes) -> bool:
@@ -50,6 +63,8 @@ def seeds() -> dict[str, bytes]:
         "empty": signed(),
         "entries": entries,
         "body": body_of(entries),
+        "pem": crls.to_pem((read_crl(entries, ISSUING.certificate),)).encode(),
+        "no-pem": b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
         "no-delta": delta,
         "no-other-issuer": sign_crl(ROOT, number=1, revoked=(), now=NOW, lifetime=_DAY),
         "no-crl": b"\x30\x00",
