@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from asynctls.cli.options import COMMON, DURATION, config_of, role_options
-from asynctls.config import Address, ServerConfig, settings
+from asynctls.cli.options import COMMON, DURATION, config_beside, config_of, role_options
+from asynctls.config import Address, ServerConfig, TTPConfig, settings
 from asynctls.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -101,3 +101,24 @@ def test_a_duration_that_is_none_is_a_usage_error(text: str) -> None:
 
 def test_a_duration_is_read() -> None:
     assert DURATION.convert("1h30m", None, None) == timedelta(minutes=90)
+
+
+def test_another_roles_settings_come_from_the_same_file_and_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "asynctls.toml"
+    file.write_text(
+        '[server]\ndrain = "5s"\n[ttp]\nstate = "elsewhere"\nkey_passphrase_file = "passphrase"\n'
+    )
+    monkeypatch.setenv("ASYNCTLS_TTP_CRL_LIFETIME", "2h")
+
+    @click.command
+    @role_options(ServerConfig)
+    def beside(**_given: object) -> TTPConfig:
+        return config_beside(TTPConfig, state=tmp_path / "here")
+
+    config = beside.main(["--config", str(file)], standalone_mode=False)
+    assert config.state == tmp_path / "here"
+    assert config.key_passphrase_file is not None
+    assert config.key_passphrase_file.name == "passphrase"
+    assert config.crl_lifetime == timedelta(hours=2)
