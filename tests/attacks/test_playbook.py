@@ -110,6 +110,7 @@ async def test_a_person_sees_a_table_and_the_exit_code_says_that_one_got_through
     assert re.search(rf"[0-9]+ of {len(PLAYBOOK)}: .+, (NOT )?withstood", "\n".join(lines))
     (row,) = (line.split() for line in lines if line.strip().startswith("NULL suites"))
     assert row[-2:] == ["NOT", "withstood"]
+    assert re.search(r"^NOT withstood: .*NULL suites; ", "\n".join(lines), re.MULTILINE)
     assert re.fullmatch(r"[0-9]+ withstood, [0-9]+ NOT withstood, [0-9]+ not tried", lines[-1])
 
 

@@ -127,5 +127,9 @@ def _show(findings: Sequence[Finding]) -> None:
         table.add_section()
     console = Console()
     console.print(table)
+    got_through = [each.attack for each in findings if each.verdict is Verdict.NOT_WITHSTOOD]
+    if got_through:
+        # A table of this length has scrolled by.
+        console.print(f"NOT withstood: {'; '.join(got_through)}", style="bold red")
     counts = Counter(finding.verdict for finding in findings)
     console.print(", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict))

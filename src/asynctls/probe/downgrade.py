@@ -150,14 +150,14 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(
         name="TLS 1.2 stripped to 1.1",
         group="downgrade",
-        tried="the ClientHello of a client of TLS 1.2, with 1.1 written into it on the way",
+        tried="a ClientHello of TLS 1.2, with 1.1 written into it on the way",
         source="RFC 8996; RFC 5246, appendix E.1",
         run=partial(_refuses_what_was_stripped, marked=False),
     ),
     Attack(
         name="TLS 1.2 stripped to 1.1, with TLS_FALLBACK_SCSV",
         group="downgrade",
-        tried="the same, with the client's word that it could do better",
+        tried="a ClientHello of TLS 1.2, with 1.1 written into it, and the mark of such a fallback",
         source="RFC 7507",
         run=partial(_refuses_what_was_stripped, marked=True),
     ),

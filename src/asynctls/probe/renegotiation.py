@@ -92,7 +92,7 @@ ATTACKS: tuple[Attack, ...] = (
         name="secure renegotiation",
         group="downgrade",
         tried="a second ClientHello under the keys of an honest connection, bound to it",
-        source="RFC 5746; CVE-2011-1473 (a dear handshake at any client's word)",
+        source="RFC 9325, section 3.5; CVE-2011-1473",
         run=partial(_renegotiate, securely=True),
     ),
     Attack(
