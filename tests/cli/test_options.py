@@ -110,7 +110,7 @@ def test_another_roles_settings_come_from_the_same_file_and_environment(
     file.write_text(
         '[server]\ndrain = "5s"\n[ttp]\nstate = "elsewhere"\nkey_passphrase_file = "passphrase"\n'
     )
-    monkeypatch.setenv("ASYNCTLS_TTP_CRL_LIFETIME", "2h")
+    monkeypatch.setenv("ASYNCTLS_CRL_LIFETIME", "2h")
 
     @click.command
     @role_options(ServerConfig)
