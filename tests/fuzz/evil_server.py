@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from asynctls.config import Address
@@ -14,7 +15,7 @@ from tests.fuzz.attempts import Connection, change_one_flight, say_changed_frame
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from asynctls.enrolment import Identity
 
@@ -33,19 +34,18 @@ class EvilServer:
         chain, key = identity.certificate_file, identity.key_file
         self._identity = identity
         self._context = server_context(trust=identity.trust, chain=chain, key=key, alpn=[ALPN])
-        self._chance: random.Random | None = None
-        self._turn = asyncio.Lock()
+        self._chances: deque[random.Random] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @contextlib.asynccontextmanager
-    async def doing(self, chance: random.Random) -> AsyncIterator[None]:
-        """What it does to whoever comes while the context lasts is by chance."""
-        async with self._turn:
-            self._chance = chance
-            try:
-                yield
-            finally:
-                self._chance = None
+    @contextlib.contextmanager
+    def doing(self, chance: random.Random) -> Iterator[None]:
+        """What it does to one who comes while the context lasts is by chance."""
+        self._chances.append(chance)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ValueError):
+                self._chances.remove(chance)
 
     @contextlib.asynccontextmanager
     async def beside(self, honest: Address) -> AsyncIterator[Address]:
@@ -67,10 +67,10 @@ class EvilServer:
     async def _serve(self, connection: Connection, honest: Address) -> None:
         try:
             with contextlib.suppress(OSError, RuntimeError):
-                if self._chance is None:
-                    await _pass_on(connection, honest)
+                if self._chances:
+                    await self._misbehave(connection, self._chances.popleft())
                 else:
-                    await self._misbehave(connection, self._chance)
+                    await _pass_on(connection, honest)
         finally:
             connection.writer.transport.abort()
 

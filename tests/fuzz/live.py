@@ -150,8 +150,9 @@ class Live:
 
     async def _answer(self, chance: random.Random) -> None:
         """A client's handshake and session with a server that is not what it should be."""
-        async with self.evil.doing(chance), connected(chance.choice(self.tunnels)) as connection:
-            await connection.say(_WORDS)
+        with self.evil.doing(chance):
+            async with connected(chance.choice(self.tunnels)) as connection:
+                await connection.say(_WORDS)
 
     def _to(self, address: Address) -> ssl.SSLContext:
         return self._mutual if address == self.server else self._known
