@@ -126,8 +126,10 @@ WITHOUT_DEFENCE: Mapping[str, Callable[[World], AbstractAsyncContextManager[Targ
     "export suites": agreeing,
     "compression": agreeing,
     "secure renegotiation": partial(lenient, options=OP_ALLOW_CLIENT_RENEGOTIATION),
+    # With the suite that the one above has not, for its keys are derived otherwise.
     "insecure renegotiation": partial(
         lenient,
+        ciphers="ECDHE-RSA-AES128-GCM-SHA256",
         options=OP_ALLOW_CLIENT_RENEGOTIATION | OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION,
     ),
     "no extended master secret": loosely_bound,
