@@ -96,6 +96,37 @@ async def test_a_connection_that_fails_leaves_the_others_alone(way: str, events:
         assert ("exc_info" in event) is ("fail" in way)
 
 
+async def test_a_fault_while_bytes_come_in_ends_its_connection_and_no_other(
+    events: Events,
+) -> None:
+    def fail(_data: bytes) -> None:
+        raise MemoryError
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        if await reader.readline() == b"fault\n":
+            reader.feed_data = fail  # type: ignore[method-assign, assignment]
+            writer.write(b"now\n")
+            await reader.read()
+        writer.write(b"hello\n")
+
+    async with (
+        asyncio.timeout(20),
+        Connections() as connections,
+        listen(LOOPBACK, connections.served_by(serve), role="server") as listener,
+        dial(listener.address) as (good_reader, good_writer),
+    ):
+        async with dial(listener.address) as (reader, writer):
+            writer.write(b"fault\n")
+            assert await reader.readline() == b"now\n"
+            writer.write(b"bytes")
+            assert await ended(reader)
+        good_writer.write(b"hello\n")
+        assert await good_reader.read() == b"hello\n"
+        listener.close()
+        await connections.drain(10)
+    assert names(events) == ["connection failed"]
+
+
 async def test_a_peer_that_resets_is_one_line() -> None:
     async def read(reader: Reader, writer: Writer) -> None:
         raise ConnectionResetError("gone")

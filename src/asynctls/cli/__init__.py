@@ -24,6 +24,10 @@ __all__ = ["commands", "main"]
 _FAILED = 1
 _USAGE = 2
 _INTERRUPTED = 130
+_OUT_OF_MEMORY = (
+    "out of memory: give this process more, or have fewer connections or smaller messages at a "
+    "time (max_connections, max_message); start it again, nothing that was recorded is lost"
+)
 
 
 @click.group(
@@ -62,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _FAILED
     except OSError as error:
         code = _say(_FAILED, _in_words(error))
+    except Exception as error:
+        if not _wants_memory(error):
+            raise
+        code = _say(_FAILED, _OUT_OF_MEMORY)
     _discard_what_cannot_be_written()
     sys.exit(code)
 
@@ -105,6 +113,18 @@ def _say(code: int, *lines: str) -> int:
     for line in lines:
         click.echo(f"asynctls: {line}", err=True)
     return code
+
+
+def _wants_memory(error: BaseException) -> bool:
+    match error:
+        case BaseExceptionGroup():
+            return any(map(_wants_memory, error.exceptions))
+        case MemoryError():
+            return True
+        case RuntimeError():
+            # A thread's stack is the largest piece that is asked for.
+            return "can't start new thread" in str(error)
+    return False
 
 
 def _in_words(error: OSError) -> str:

@@ -7,6 +7,7 @@ bring about ends its own connection, with one event in the log.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -162,10 +163,11 @@ async def _close(writer: asyncio.StreamWriter) -> None:
     """Sends what is still to be sent, if the peer takes it; the socket is closed in any case."""
     writer.close()
     try:
-        async with asyncio.timeout(_CLOSE_S):
-            await writer.wait_closed()
-    except OSError:
-        # The peer is gone already, or (TimeoutError is one too) does not read.
-        pass
+        # The peer is gone already or does not read (TimeoutError), or whatever else the transport
+        # was lost by, as for want of memory while it read. Whoever read from it has been told; here
+        # it would end all other connections.
+        with suppress(Exception):
+            async with asyncio.timeout(_CLOSE_S):
+                await writer.wait_closed()
     finally:
         writer.transport.abort()
