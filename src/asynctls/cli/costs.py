@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -37,19 +38,40 @@ def command(**_given: object) -> None:
     from asynctls.runtime import run
 
     config = config_of(CostsConfig)
-    if config.html is not None and not config.html.parent.is_dir():
-        problem = f"{config.html}: there is no folder {config.html.parent}"
-        raise ConfigError(Fault("costs.html", "--html", problem))
+    html = None if config.html is None else _place_for_a_page(config.html)
     # What three roles log of an everyday run is not what was asked for.
     logs.configure(config.log_format, level="warning")
     with _progress() as tell:
         report = run(asked(config, tell=tell))
-    if config.html is not None:
-        _write_page(report, config.html)
-    if config.json:
-        click.echo(to_json(report))
+    try:
+        if html is not None:
+            _write_page(report, html)
+    finally:
+        # The figures took their time: a disk that is full by now does not take them as well.
+        if config.json:
+            click.echo(to_json(report))
+        else:
+            _print(report)
+
+
+def _place_for_a_page(path: Path) -> Path:
+    """Where a link leads to: the file is replaced, and the link stays.
+
+    What can be known before anything is run, which takes a while, is a fault of the setting.
+
+    Raises:
+        ConfigError: no file can be written there.
+    """
+    path = path.resolve()
+    if not path.parent.is_dir():
+        problem = f"there is no folder {path.parent}"
+    elif path.exists() and not path.is_file():
+        problem = "that is there already, and is no file"
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        problem = f"the folder {path.parent} cannot be written"
     else:
-        _print(report)
+        return path
+    raise ConfigError(Fault("costs.html", "--html", f"{path}: {problem}"))
 
 
 def _write_page(report: Report, path: Path) -> None:
