@@ -131,3 +131,18 @@ def test_a_report_of_one_connection_has_no_table_of_what_it_lacks(report: Report
     assert "Bytes on the wire: session, 1 message" in text
     for absent in ("the client joins", "one message and many", "Computation", "AES against"):
         assert absent not in text
+
+
+def test_what_the_operations_were_needed_for_is_told_as_it_was(report: Report) -> None:
+    run = "Computation with RSA 2048: both joining, and one session of 1 message\n"
+    assert run in unpadded(drawn(tables(report), width=1000))
+    alone = replace(
+        report,
+        conversations=tuple(each for each in report.conversations if each.sent_messages == 1000),
+    )
+    run = "Computation with RSA 2048: one session of 1,000 messages\n"
+    assert run in unpadded(drawn(tables(alone), width=1000))
+
+
+def unpadded(text: str) -> str:
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())

@@ -133,5 +133,7 @@ def _notes(address: Address, held: Iterable[Held]) -> Iterable[str]:
     if not full.messages:
         yield "The server sent no message."
     yield "What is counted is the first of the two connections."
+    yield """Signatures are timed with keys of the two ends' kinds; a CA whose key is longer takes \
+more."""
     yield """An identity was there before, so there is no enrolment here: without --connect there \
 is."""

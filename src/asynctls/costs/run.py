@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["COMMON_NOTES", "measure"]
 
 COMMON_NOTES = (
-    "Octets are those of TLS records, headers included; TCP's and IP's are not among them.",
+    "Bytes are those of TLS records, headers included; TCP's and IP's are not among them.",
     """Segments are computed for an MTU of 1500, 1448 bytes of TLS in each. Loopback has an MTU \
 of its own: how often bytes were handed on there stands beside them.""",
-    """Operations are counted by the messages that need them, and timed apart from these. The \
-hashes and the PRF inside TLS are not among them.""",
+    """Operations are counted by the messages that need them, and timed apart from these. What \
+TLS does besides (hashes, the PRF, the ticket's own encryption) is not among them.""",
 )
 _NOTES = (
     """All keys of a run are of one kind, the CAs' as well. A TTP's default, RSA 3072, adds \

@@ -159,9 +159,12 @@ def _many_messages(report: Report) -> Table | None:
 
 
 def _computation(report: Report) -> Iterator[Table]:
+    first = report.conversations[0]
+    joins = any(each.kind in _JOINING for each in report.conversations)
+    run = f"{'both joining, and ' if joins else ''}one {_KINDS.get(first.kind, first.kind)}"
     for key_type in dict.fromkeys(key for each in report.operations for key in each.counts):
         table = _table(
-            f"Computation with {key_words(key_type)}: how often, to join and for one message",
+            f"Computation with {key_words(key_type)}: {run} of {_messages(first)}",
             "",
             "one",
             *(_NAMES[side] for side in _SIDES),
