@@ -228,11 +228,16 @@ def _shown_default(value: object) -> str:
 
 
 @cache
+def _hints(kind: type[RoleConfig]) -> Mapping[str, object]:
+    return get_type_hints(kind, include_extras=True)
+
+
 def settings(kind: type[RoleConfig]) -> tuple[Setting, ...]:
     """Every setting of a table, in the order in which they are declared."""
+    # Not remembered whole: where the state folder is by default can change with the environment.
     defaults = kind()
     found = []
-    for name, hint in get_type_hints(kind, include_extras=True).items():
+    for name, hint in _hints(kind).items():
         if get_origin(hint) is not Annotated:
             # A role's tunnels, which are tables of their own.
             continue
