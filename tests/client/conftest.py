@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asynctls as library
-from tests.roles.conftest import asynctls, issued
+from tests.roles.conftest import asynctls, ca, issued
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from asynctls.server import App
 
-__all__ = ["asynctls", "issued"]
+__all__ = ["asynctls", "ca", "issued"]
 
 
 @pytest.fixture

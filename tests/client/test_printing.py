@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from asynctls.admission import Peer
+from asynctls.client.printing import Printer
 
 if TYPE_CHECKING:
     from asynctls import Session
     from asynctls.enrolment import Identity
     from asynctls.server import App
+    from asynctls.testing import CA
     from tests.roles.processes import Daemons
 
 ESCAPES = b"\x1b[2J\x1b]0;owned\x07pay\x08\x7f \xc2\x9b31m now\rgone\nsecond\tline \xff"
@@ -104,3 +109,20 @@ async def test_a_session_without_a_message_ends_well_and_prints_nothing(
     async with serving(sending()) as address:
         ended = await (await asynctls.client(await issued("client"), address)).ended()
     assert (ended.code, ended.out, ended.said) == (0, b"", [])
+
+
+async def test_a_message_whose_receipt_is_out_is_written_though_the_session_is_cut(
+    ca: CA, capfd: pytest.CaptureFixture[str]
+) -> None:
+    printer, peer = Printer(as_json=False), Peer.of(ca.identity("server").certificate)
+    free = threading.Event()
+    busy = printer._thread.call(free.wait)
+    writing = asyncio.create_task(printer.write(b"taken", peer=peer))
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.sleep(0)
+    free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await busy
+    assert capfd.readouterr().out == "taken\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Printer"]
 
 _STANDARD_OUTPUT = 1
+# Whoever reads us may be slow; or nobody does, and we are to end.
+_LAST_WRITE_S = 1.0
 
 
 class Printer:
@@ -35,10 +38,17 @@ class Printer:
     async def write(self, message: bytes, *, peer: Peer) -> None:
         """Returns when the message is written, and has said so on standard error.
 
+        Cancelled, it is written all the same, and waited for a moment: its receipt is out.
+
         Raises:
             OSError: standard output takes no more.
         """
-        await self._thread.call(partial(_write, self._text(message, peer)))
+        writing = self._thread.call(partial(_write, self._text(message, peer)))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait((writing,), timeout=_LAST_WRITE_S)
+            raise
         sys.stderr.write("Message received\n")
         sys.stderr.flush()
 
