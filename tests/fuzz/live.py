@@ -260,7 +260,7 @@ async def live(daemons: Daemons, folder: Path) -> AsyncIterator[Live]:
             *("--config", _written(folder / "server.toml", _SERVER, **honest, backend=backend)),
             environ=_QUICK,
         )
-        await started.event("listening")
+        await started.event("listening", count=len(honest))
         tunnels = {each: Address("127.0.0.1", free_port()) for each in ("raw", "session")}
         beside = {
             f"{each}_server": await stack.enter_async_context(evil_server.beside(honest[each]))
@@ -271,7 +271,7 @@ async def live(daemons: Daemons, folder: Path) -> AsyncIterator[Live]:
             *("--config", _written(folder / "client.toml", _CLIENT, **tunnels, **beside)),
             environ=_QUICK,
         )
-        await half.event("listening")
+        await half.event("listening", count=len(tunnels))
         yield Live(
             processes={"ttp": ttp, "server": started, "client": half},
             ttp=_address(ttp, "listening"),
