@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from asynctls.costs.fields import name_of
 from asynctls.costs.report import Card
 from asynctls.costs.words import key_words
 from asynctls.pki.certificates import certificate_from_der, fingerprint, to_der
 from asynctls.pki.keys import judge_public_key, key_type_of
-from asynctls.pki.names import common_name_of, format_serial, sans_of
+from asynctls.pki.names import common_name_of, format_serial, identity_name, sans_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,7 +57,7 @@ def _card(title: str, certificate: x509.Certificate) -> Card:
 
 
 def _lines(certificate: x509.Certificate) -> Iterator[tuple[str, str]]:
-    yield "name", name_of(certificate)
+    yield "name", identity_name(certificate)
     if sans := sans_of(certificate):
         yield "names", ", ".join(sans)
     yield "issued by", common_name_of(certificate.issuer) or "no name"

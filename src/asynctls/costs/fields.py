@@ -8,7 +8,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 
 from asynctls.errors import CertificateError
 from asynctls.pki.certificates import certificate_from_der, to_der
-from asynctls.pki.names import common_name_of, sans_of
+from asynctls.pki.names import identity_name
 from asynctls.tls.hellos import ClientHello, ServerHello
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asynctls.tls.messages import TLSMessage
 
-__all__ = ["SIGNED_WITH", "chain_of", "fields_of", "name_of"]
+__all__ = ["SIGNED_WITH", "fields_of"]
 
 SIGNED_WITH = "signed with"
 """The field of a Certificate message with the algorithms of its chain's signatures."""
@@ -60,7 +60,7 @@ def fields_of(message: TLSMessage) -> dict[str, str]:
     return read(message.body)
 
 
-def chain_of(body: bytes) -> tuple[x509.Certificate, ...]:
+def _chain_of(body: bytes) -> tuple[x509.Certificate, ...]:
     """The certificates of a Certificate message (RFC 5246, section 7.4.2), the leaf first."""
     found = []
     at = 3
@@ -74,13 +74,12 @@ def chain_of(body: bytes) -> tuple[x509.Certificate, ...]:
     return tuple(found)
 
 
-def name_of(certificate: x509.Certificate) -> str:
-    """What people call it: its first name, or its subject's common name."""
+def _name_of(certificate: x509.Certificate) -> str:
     try:
-        sans = sans_of(certificate)
+        return identity_name(certificate)
     except CertificateError:
-        sans = ()
-    return next(iter(sans), None) or common_name_of(certificate.subject) or "no name"
+        # A server may add to its chain what nobody needs and nobody verifies.
+        return "a name that cannot be read"
 
 
 def _client_hello(body: bytes) -> dict[str, str]:
@@ -118,10 +117,10 @@ def _server_hello(body: bytes) -> dict[str, str]:
 
 
 def _certificate(body: bytes) -> dict[str, str]:
-    chain = chain_of(body)
+    chain = _chain_of(body)
     fields = {"certificates": str(len(chain))}
     if chain:
-        fields["chain"] = ", issued by ".join(map(name_of, chain))
+        fields["chain"] = ", issued by ".join(map(_name_of, chain))
         fields[SIGNED_WITH] = ", ".join(map(_algorithm, chain))
         fields["lengths"] = ", ".join(f"{len(to_der(each))} bytes" for each in chain)
     return fields
