@@ -16,7 +16,8 @@ from asynctls import logs
 from asynctls.costs.ladder import story
 from asynctls.costs.report import Group
 from asynctls.costs.run import measure
-from asynctls.costs.words import GROUP_WORDS, abridged, number_words, time_words
+from asynctls.costs.words import GROUP_WORDS, abridged
+from asynctls.words import number_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,8 @@ from rich.console import Console
 from asynctls.costs.ladder import ladder, story
 from asynctls.costs.report import Group, Handshake
 from asynctls.costs.tables import tables
-from asynctls.costs.words import GROUP_WORDS, number_words, share_words, time_words
+from asynctls.costs.words import GROUP_WORDS
+from asynctls.words import number_words, share_words, time_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

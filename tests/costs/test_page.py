@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from asynctls.costs.export import to_json
 from asynctls.costs.page import page
 from asynctls.costs.report import Conversation, Handshake, Report
-from asynctls.costs.words import number_words
+from asynctls.words import number_words
 
 # A browser takes its time where many tests share two processors.
 pytestmark = pytest.mark.timeout(180)

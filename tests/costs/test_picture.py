@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynctls.costs.ladder import story
-from asynctls.costs.words import number_words
+from asynctls.words import number_words
 
 if TYPE_CHECKING:
     from asynctls.costs.report import Report

@@ -26,6 +26,8 @@ from asynctls.errors import (
     SessionTruncatedError,
     TTPNotTrustedError,
 )
+from asynctls.tls.hellos import SIGNALS
+from asynctls.words import key_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["STEPS", "Step", "step_of"]
 
 _SESSION = "docs/session-protocol.md"
-# RFC 5746 and RFC 7507: numbers in the place of cipher suites that only signal something.
-_SIGNALS = (0x00FF, 0x5600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _identity_found(f: _Fields) -> Step:
 
 def _key_pair_made(f: _Fields) -> Step:
     return Step(
-        f"We made our {_key_type(f['key_type'])} key pair ourselves, in "
+        f"We made our {key_words(str(f['key_type']))} key pair ourselves, in "
         f"{float(str(f['seconds'])) * 1000:.0f} ms; its private half stays here.",
         "a key that somebody else knows, the TTP included",
         "RFC 2986, section 3",
@@ -150,7 +150,7 @@ def _tcp_connected(f: _Fields) -> Step:
 
 
 def _client_hello_sent(f: _Fields) -> Step:
-    suites = [each for each in _numbers(f["cipher_suites"]) if each not in _SIGNALS]
+    suites = [each for each in _numbers(f["cipher_suites"]) if each not in SIGNALS]
     alpn = _listed(f["alpn"])
     return Step(
         f"Our ClientHello, {f['octets']} bytes, offers {_listed(f['versions'])} and no other "
@@ -339,11 +339,6 @@ def _short(digits: object) -> str:
 
 def _peer(f: _Fields) -> str:
     return str(f["peer"]).partition(" (")[0]
-
-
-def _key_type(text: object) -> str:
-    kind, _, size = str(text).partition("-")
-    return f"{kind.upper()} {size}"
 
 
 def _listed(values: object) -> str:

@@ -8,7 +8,8 @@ import msgspec
 
 from asynctls.costs.charts import Chart, Part, Row, stack
 from asynctls.costs.report import Conversation, Group, Report
-from asynctls.costs.words import GROUP_WORDS, key_words, number_words, share_words
+from asynctls.costs.words import GROUP_WORDS
+from asynctls.words import key_words, number_words, share_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,10 +8,10 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from asynctls.costs.report import Card
-from asynctls.costs.words import key_words
 from asynctls.pki.certificates import certificate_from_der, fingerprint, to_der
 from asynctls.pki.keys import judge_public_key, key_type_of
 from asynctls.pki.names import common_name_of, format_serial, identity_name, sans_of
+from asynctls.words import key_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

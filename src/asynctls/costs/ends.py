@@ -13,11 +13,11 @@ from asynctls.config import ClientConfig
 from asynctls.costs.accounting import account
 from asynctls.costs.frames import Frames, Overhearing, Plain
 from asynctls.costs.report import Handshake
-from asynctls.costs.words import key_words, number_words
 from asynctls.errors import HandshakeError
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.session import ALPN, Session
 from asynctls.tls import Stream
+from asynctls.words import key_words, number_words
 
 if TYPE_CHECKING:
     import ssl

@@ -9,7 +9,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 from asynctls.errors import CertificateError
 from asynctls.pki.certificates import certificate_from_der, to_der
 from asynctls.pki.names import identity_name
-from asynctls.tls.hellos import ClientHello, ServerHello
+from asynctls.tls.hellos import SIGNALS, ClientHello, ServerHello
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,8 +86,7 @@ def _client_hello(body: bytes) -> dict[str, str]:
     hello = ClientHello.read(body)
     if hello is None:
         return {}
-    suites_at = 2 + 32 + 1 + body[34]
-    suites = int.from_bytes(body[suites_at : suites_at + 2]) // 2
+    suites = sum(each not in SIGNALS for each in hello.cipher_suites)
     return {
         "versions": ", ".join(hello.versions),
         "cipher suites": f"{suites} offered",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from asynctls.costs.report import Group
-from asynctls.costs.words import GROUP_WORDS, number_words, time_words
+from asynctls.costs.words import GROUP_WORDS
+from asynctls.words import number_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

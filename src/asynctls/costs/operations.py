@@ -7,35 +7,31 @@ does inside cannot be watched. How long is measured apart, with keys of the same
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from asynctls import mac
 from asynctls.costs.fields import SIGNED_WITH
 from asynctls.costs.frames import RECORD_OVERHEAD
 from asynctls.costs.report import Group, Operation
-from asynctls.costs.words import key_words
 from asynctls.pki.keys import KeyType, generate_now
+from asynctls.pki.timing import seconds_for_one, signing
 from asynctls.session.keys import derive
 from asynctls.session.states import FrameType
+from asynctls.words import key_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from asynctls.costs.report import Conversation, Message
-    from asynctls.pki.keys import PrivateKey
 
 __all__ = ["aes_against_rsa", "count", "timed"]
 
-_LEAST_RUNS, _MOST_RUNS = 5, 200
-_FOR_S = 0.1
 _KEY_GENERATION, _SIGN, _VERIFY = "_key_generation", "_sign", "_verify"
 _ECDHE, _AES_GCM, _HKDF, _HMAC = "ecdhe", "aes_gcm", "hkdf", "hmac"
 _FRAMES = frozenset(each.name for each in FrameType)
@@ -152,30 +148,14 @@ def _asymmetric(key_type: KeyType) -> dict[str, _Timed]:
     words, algorithm = key_words(key_type), key_type.partition("-")[0]
     key = generate_now(key_type)
     signed = os.urandom(256)
-    sign, verify = _signing(key, signed)
+    sign, verify = signing(key, signed)
     return {
         f"{algorithm}{_KEY_GENERATION}": _Timed(
-            f"making an {words} key pair", _time(lambda: generate_now(key_type))
+            f"making an {words} key pair", seconds_for_one(lambda: generate_now(key_type))
         ),
-        f"{algorithm}{_SIGN}": _Timed(f"signing with {words}", _time(sign)),
-        f"{algorithm}{_VERIFY}": _Timed(f"verifying an {words} signature", _time(verify)),
+        f"{algorithm}{_SIGN}": _Timed(f"signing with {words}", seconds_for_one(sign)),
+        f"{algorithm}{_VERIFY}": _Timed(f"verifying an {words} signature", seconds_for_one(verify)),
     }
-
-
-def _signing(key: PrivateKey, signed: bytes) -> tuple[Callable[[], object], Callable[[], object]]:
-    if isinstance(key, rsa.RSAPrivateKey):
-        rules = padding.PKCS1v15(), hashes.SHA256()
-        signature, public = key.sign(signed, *rules), key.public_key()
-        return (
-            lambda: key.sign(signed, *rules),
-            lambda: public.verify(signature, signed, *rules),
-        )
-    algorithm = ec.ECDSA(hashes.SHA256())
-    made, point = key.sign(signed, algorithm), key.public_key()
-    return (
-        lambda: key.sign(signed, algorithm),
-        lambda: point.verify(made, signed, algorithm),
-    )
 
 
 def _symmetric(frame: int, record: int) -> dict[str, _Timed]:
@@ -186,19 +166,19 @@ def _symmetric(frame: int, record: int) -> dict[str, _Timed]:
     return {
         _ECDHE: _Timed(
             "ECDHE with X25519: a key pair for once, and the shared secret",
-            _time(lambda: x25519.X25519PrivateKey.generate().exchange(peer)),
+            seconds_for_one(lambda: x25519.X25519PrivateKey.generate().exchange(peer)),
         ),
         _AES_GCM: _Timed(
             f"AES-256-GCM over a record of {record} bytes",
-            _time(lambda: aes.encrypt(nonce, plaintext, None)),
+            seconds_for_one(lambda: aes.encrypt(nonce, plaintext, None)),
         ),
         _HKDF: _Timed(
             "HKDF-SHA-256: both keys of a session out of its secret",
-            _time(lambda: derive(secret, binding)),
+            seconds_for_one(lambda: derive(secret, binding)),
         ),
         _HMAC: _Timed(
             f"HMAC-SHA-256 over a frame of {frame} bytes",
-            _time(lambda: mac.tag(key, content)),
+            seconds_for_one(lambda: mac.tag(key, content)),
         ),
     }
 
@@ -215,17 +195,6 @@ def aes_against_rsa() -> float:
     aes, nonce, plaintext = _aes(_OAEP_OCTETS)
     by_rsa = key.public_key().encrypt(plaintext, oaep)
     by_aes = aes.encrypt(nonce, plaintext, None)
-    return _time(lambda: key.decrypt(by_rsa, oaep)) / _time(
+    return seconds_for_one(lambda: key.decrypt(by_rsa, oaep)) / seconds_for_one(
         lambda: aes.decrypt(nonce, by_aes, None)
     )
-
-
-def _time(work: Callable[[], object]) -> float:
-    """Seconds for one: the median of as many as a tenth of a second allows, within bounds."""
-    taken: list[float] = []
-    ends = time.perf_counter() + _FOR_S
-    while len(taken) < _LEAST_RUNS or (len(taken) < _MOST_RUNS and time.perf_counter() < ends):
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-    return median(taken)

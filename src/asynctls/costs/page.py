@@ -21,14 +21,8 @@ from asynctls.costs.export import to_json
 from asynctls.costs.purposes import purpose_of
 from asynctls.costs.report import Group
 from asynctls.costs.time_charts import time_charts
-from asynctls.costs.words import (
-    GROUP_WORDS,
-    abridged,
-    key_words,
-    number_words,
-    share_words,
-    time_words,
-)
+from asynctls.costs.words import GROUP_WORDS, abridged
+from asynctls.words import key_words, number_words, share_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

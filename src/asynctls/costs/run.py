@@ -19,10 +19,10 @@ from asynctls.costs.machine import machine
 from asynctls.costs.operations import aes_against_rsa, timed
 from asynctls.costs.report import Handshake, Report
 from asynctls.costs.roles import Sending, serving_messages, serving_plain_messages, ttp
-from asynctls.costs.words import key_words
 from asynctls.enrolment.keeper import Keeper
 from asynctls.errors import DemoError
 from asynctls.pki.keys import KeyType
+from asynctls.words import key_words
 
 if TYPE_CHECKING:
     import ssl

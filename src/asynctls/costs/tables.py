@@ -12,7 +12,8 @@ from rich.text import Text
 
 from asynctls.costs.ladder import GROUP_COLOURS
 from asynctls.costs.report import Group
-from asynctls.costs.words import GROUP_WORDS, key_words, number_words, share_words, time_words
+from asynctls.costs.words import GROUP_WORDS
+from asynctls.words import key_words, number_words, share_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynctls.costs.charts import Chart, Part, Row, amount_of, stack
-from asynctls.costs.words import key_words, number_words, time_words
+from asynctls.words import key_words, number_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

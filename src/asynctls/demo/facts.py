@@ -6,27 +6,20 @@ measured apart, with a key pair of this very run.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from enum import IntEnum
-from statistics import median
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
 from asynctls.pki.keys import key_from_pem
+from asynctls.pki.timing import seconds_for_one, signing
 from asynctls.state import read_private
+from asynctls.words import key_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from asynctls.demo.processes import Event
     from asynctls.enrolment import Identity
 
-__all__ = ["Facts", "Kind", "Operation", "key_words", "measure_operations"]
-
-_RUNS = 20
+__all__ = ["Facts", "Kind", "Operation", "measure_operations"]
 
 
 class Kind(IntEnum):
@@ -72,7 +65,7 @@ class Facts:
             case "message sent":
                 self.messages += 1
             case "key pair made":
-                name = f"{key_words(fields['key_type'])} key generation, {event.role}"
+                name = f"{key_words(str(fields['key_type']))} key generation, {event.role}"
                 self._note(Kind.KEY_GENERATION, name, fields["seconds"], 1)
             case "issued":
                 name = f"certificate signed by the TTP, {fields['name']}"
@@ -90,32 +83,9 @@ class Facts:
 def measure_operations(identity: Identity) -> list[Operation]:
     """Signing and verifying with a key pair of this run, the median of some tries; blocks."""
     key = key_from_pem(read_private(identity.key_file))
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise TypeError(f"the demo's roles have RSA keys, not {identity.key_type}")
-    signed = identity.certificate
-    rules = (padding.PKCS1v15(), hashes.SHA256())
-    signature = key.sign(signed, *rules)
-    public_key = key.public_key()
+    sign, verify = signing(key, identity.certificate)
     name = f"{key_words(identity.key_type)} signature"
     return [
-        Operation(Kind.SIGNING, name, _timed(lambda: key.sign(signed, *rules))),
-        Operation(
-            Kind.VERIFYING,
-            f"{name} verified",
-            _timed(lambda: public_key.verify(signature, signed, *rules)),
-        ),
+        Operation(Kind.SIGNING, name, seconds_for_one(sign)),
+        Operation(Kind.VERIFYING, f"{name} verified", seconds_for_one(verify)),
     ]
-
-
-def key_words(key_type: object) -> str:
-    """A key type for people: ``RSA 2048``."""
-    return str(key_type).upper().replace("-", " ")
-
-
-def _timed(work: Callable[[], object]) -> float:
-    times = []
-    for _ in range(_RUNS):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return median(times)

@@ -9,9 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from asynctls.demo.facts import key_words
 from asynctls.pki.keys import judge_public_key, key_type_of
 from asynctls.pki.names import common_name_of, format_serial
+from asynctls.words import key_words, time_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ def _times(operations: Sequence[Operation]) -> Table:
     table = _table("Time taken", "operation")
     table.add_column("time", justify="right")
     for operation in sorted(operations, key=lambda each: each.kind):
-        table.add_row(operation.name, _time_words(operation.seconds))
+        table.add_row(operation.name, time_words(operation.seconds))
     return table
 
 
@@ -91,9 +91,3 @@ def _table(title: str, *headings: str) -> Table:
     return Table(
         *headings, title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
     )
-
-
-def _time_words(seconds: float) -> str:
-    if seconds >= 1e-3:
-        return f"{seconds * 1e3:,.1f} ms"
-    return f"{seconds * 1e6:,.1f} µs"

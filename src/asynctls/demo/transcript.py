@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from asynctls.words import key_words
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -46,11 +48,6 @@ def _milliseconds(seconds: object) -> str:
     return f"{float(str(seconds)) * 1000:.0f} ms"
 
 
-def _key_type(text: object) -> str:
-    kind, _, size = str(text).partition("-")
-    return f"{kind.upper()} {size}"
-
-
 _SENTENCES: Mapping[str, Callable[[Mapping[str, object]], str]] = {
     "CA made": lambda f: f"CA certificate made at {f['path']}, valid for {f['valid_days']} days",
     "CA certificate found": lambda f: (
@@ -58,7 +55,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, object]], str]] = {
     ),
     "listening": lambda f: f"listens on {f['address']}",
     "key pair made": lambda f: (
-        f"made its {_key_type(f['key_type'])} key pair ({_milliseconds(f['seconds'])})"
+        f"made its {key_words(str(f['key_type']))} key pair ({_milliseconds(f['seconds'])})"
     ),
     "joining": lambda f: (
         f"asks the TTP at {f['ttp']} for a certificate: root pinned, one-time token, CSR"

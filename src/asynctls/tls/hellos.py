@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-__all__ = ["ClientHello", "ServerHello", "leaf_of"]
+__all__ = ["SIGNALS", "ClientHello", "ServerHello", "leaf_of"]
+
+SIGNALS = frozenset({0x00FF, 0x5600})
+"""Numbers in the place of cipher suites that only signal something (RFC 5746, RFC 7507)."""
 
 _ALPN = 16
 _EXTENDED_MASTER_SECRET = 23
