@@ -15,6 +15,7 @@ from asynctls.pki.names import (
     common_name_of,
     format_san,
     format_serial,
+    holder_of,
     kind_of,
     parse_san,
     parse_serial,
@@ -246,6 +247,9 @@ def test_a_common_name_cannot_forge_a_line_of_the_log() -> None:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a\nlistening")])
     assert common_name_of(name) == r"'a\nlistening'"
     assert common_name_of(x509.Name([])) is None
+    place = x509.Name([x509.NameAttribute(x509.NameOID.LOCALITY_NAME, "a\nlistening")])
+    assert holder_of(place) == r"'L=a\nlistening'"
+    assert holder_of(name) == common_name_of(name)
 
 
 @given(st.integers(min_value=1, max_value=(1 << 160) - 1))

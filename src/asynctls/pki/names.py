@@ -31,6 +31,7 @@ __all__ = [
     "common_name_of",
     "format_san",
     "format_serial",
+    "holder_of",
     "identity_name",
     "kind_of",
     "parse_san",
@@ -146,6 +147,15 @@ def common_name_of(name: x509.Name) -> str | None:
         text = attribute.value if isinstance(attribute.value, str) else attribute.value.hex()
         return text if text.isprintable() else ascii(text)
     return None
+
+
+def holder_of(name: x509.Name) -> str:
+    """What to call whom a distinguished name names: its common name, else all of it (RFC 4514).
+
+    Fit for a log, as `common_name_of`.
+    """
+    text = common_name_of(name) or name.rfc4514_string()
+    return text if text.isprintable() else ascii(text)
 
 
 def principal_name(sans: Iterable[str]) -> str | None:

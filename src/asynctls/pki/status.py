@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from asynctls.errors import CertificateError
 from asynctls.pki.keys import judge_public_key
 from asynctls.pki.malformed import MALFORMED
-from asynctls.pki.names import common_name_of
+from asynctls.pki.names import holder_of
 from asynctls.pki.profiles import Issuer, key_id_of
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _read(der: bytes, issuer_certificate: x509.Certificate) -> RevocationList:
     return RevocationList(
         issuer=crl.issuer.public_bytes(),
         authority_key_id=key_id,
-        issuer_name=common_name_of(crl.issuer) or crl.issuer.rfc4514_string(),
+        issuer_name=holder_of(crl.issuer),
         number=number,
         this_update=crl.last_update_utc,
         next_update=crl.next_update_utc,

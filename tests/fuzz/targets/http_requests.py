@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _CUTS: Final = 4
 _POST: Final = b"POST / HTTP/1.1\r\nHost: a\r\n"
-_LIMITS: Final = Limits(header_bytes=1024, body_bytes=2048)
+_LIMITS: Final = Limits(body_bytes=2048)
 
 
 def run(data: bytes) -> bool:
