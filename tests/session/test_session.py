@@ -7,6 +7,7 @@ import gc
 import weakref
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -183,6 +184,18 @@ async def test_an_application_that_does_not_receive_stops_its_peer(make_ends: Ma
         for _ in range(100):
             await server.receive()
         await flooding
+
+
+async def test_a_flood_of_tiny_messages_leaves_others_their_turn(make_ends: MakeEnds) -> None:
+    messages = 640
+    async with opened(make_ends(limits=Limits(queue_messages=messages))) as (client, server):
+        for _ in range(messages):
+            await client.send(b"x")
+        taken = [server.tally.messages_received]
+        while taken[-1] < messages:
+            await asyncio.sleep(0)
+            taken.append(server.tally.messages_received)
+        assert max(now - before for before, now in pairwise(taken)) <= 64
 
 
 async def test_waiting_for_a_receipt_goes_on_reading(make_ends: MakeEnds) -> None:

@@ -739,6 +739,34 @@ async def test_a_cancelled_read_loses_nothing(ends: Ends) -> None:
         await client.close()
 
 
+async def test_a_flood_of_tiny_records_leaves_others_their_turn(ends: Ends) -> None:
+    records = 640
+    sent = asyncio.get_running_loop().create_future()
+    turns: list[int] = []
+
+    async def serve(stream: Stream) -> None:
+        # All of it is here before the first is read: nothing is waited for then.
+        arriving = await sent
+        while len(stream._reader._buffer) < arriving:  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        taking_turns = asyncio.create_task(take_turns())
+        for _ in range(records):
+            assert await stream.read() == b"x"
+        taking_turns.cancel()
+
+    async def take_turns() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    async with ends.server(serve) as port:
+        client = await ends.connect(port)
+        sent.set_result(sum(client.write(b"x") for _ in range(records)))
+        await collected(client)
+        await client.close()
+    assert len(turns) >= records // 32
+
+
 async def test_ten_mebibytes_each_way_at_once_with_backpressure(kit: Kit, ends: Ends) -> None:
     content = bytes(range(256)) * 4096 * 10
     largest = 0

@@ -39,6 +39,7 @@ _STAYS_S = 3.0
 _WINDOW_BYTES = 2048
 _MESSAGE = bytes(1 << 16)
 _AT_A_STRETCH = 8
+_IN_ONE_RECORD = 128
 _PIECE_BYTES = 1 << 14
 _CLAIMED_BYTES = 1 << 30
 _SENT_BYTES = 1 << 20
@@ -136,21 +137,27 @@ async def oversized_lengths(attacker: Attacker) -> None:
 
 
 async def tiny_frames(attacker: Attacker) -> None:
-    """Frames or records of one byte, as many as can be sent: of a message that never ends."""
+    """Frames of one byte, as many as can be sent, of a message that never ends.
 
-    async def one() -> None:
+    Each in a record of its own, and very many in one record; without sessions there are the records
+    alone.
+    """
+
+    async def one(together: int) -> None:
         async with attacker.connection() as connection:
             stream = await attacker.stream(connection)
             tiny = await _tiny(attacker, stream)
             while True:
                 for _ in range(_AT_A_STRETCH):
-                    stream.write(tiny())
+                    stream.write(b"".join(tiny() for _ in range(together)))
                 await stream.drain()
                 attacker.begun.set()
                 # Our own loop has a bystander to look after.
                 await asyncio.sleep(0)
 
-    await attacker.keep(MEMBERS, one)
+    async with asyncio.TaskGroup() as tasks:
+        for together in (1, _IN_ONE_RECORD if attacker.target.sessions else 1):
+            tasks.create_task(attacker.keep(MEMBERS // 2, partial(one, together)))
 
 
 async def _tiny(attacker: Attacker, stream: Stream) -> Callable[[], bytes]:

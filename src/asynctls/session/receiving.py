@@ -24,6 +24,9 @@ __all__ = ["Receiving"]
 # The other end may stop reading when so many of its receipts lie unread: a peer that keeps to
 # RECEIPTS_AWAITED never meets this.
 _RECEIPTS_UNREAD: Final = 4 * RECEIPTS_AWAITED
+# A peer that sends frames of a byte has a thousand of them in what has arrived at once, which are
+# read without any wait: others are to have their turn in between.
+_FRAMES_AT_A_STRETCH: Final = 64
 
 
 class Receiving:
@@ -88,8 +91,12 @@ class Receiving:
         """Reads until all is said, the session has failed, or `stop`."""
         try:
             async with asyncio.timeout(None) as self._reading:
+                rested_at = 0
                 while not self._protocol.over:
                     await self._read_event()
+                    if self._protocol.frames_received - rested_at >= _FRAMES_AT_A_STRETCH:
+                        rested_at = self._protocol.frames_received
+                        await asyncio.sleep(0)
         except (TimeoutError, SessionError):
             # TimeoutError is `stop`; what the session ended by is known to the protocol.
             pass

@@ -33,6 +33,10 @@ CLOSE_TIMEOUT_S = 10.0
 
 _CHUNK_BYTES = 1 << 16
 
+# A peer that sends records of a byte has a thousand of them in what has arrived at once, which are
+# read without any wait: others are to have their turn in between.
+_READS_AT_A_STRETCH = 16
+
 _CLOSED_HERE = "the connection was closed at this end before the peer had ended its own"
 
 
@@ -59,6 +63,7 @@ class Stream:
         self._address = address_of(writer)
         watch_for_death(writer, keepalive_s=keepalive_s)
         self._reading = False
+        self._reads = 0
         self._read_returned: asyncio.Future[None] | None = None
         self._closing = False
         self._discarding = False
@@ -175,6 +180,9 @@ class Stream:
             raise RuntimeError("another task is reading from this stream")
         self._reading = True
         try:
+            self._reads += 1
+            if self._reads % _READS_AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
             while True:
                 plaintext = self._engine.read(n)
                 if flush(self._engine, self._writer):
