@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.costs.export import to_json
+from asynctls.costs.operations import count
 from asynctls.costs.report import Group, Handshake
 
 if TYPE_CHECKING:
@@ -51,6 +52,55 @@ def test_the_story_has_every_group_of_the_original(report: Report) -> None:
     assert (story.kind, story.key_type, story.handshake) == ("session", "rsa-2048", Handshake.FULL)
     assert story.sent_messages == 1
     assert [group for group in THE_ORIGINALS if group not in story.groups] == []
+
+
+def test_each_message_is_in_the_group_that_it_is_for(report: Report) -> None:
+    assert {each.name: each.group for each in report.conversations[0].messages} == {
+        "ClientHello": Group.HELLOS,
+        "ServerHello": Group.HELLOS,
+        "Certificate": Group.CERTIFICATES,
+        "ServerKeyExchange": Group.KEY_EXCHANGE,
+        "CertificateRequest": Group.CERTIFICATES,
+        "ServerHelloDone": Group.HELLOS,
+        "ClientKeyExchange": Group.KEY_EXCHANGE,
+        "CertificateVerify": Group.CERTIFICATE_VERIFY,
+        "ChangeCipherSpec": Group.FINISHED,
+        "Finished": Group.FINISHED,
+        "NewSessionTicket": Group.TICKETS,
+        "KEY": Group.SHARED_SECRET,
+        "READY": Group.SHARED_SECRET,
+        "DATA": Group.MESSAGES,
+        "RECEIPT": Group.RECEIPTS,
+        "CLOSE": Group.CLOSE,
+        "close_notify": Group.CLOSE,
+    }
+
+
+def test_a_client_hello_offers_what_a_client_has_configured(report: Report) -> None:
+    # Not the number that only signals that it knows secure renegotiation.
+    assert report.conversations[0].messages[0].fields["cipher suites"] == "4 offered"
+
+
+def test_a_resumed_handshake_says_so_in_its_first_message(report: Report) -> None:
+    for each in report.conversations:
+        offered = "offered" if each.handshake is Handshake.RESUMED else "none"
+        assert each.messages[0].fields["session to resume"] == offered
+
+
+def test_all_times_are_of_one_clock_in_microseconds(report: Report) -> None:
+    assert min(each.began_us for each in report.conversations) == 0
+    for each in report.conversations:
+        at = [message.at_us for message in each.messages]
+        assert at[0] == 0
+        assert at == sorted(at)
+        assert at[-1] <= each.duration_us
+    story = report.conversations[0]
+    assert story.duration_us == story.messages[-1].at_us
+    for each in report.conversations:
+        if each.kind in {"bootstrap", "enrolment"} and each.key_type == story.key_type:
+            assert each.began_us + each.duration_us < story.began_us
+    # A thousand messages, each of which waits for the receipt of the one before.
+    assert session(report, Handshake.FULL, 1000).duration_us > 10_000
 
 
 def test_every_kind_of_conversation_is_there(report: Report) -> None:
@@ -143,7 +193,9 @@ def test_segments_are_computed_for_an_mtu_of_1500(report: Report) -> None:
         for sender, segments in each.segments.items():
             sent = sum(message.octets for message in each.messages if message.sender == sender)
             assert segments >= -(-sent // 1448)
-        assert all(handed_on > 0 for handed_on in each.loopback_segments.values())
+        for sender, pieces in each.loopback_segments.items():
+            records = sum(message.records for message in each.messages if message.sender == sender)
+            assert 0 < pieces <= records
     # Its first flight does not fit into one.
     assert (
         session(report, Handshake.FULL).segments["server"]
@@ -163,6 +215,11 @@ def test_the_operations_are_counted_by_who_pays(report: Report) -> None:
         assert made == {kind: {"client": 1, "server": 1}}
         # The CSR and a CertificateVerify; the CSR and a ServerKeyExchange; the TTP's of each of
         # four connections, and two certificates.
+        # Of the TTP on the way to an identity: two key exchanges, its own chain of two, root and
+        # issuing CA, the new certificate, two CRLs; of the other end: its chain of two, and what
+        # it signs in the handshake. The TTP verifies two CSRs.
+        verified = operations[f"{algorithm}_verify"].counts
+        assert verified == {kind: {"client": 9 + 3, "server": 9 + 3, "ttp": 2}}
         signed = operations[f"{algorithm}_sign"].counts
         assert signed == {kind: {"client": 2, "server": 2, "ttp": 4 + 2}}
     # KEY, READY, DATA, RECEIPT and two CLOSE, each of which is tagged and verified.
@@ -185,7 +242,13 @@ def test_every_operation_takes_time_and_a_total_is_that_of_its_count(report: Rep
         for key_type, sides in each.totals.items():
             for side, seconds in sides.items():
                 assert seconds == pytest.approx(each.seconds * each.counts[key_type][side])
-    assert report.aes_against_rsa > 10
+    assert 10 < report.aes_against_rsa < 10_000
+
+
+def test_messages_that_are_told_as_one_count_each(report: Report) -> None:
+    counted = count([session(report, Handshake.FULL, 1000)])
+    # KEY, READY, a thousand DATA and RECEIPT, two CLOSE.
+    assert counted["hmac"] == {"client": 2004, "server": 2004}
 
 
 def test_the_certificates_are_told_for_people(report: Report) -> None:
