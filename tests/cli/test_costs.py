@@ -60,7 +60,9 @@ def test_a_page_that_cannot_be_written_is_told_before_anything_is_run(
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    (tmp_path / "loop.html").symlink_to(tmp_path / "loop.html")
     for place, problem in (
+        (tmp_path / "loop.html" / "costs.html", "there is no folder"),
         (tmp_path / "missing" / "costs.html", f"there is no folder {tmp_path / 'missing'}"),
         (tmp_path, "is no file"),
         (tmp_path / "pipe", "is no file"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +17,6 @@ from asynctls.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from asynctls.costs.report import Report
 
@@ -62,7 +62,7 @@ def _place_for_a_page(path: Path) -> Path:
     Raises:
         ConfigError: no file can be written there.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         problem = f"there is no folder {path.parent}"
     elif path.exists() and not path.is_file():
