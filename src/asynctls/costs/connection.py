@@ -79,14 +79,10 @@ async def measure_connection(
             raise ServerUnreachableError(
                 f"the server at {address} was not done within {_WHOLE_S:g} s"
             ) from error
-        except HandshakeError:
+        except HandshakeError as error:
             if relay.failure is None:
                 raise
-            words = relay.failure.strerror or str(relay.failure)
-            raise ServerUnreachableError(
-                f"the server at {address} cannot be reached: {words}; "
-                "is 'asynctls server' running there?"
-            ) from relay.failure
+            raise relay.failure from error
     tell("the operations, one by one")
     shown = keeper.identity.certificate, held[0].peer.certificate
     kinds = _KINDS | {kind.partition("-")[0]: kind for kind in map(_kind_of, shown)}
