@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from cryptography import x509
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from asynctls.config import TTPConfig
-from asynctls.errors import CertificateError, StateError
+from asynctls.errors import CertificateError, LedgerError, StateError
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.names import sans_of
@@ -26,7 +26,7 @@ from asynctls.ttp.trials import BY, MOST
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import TTP
+    from tests.conftest import TTP, LogWatch
 
 pytestmark = pytest.mark.one_loop
 
@@ -106,6 +106,20 @@ async def test_it_is_revoked_also_where_whoever_asked_for_it_was_cancelled(
         with pytest.raises(asyncio.CancelledError):
             await asking
     assert [each.status for each in await ttp.authority.list_certificates()] == ["revoked"]
+
+
+async def test_one_that_cannot_be_revoked_is_named_and_hides_nothing(
+    ttp: TTP, config: TTPConfig, logged: LogWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_which: str, **_given: object) -> NoReturn:
+        raise LedgerError("the disk is full")
+
+    async with await Certifier.beside(config) as certifier:
+        issued = await certifier.issue(CLIENT, ["client"])
+        monkeypatch.setattr(certifier._authority, "revoke", fail)
+    (event,) = logged.named("trial certificate not revoked")
+    assert (event["log_level"], event["serial"]) == ("warning", issued.serial)
+    assert event["reason"] == "the disk is full"
 
 
 async def test_none_can_be_asked_for_that_lasts(ttp: TTP, config: TTPConfig) -> None:

@@ -7,7 +7,6 @@ within minutes, and is revoked when the last attack is over.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +15,8 @@ from cryptography import x509
 from asynctls.config import Address
 from asynctls.enrolment import Identity
 from asynctls.enrolment.texts import Joined
-from asynctls.errors import CertificateError
+from asynctls.errors import CertificateError, LedgerError
+from asynctls.logger import get_logger
 from asynctls.pki.keys import KeyType, generate
 from asynctls.pki.names import format_serial
 from asynctls.probe.credential import Credential
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from asynctls.pki.profiles import Profile
 
 __all__ = ["Certifier"]
+
+log = get_logger()
 
 _REASON = "cessationOfOperation"
 _LIFETIME = timedelta(minutes=2)
@@ -70,9 +72,23 @@ class Certifier:
         async with self._authority:
             now = datetime.now(UTC)
             for serial_number in [each for each, end in self._usable.items() if end > now]:
-                # There is none of that number, or an admin was first.
-                with suppress(CertificateError):
-                    await self._revoke(serial_number)
+                await self._take_back(serial_number)
+
+    async def _take_back(self, serial_number: int) -> None:
+        end = self._usable[serial_number]
+        try:
+            await self._revoke(serial_number)
+        except CertificateError:
+            # There is none of that number, or an admin was first.
+            pass
+        except LedgerError as error:
+            # What was found out is to be told all the same.
+            log.warning(
+                "trial certificate not revoked",
+                serial=format_serial(serial_number),
+                until=end.isoformat(timespec="seconds"),
+                reason=str(error),
+            )
 
     @property
     def root(self) -> x509.Certificate:
