@@ -119,6 +119,24 @@ def test_an_error_of_the_system_is_one_line_too(
     )
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ExceptionGroup("two connections", [ValueError(), MemoryError()]),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_out_of_memory_is_one_line_too(
+    asynctls: Run, failing: Callable[[BaseException], None], error: Exception
+) -> None:
+    failing(error)
+    ended = asynctls("demo")
+    assert (ended.code, ended.out) == (1, "")
+    (line,) = ended.err.splitlines()
+    assert line.startswith("asynctls: out of memory: give this process more")
+
+
 def test_ctrl_c_is_exit_130_without_a_word(
     failing: Callable[[BaseException], None], asynctls: Run
 ) -> None:
