@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
@@ -63,6 +64,40 @@ async def test_of_one_that_closes_on_everybody_nobody_knows(asynctls_ca: CA) -> 
     verdict, answer = await without_a_certificate(asynctls_ca, first=2)
     assert verdict is Verdict.NOT_TRIED
     assert answer.endswith("whoever comes, it closed the connection")
+
+
+def hanging_up_on(first: int, server: Identity) -> AbstractAsyncContextManager[Address]:
+    """Lets anyone through the handshake, and closes on so many after it, as nginx does."""
+    clients = count()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with server.store.loadable() as (chain, key):
+            context = server_context(chain=chain, key=key, trust=server.trust, alpn=[])
+        context.verify_mode = ssl.CERT_NONE
+        stream = await Stream.accept(
+            reader, writer, context, admit=everybody, gate=Gate(4), timeout_s=5
+        )
+        if next(clients) >= first:
+            stream.write(b"hello")
+        await stream.close()
+
+    return listening(serve)
+
+
+@pytest.mark.one_loop
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [(1, Verdict.WITHSTOOD), (2, Verdict.NOT_TRIED), (0, Verdict.NOT_WITHSTOOD)],
+)
+async def test_one_that_hangs_up_after_the_handshake_has_refused_if_it_serves_us(
+    asynctls_ca: CA, first: int, expected: Verdict
+) -> None:
+    client, server = asynctls_ca.identity("client"), asynctls_ca.identity("server")
+    async with hanging_up_on(first, server) as address:
+        target = Target(address, client, Peer.of(server.certificate), sessions=False)
+        verdict, answer = await BY_NAME["self-signed certificate"].run(target)
+    assert verdict is expected
+    assert ("hung up after the handshake" in answer) is (first > 0)
 
 
 @pytest.mark.one_loop

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import asynctls
     from asynctls.config import Address
     from asynctls.enrolment import Identity
+    from asynctls.server.apps import App
 
 pytestmark = pytest.mark.one_loop
 
@@ -39,6 +40,42 @@ def named(*names: str) -> list[Attack]:
 
 async def hasty(session: asynctls.Session) -> None:
     """It has nothing to say, and ends its direction at once."""
+
+
+async def failing(session: asynctls.Session) -> None:
+    """As a tunnel's end does whose other program is away."""
+    raise RuntimeError("it can do nothing")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "bit flipped in the client's alert",
+        "frame left out",
+        "frame reflected",
+        "cut without CLOSE, towards the server",
+    ],
+)
+async def test_an_app_that_fails_by_itself_has_withstood_nothing(ca: CA, attack: str) -> None:
+    server = ca.identity("server")
+    async with serving(failing, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        (found,) = await try_all(target_of(server, address, ca), attacks=named(attack))
+    assert found.verdict is Verdict.NOT_TRIED
+    assert found.answer.startswith("it takes an app that lets the session be: the server sent ERR")
+
+
+@pytest.mark.parametrize("app", [hasty, failing])
+async def test_our_client_tells_a_cut_from_whatever_an_app_says_at_its_end(
+    ca: CA, app: App
+) -> None:
+    server = ca.identity("server")
+    async with serving(app, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        (cut,) = await try_all(
+            target_of(server, address, ca),
+            attacks=named("cut without CLOSE, towards our client"),
+        )
+    assert cut.verdict is Verdict.WITHSTOOD
+    assert "the connection ended without CLOSE" in cut.answer
 
 
 async def test_a_server_that_closes_by_itself_shows_nothing_when_it_is_cut(ca: CA) -> None:

@@ -62,6 +62,7 @@ def test_a_server_hello_names_what_it_chose() -> None:
     listed = extension(16, b"\x00\x0b\x0aasynctls/1") + extension(23, b"")
     body = b"\x03\x03" + bytes(32) + b"\x00\xc0\x2b\x00" + len(listed).to_bytes(2) + listed
     assert ServerHello.read(body) == ServerHello(
+        random=body[2:34],
         version="TLS 1.2",
         cipher_suite=0xC02B,
         compression=0,

@@ -92,6 +92,11 @@ class Heard:
         """Whether it said CLOSE."""
         return any(isinstance(each, Close) for each in self.frames)
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended its direction, however it did."""
+        return self.closed or self.error is not None or self.end is not None
+
     def __str__(self) -> str:
         if self.error is not None:
             return words_of(self.error)

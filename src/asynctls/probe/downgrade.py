@@ -10,11 +10,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from asynctls.errors import HandshakeError, SessionError, TruncatedError
+from asynctls.errors import HandshakeError, RefusedByPeerError, SessionError, TruncatedError
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.probe import renegotiation, suites
+from asynctls.probe.answers import explained
 from asynctls.probe.attack import Attack, Target, Verdict
-from asynctls.probe.clients import careless, speaking
+from asynctls.probe.clients import careless, speaking, unless_nobody_is_served
 from asynctls.probe.hellos import (
     FALLBACK_SCSV,
     SSL_3_0,
@@ -110,9 +111,12 @@ async def _needs_extended_master_secret(target: Target) -> tuple[Verdict, str]:
             try:
                 await insider.open()
             except (HandshakeError, TruncatedError, SessionError, OSError):
-                return Verdict.WITHSTOOD, "agreed to the handshake, and opened no session in it"
+                words = "agreed to the handshake, and opened no session in it"
+                return await unless_nobody_is_served(target, words)
+    except RefusedByPeerError as error:
+        return Verdict.WITHSTOOD, explained(error)
     except HandshakeError as error:
-        return Verdict.WITHSTOOD, f"no handshake: {error}"
+        return await unless_nobody_is_served(target, explained(error))
     return Verdict.NOT_WITHSTOOD, "opened a session: READY"
 
 

@@ -132,6 +132,9 @@ async def _frames_passed_on(target: Target) -> _Result:
     ):
         await insider.send_key()
         heard = await hear(insider)
+    if relay.refused_by_server is not None:
+        # Then nothing was passed on.
+        raise relay.refused_by_server
     if any(isinstance(each, Ready) for each in heard.frames):
         return Verdict.NOT_WITHSTOOD, "the server answered KEY with READY: a session came about"
     return await unless_nobody_is_served(target, f"{heard}, without READY")
@@ -190,8 +193,11 @@ async def _gone_on(flip: Flip, insider: Insider, stream: Stream) -> _Result:
             await insider.open()
             stream.write_eof()
             heard = await hear(insider)
-            unnoticed = heard.end is None or heard.in_order
-            return Verdict.NOT_WITHSTOOD if unnoticed else Verdict.WITHSTOOD, str(heard)
+            if heard.end is not None and not heard.in_order:
+                return Verdict.WITHSTOOD, heard.end
+            if heard.error is not None:
+                return Verdict.NOT_TRIED, f"it takes an app that lets the session be: {heard}"
+            return Verdict.NOT_WITHSTOOD, str(heard)
     return Verdict.NOT_WITHSTOOD, "the handshake went through all the same"
 
 

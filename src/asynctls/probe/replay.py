@@ -21,7 +21,8 @@ from asynctls.probe import tickets
 from asynctls.probe.answers import Heard, explained, hear
 from asynctls.probe.attack import PATIENCE_S, Attack, Needs, Target, Verdict
 from asynctls.probe.clients import honest, speaking, unless_nobody_is_served
-from asynctls.probe.offers import alert_words
+from asynctls.probe.hellos import Hello
+from asynctls.probe.offers import alert_words, offer
 from asynctls.probe.relays import forwarding, play
 from asynctls.session import Limits, Session
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from asynctls.probe.insider import Insider
-    from asynctls.probe.relays import Forwarding
+    from asynctls.probe.relays import Alter, Forwarding
 
 __all__ = ["ATTACKS"]
 
@@ -38,11 +39,8 @@ _PIECE = b"a piece of a message that asynctls probe never ends"
 _UNPROMPTED_S = 1.0
 """How long a server gets to say what it says by itself."""
 
-_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _APPLICATION_DATA = 20, 21, 22, 23
-_HELLO_S = 0.5
+_CHANGE_CIPHER_SPEC, _ALERT, _APPLICATION_DATA = 20, 21, 23
 _PLAIN_ALERT_BYTES = 7
-_RANDOM = slice(11, 43)
-"""A hello's, in its record (RFC 5246, sections 6.2.1 and 7.4.1)."""
 
 _LIMITS = Limits(handshake_timeout_s=PATIENCE_S, close_timeout_s=PATIENCE_S)
 
@@ -54,11 +52,12 @@ _Result = tuple[Verdict, str]
 
 async def _hello_again(target: Target) -> _Result:
     recorded = await _recorded(target)
-    answer = _records(await play(recorded.from_client[0], target.address, patience_s=_HELLO_S))
-    if not answer or answer[0][0] != _HANDSHAKE:
-        return await unless_nobody_is_served(target, _in_words(answer))
-    fresh = answer[0][_RANDOM] != recorded.from_server[0][_RANDOM]
-    if not fresh:
+    answer = await offer(target.address, recorded.from_client[0])
+    if answer.hello is None:
+        if answer.alert is not None:
+            return Verdict.WITHSTOOD, answer.words
+        return await unless_nobody_is_served(target, answer.words)
+    if answer.hello.random == Hello.read(recorded.from_server[0]).random:
         return Verdict.NOT_WITHSTOOD, "the server answered with the ServerHello that was recorded"
     return Verdict.WITHSTOOD, "the server began a new handshake, with a new random of its own"
 
@@ -99,7 +98,7 @@ def _in_words(answer: list[bytes]) -> str:
         return "the server went through the handshake"
     if last[:1] == bytes((_ALERT,)) and len(last) == _PLAIN_ALERT_BYTES:
         return f"the server refused: {alert_words(last[-1])}"
-    return "the server closed the connection"
+    return "the server went no further, and did not say why"
 
 
 # In the same session, by a peer that has its keys
@@ -138,7 +137,9 @@ async def _reflected(target: Target) -> _Result:
         await insider.open()
         ready = insider.received[-1]
         # What the server says first by itself has the number that is due from us.
-        await hear(insider, patience_s=_UNPROMPTED_S)
+        before = await hear(insider, patience_s=_UNPROMPTED_S)
+        if before.over:
+            return _ended_by_itself(before)
         said = insider.received[-1]
         await insider.send(said)
         heard = await hear(insider)
@@ -152,10 +153,14 @@ def _found_out(heard: Heard) -> _Result:
     if heard.found_out:
         return Verdict.WITHSTOOD, str(heard)
     if heard.error is not None:
-        return Verdict.NOT_TRIED, f"it takes an app that lets the session be: {heard}"
+        return _ended_by_itself(heard)
     if heard.closed or heard.end is None:
         return Verdict.NOT_WITHSTOOD, f"no objection; {heard}"
     return Verdict.WITHSTOOD, str(heard)
+
+
+def _ended_by_itself(heard: Heard) -> _Result:
+    return Verdict.NOT_TRIED, f"it takes an app that lets the session be: {heard}"
 
 
 # In another session
@@ -195,8 +200,8 @@ async def _cut_towards_the_server(target: Target) -> _Result:
     async with speaking(await honest(target), target.address) as (insider, stream):
         await insider.open()
         before = await hear(insider, patience_s=_UNPROMPTED_S)
-        if before.closed or before.end is not None:
-            return Verdict.NOT_TRIED, f"it takes an app that lets the session be: {before}"
+        if before.over:
+            return _ended_by_itself(before)
         stream.write_eof()
         heard = await hear(insider)
     if heard.closed or heard.end is None:
@@ -206,7 +211,7 @@ async def _cut_towards_the_server(target: Target) -> _Result:
 
 async def _cut_towards_our_client(target: Target) -> _Result:
     client = await honest(target)
-    async with forwarding(target.address) as relay:
+    async with forwarding(target.address, from_server=_up_to_ready()) as relay:
         stream = await client.connect(relay.address)
         server = Peer.of(stream.peer_certificate or target.server.certificate)
         try:
@@ -223,6 +228,19 @@ async def _cut_towards_our_client(target: Target) -> _Result:
             return Verdict.WITHSTOOD, explained(error)
         finally:
             stream.abort()
+
+
+def _up_to_ready() -> Alter:
+    """Passes the first record of a session on alone, so that no app's own end is among it."""
+    ready_is_by = False
+
+    def alter(record: bytes) -> bytes:
+        nonlocal ready_is_by
+        passed = b"" if ready_is_by else record
+        ready_is_by |= record[0] == _APPLICATION_DATA
+        return passed
+
+    return alter
 
 
 # The table

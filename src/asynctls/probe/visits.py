@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asynctls.enrolment import Identity
-from asynctls.errors import HandshakeError, HandshakeTimeoutError, RefusedByPeerError
+from asynctls.errors import (
+    HandshakeError,
+    HandshakeTimeoutError,
+    RefusedByPeerError,
+    TruncatedError,
+)
 from asynctls.probe.attack import PATIENCE_S, Verdict
 from asynctls.probe.clients import careless
 from asynctls.probe.offers import alert_words
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
 
     from asynctls.probe.attack import Target
     from asynctls.probe.credential import Credential
+    from asynctls.tls import Stream
 
 __all__ = ["Visit", "judged", "visit"]
 
@@ -25,7 +32,7 @@ class Visit:
     """How a server received a visitor.
 
     Attributes:
-        let_in: whether the handshake came to its end.
+        let_in: whether the handshake came to its end, and the connection stood after it.
         alert: whether it was refused by an alert.
         answer: what the server did, in words.
     """
@@ -38,7 +45,9 @@ class Visit:
 async def visit(
     target: Target, shown: Identity | Credential | None, *, alpn: Sequence[str] | None = None
 ) -> Visit:
-    """Shakes hands with the server, and leaves at once.
+    """Shakes hands with the server, and leaves: at once where it has sessions.
+
+    Any other gets `PATIENCE_S` to hang up.
 
     Args:
         target: the server.
@@ -63,8 +72,26 @@ async def visit(
         return Visit(let_in=False, alert=False, answer=f"said nothing within {PATIENCE_S:g} s")
     except HandshakeError:
         return Visit(let_in=False, alert=False, answer="closed the connection")
-    stream.abort()
-    return Visit(let_in=True, alert=False, answer="let in")
+    try:
+        return _LET_IN if target.sessions else await _afterwards(stream)
+    finally:
+        stream.abort()
+
+
+_LET_IN = Visit(let_in=True, alert=False, answer="let in")
+
+
+async def _afterwards(stream: Stream) -> Visit:
+    """Some servers look at a certificate only after the handshake, and hang up: nginx, say."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            if await stream.read():
+                return _LET_IN
+    except TimeoutError:
+        return _LET_IN
+    except TruncatedError:
+        pass
+    return Visit(let_in=False, alert=False, answer="hung up after the handshake")
 
 
 async def judged(target: Target, visited: Visit) -> tuple[Verdict, str]:

@@ -69,6 +69,7 @@ class ServerHello:
     """
 
     version: str
+    random: bytes
     cipher_suite: int
     compression: int
     alpn: str | None
@@ -79,7 +80,7 @@ class ServerHello:
         """Read the body of a ServerHello; None when it is no such thing."""
         reader = _Reader(body)
         version = reader.number(2)
-        reader.take(_RANDOM_BYTES)
+        random = reader.take(_RANDOM_BYTES)
         reader.vector(1)
         cipher_suite = reader.number(2)
         compression = reader.number(1)
@@ -90,6 +91,7 @@ class ServerHello:
         alpn = _alpn(extensions)
         return cls(
             version=_VERSION_NAMES.get(version, f"version {version:#06x}"),
+            random=random,
             cipher_suite=cipher_suite,
             compression=compression,
             alpn=alpn[0] if alpn else None,
