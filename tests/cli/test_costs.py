@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -142,6 +144,20 @@ def test_a_page_is_for_everybody_and_a_link_to_it_stays(
     assert "ClientHello" in (tmp_path / "costs.html").read_text()
     assert (tmp_path / "costs.html").stat().st_mode & 0o777 == 0o644
     assert json.loads(ended.out)["hellos"]["octets"] == 174
+
+
+def test_signs_that_a_locale_has_not_are_escaped(
+    asynctls: Run,
+    at_once: Callable[[Callable[[], None]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once(lambda: None)
+    written = io.BytesIO()
+    with io.TextIOWrapper(written, encoding="latin-1") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert asynctls("costs").code == 0
+        assert b"ClientHello" in written.getvalue()
+        assert rb"\u2502" in written.getvalue()
 
 
 @pytest.mark.parametrize("words", [("--json",), ()])

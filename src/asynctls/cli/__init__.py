@@ -6,6 +6,7 @@ wrong. What was asked for goes to standard output, everything else to standard e
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -57,6 +58,7 @@ def commands() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits; every error becomes its exit code here, nowhere else."""
     _open_what_is_closed()
+    _escape_what_the_locale_lacks()
     try:
         code = _run(arguments)
         if sys.stdout is not None:
@@ -72,6 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _say(_FAILED, _OUT_OF_MEMORY)
     _discard_what_cannot_be_written()
     sys.exit(code)
+
+
+def _escape_what_the_locale_lacks() -> None:
+    """As Python does on standard error: a sign that cannot be written ends no command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _discard_what_cannot_be_written() -> None:
