@@ -18,9 +18,9 @@ from unittest.mock import patch
 
 from asynctls.pki.profiles import Profile
 from asynctls.probe import exhaustion
-from asynctls.session import shape
+from asynctls.session import receiving, shape
 from asynctls.session.states import FrameType
-from asynctls.tls import Gate, Stream, closing
+from asynctls.tls import Gate, Stream, closing, stream
 from tests.attacks.victims import Served, Server, server_of, target_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Heedless(Server):
 
 @dataclass(frozen=True)
 class Toiling(Server):
-    """Does something dear for each piece that it reads, and its loop waits for it."""
+    """Does something for each piece that it reads that its loop waits for, if not for long."""
 
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -137,6 +137,10 @@ LINGERING: Sequence[Change] = (
     (closing, "LINGER_S", FOR_EVER_S),
     (closing, "LINGER_BYTES", 1 << 40),
 )
+ALL_AT_ONCE: Sequence[Change] = (
+    (stream, "_READS_AT_A_STRETCH", 1 << 60),
+    (receiving, "_FRAMES_AT_A_STRETCH", 1 << 60),
+)
 ANY_LENGTH: Sequence[Change] = (
     (shape, "MAX_PAYLOAD", 1 << 31),
     (shape, "SHAPES", {**shape.SHAPES, FrameType.DATA << 8: shape.Shape(0, 1 << 31)}),
@@ -147,7 +151,7 @@ WITHOUT_DEFENCE: Mapping[str, Callable[[World], AbstractAsyncContextManager[Targ
     "handshakes opened and left": partial(wearing_out, kind=Patient),
     "alerts never read": partial(wearing_out, kind=Patient, without=LINGERING),
     "oversized lengths": partial(wearing_out, without=ANY_LENGTH),
-    "flood of tiny frames": partial(wearing_out, kind=Toiling),
+    "flood of tiny frames": partial(wearing_out, kind=Toiling, without=ALL_AT_ONCE),
     # It is over as soon as the memory has grown enough.
     "windows that never open": partial(wearing_out, kind=Heedless, serving=Lavish, seconds=30.0),
 }

@@ -50,6 +50,7 @@ class Attacker:
         self.target = target
         self.begun = asyncio.Event()
         self.got_through: set[str] = set()
+        self._refused: set[str] = set()
         self._client = client
         self._where = (host, target.address.port)
         self._local_address = local_address
@@ -69,14 +70,17 @@ class Attacker:
 
     @contextlib.contextmanager
     def refused(self, words: str) -> Iterator[None]:
-        """What is done in the context is to be refused within its time-out, however it is."""
+        """What is done in the context is to be refused within its time-out, however it is.
+
+        Once it was, a server that is late another time is only busy.
+        """
         try:
-            yield
+            with contextlib.suppress(AsynctlsError, ConnectionError):
+                yield
+            self._refused.add(words)
         except TimeoutError:
-            self.got_through.add(f"it had not refused {words} after {PATIENCE_S:g} s")
-        except (AsynctlsError, OSError):
-            # A connection that was cut.
-            pass
+            if words not in self._refused:
+                self.got_through.add(f"it had not refused {words} after {PATIENCE_S:g} s")
 
     @asynccontextmanager
     async def connection(self, *, window_bytes: int | None = None) -> AsyncIterator[Connection]:

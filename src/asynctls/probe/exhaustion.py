@@ -69,6 +69,7 @@ async def _load(target: Target, *, burden: _Burden) -> tuple[Verdict, str]:
     await before.connect_again_and_again(times=_TIMES_BEFORE)
     if before.p99_s == math.inf:
         return Verdict.NOT_TRIED, "it takes a server that serves us also without an attack"
+    limit_s = P99_S + before.p99_s
     await memory.look()
     async with asyncio.TaskGroup() as tasks:
         attacking = tasks.create_task(burden(attacker))
@@ -81,13 +82,13 @@ async def _load(target: Target, *, burden: _Burden) -> tuple[Verdict, str]:
             await _look_on(attacker, memory)
             served, p99_s = meanwhile.served, meanwhile.p99_s
             connecting.cancel()
-            if _has_got_through(attacker, memory) or p99_s < P99_S + before.p99_s:
+            if _has_got_through(attacker, memory) or p99_s < limit_s:
                 break
         attacking.cancel()
     answer = "; ".join((*sorted(attacker.got_through), _service(served, p99_s), memory.words))
     if _has_got_through(attacker, memory):
         return Verdict.NOT_WITHSTOOD, answer
-    if p99_s < P99_S + before.p99_s:
+    if p99_s < limit_s:
         return Verdict.WITHSTOOD, answer
     if on_loopback:
         return Verdict.NOT_WITHSTOOD, answer
