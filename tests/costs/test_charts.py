@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from asynctls.costs.byte_charts import byte_charts
+from asynctls.costs.page import page
 from asynctls.costs.time_charts import time_charts
 from asynctls.words import number_words, time_words
 
@@ -47,3 +49,15 @@ def test_of_many_messages_a_bar_is_one(report: Report) -> None:
     ]
     lengths = [sum(segment.length for segment in bar.segments) for bar in chart.bars]
     assert lengths == pytest.approx([100, 100 * many / 1000 / one])
+
+
+@pytest.mark.parametrize("counts", [(0, 2), (2, 0), (2, 5)])
+def test_one_and_many_are_compared_only_where_there_was_one(
+    report: Report, counts: tuple[int, int]
+) -> None:
+    story = report.conversations[0]
+    twice = replace(
+        report, conversations=tuple(replace(story, sent_messages=count) for count in counts)
+    )
+    assert byte_charts(twice) == []
+    assert page(twice)

@@ -55,6 +55,7 @@ def byte_charts(report: Report) -> list[Chart]:
         compared(beside)
         for varied, compared in comparisons.items()
         if len(beside := _differing(runs, story, varied)) > 1
+        and (varied != "sent_messages" or _are_one_and_many(beside))
     ]
     enrolments = [run for run in runs if run.told.kind == "enrolment"]
     return [*charts, _enrolments(enrolments)] if enrolments else charts
@@ -68,6 +69,12 @@ def _differing(runs: Iterable[_Run], story: _Run, varied: str) -> list[_Run]:
         if all(getattr(run.told, name) == getattr(story.told, name) for name in same):
             found.setdefault(getattr(run.told, varied), run)
     return list(found.values())
+
+
+def _are_one_and_many(runs: Sequence[_Run]) -> bool:
+    """A server of others may send none at first, and some when it is asked again."""
+    first, *others = (run.told.sent_messages for run in runs)
+    return first == 1 and min(others) > 1
 
 
 def _by_key_type(runs: Sequence[_Run]) -> Chart:
@@ -94,9 +101,9 @@ def _by_handshake(runs: Sequence[_Run]) -> Chart:
 
 
 def _by_messages(runs: Sequence[_Run]) -> Chart:
-    counts = [max(1, run.told.sent_messages) for run in runs]
+    counts = [run.told.sent_messages for run in runs]
     labels = ["one message" if count == 1 else f"each of {number_words(count)}" for count in counts]
-    each = [number_words(run.told.octets / run.told.sent_messages) for run in runs]
+    each = [number_words(run.told.octets / count) for run, count in zip(runs, counts, strict=True)]
     return _comparison(
         "messages",
         "One message against many",
