@@ -51,6 +51,20 @@ def test_of_many_messages_a_bar_is_one(report: Report) -> None:
     assert lengths == pytest.approx([100, 100 * many / 1000 / one])
 
 
+def test_the_headline_says_what_there_was_and_no_more(report: Report) -> None:
+    story, many = report.conversations[:2]
+    plain = replace(report.conversations[4], kind="session")
+    assert "receipts" not in plain.groups
+    one, thousand, without = (
+        " ".join(page(replace(report, conversations=(each,))).split())
+        for each in (story, many, plain)
+    )
+    assert "and the sender has a receipt. Most of that is paid once." in one
+    assert "and the sender has a receipt." in thousand
+    assert "paid once" not in thousand
+    assert "by certificate, and nobody else can read or change a byte. Most of" in without
+
+
 @pytest.mark.parametrize("counts", [(0, 2), (2, 0), (2, 5)])
 def test_one_and_many_are_compared_only_where_there_was_one(
     report: Report, counts: tuple[int, int]

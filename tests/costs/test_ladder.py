@@ -110,6 +110,22 @@ def test_the_tables_have_every_group_and_sum_of_the_report(report: Report) -> No
     for key_type in ("RSA 2048", "ECDSA P-256"):
         assert f"Computation with {key_type}" in text
     assert f"takes RSA {report.aes_against_rsa:,.0f} times as long" in text
+    for told in report.conversations:
+        if told.sent_messages == 1000:
+            each = f"{told.octets / 1000:,.1f}"
+            assert any(line.split()[-1:] == [each] for line in text.splitlines())
+    joining = [
+        each
+        for each in report.conversations
+        if any(message.sender == "client" for message in each.messages)
+        and (each.kind, each.key_type) in {("bootstrap", "rsa-2048"), ("enrolment", "rsa-2048")}
+    ]
+    overhead = sum(each.octets - each.payload for each in joining) / sum(
+        each.octets for each in joining
+    )
+    assert f"of it overhead {share_words(overhead)}" in " ".join(
+        text.partition("the client joins")[2].split()
+    )
     (certificates,) = (
         line.split()
         for line in text.partition("the client joins")[0].splitlines()

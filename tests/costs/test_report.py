@@ -258,6 +258,7 @@ def test_the_certificates_are_told_for_people(report: Report) -> None:
     assert issuing.lines["issued by"] == root.lines["name"] == root.lines["issued by"]
     assert client.lines["public key"] == "RSA 2048"
     assert all(len(each.lines["SHA-256"]) == 64 for each in report.cards)
+    assert all(each.lines["valid from"] < each.lines["valid until"] for each in report.cards)
 
 
 def test_the_json_has_every_figure_by_its_name(report: Report) -> None:
