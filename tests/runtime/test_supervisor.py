@@ -284,6 +284,14 @@ class Heard:
             yield orders, channel
 
 
+async def test_an_order_to_a_worker_that_has_ended_is_lost() -> None:
+    ours, its = socket.socketpair()
+    with its:
+        async with await Channel.to_worker(ours) as channel:
+            pass
+    channel.send(Stop())
+
+
 @pytest.fixture
 def signals_as_before() -> Any:
     numbers = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)

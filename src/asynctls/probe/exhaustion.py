@@ -157,7 +157,7 @@ ATTACKS: tuple[Attack, ...] = (
     _attack(
         "handshakes opened and left",
         f"{burdens.CONNECTIONS} connections that say a ClientHello, or nothing, and stay",
-        "RFC 4732, section 2.1.2; CWE-771",
+        "RFC 4732, section 2.1.2; CWE-770",
         burdens.left_handshakes,
     ),
     _attack(

@@ -272,14 +272,14 @@ ATTACKS: tuple[Attack, ...] = (
     _attack(
         "ClientHello again",
         "the recorded ClientHello of an honest connection",
-        "RFC 5246, section F.1.1",
+        "RFC 5246, appendix F.1.1",
         _hello_again,
         on_sessions=False,
     ),
     _attack(
         "whole connection again",
         "every record that an honest client sent in an earlier connection",
-        "RFC 5246, section F.1.1; section 7.4.8",
+        "RFC 5246, appendix F.1.1; section 7.4.8",
         _connection_again,
         on_sessions=False,
     ),
@@ -334,7 +334,7 @@ ATTACKS: tuple[Attack, ...] = (
     _attack(
         "ticket of an expired certificate",
         "a TLS session from before our certificate's end, resumed after it",
-        "RFC 5077; RFC 5246, section F.1.4",
+        "RFC 5077; RFC 5246, appendix F.1.4",
         tickets.of_an_expired_certificate,
         on_sessions=False,
         needs=Needs.TTP_STATE,
@@ -342,7 +342,7 @@ ATTACKS: tuple[Attack, ...] = (
     _attack(
         "ticket of a revoked certificate",
         "a TLS session from before our certificate's revocation, resumed after it, for up to 5 s",
-        "RFC 5077; RFC 5246, section F.1.4",
+        "RFC 5077; RFC 5246, appendix F.1.4",
         tickets.of_a_revoked_certificate,
         on_sessions=False,
         needs=Needs.TTP_STATE,

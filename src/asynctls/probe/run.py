@@ -29,7 +29,7 @@ log = get_logger()
 
 # Within 40 s of its start the command is to end, if it has not loaded the server. To start takes
 # part of them, and another honest connection at the end.
-_ATTACKS_END_S = 33.0
+_ATTACKS_END_S = 31.0
 
 
 async def probe(

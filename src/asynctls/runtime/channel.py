@@ -182,6 +182,9 @@ class Channel(Generic[HeardT]):
 
     def send(self, message: Order | Report) -> None:
         """Sends it as soon as the other end takes it; to one that has ended, it is lost."""
+        if self._writer.is_closing():
+            # uvloop's transport raises then, asyncio's does not.
+            return
         content = msgspec.json.encode(message)
         self._writer.write(len(content).to_bytes(_LENGTH_BYTES, "big") + content)
 
