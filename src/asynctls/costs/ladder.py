@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from asynctls.costs.report import Group
-from asynctls.costs.words import GROUP_WORDS
+from asynctls.costs.words import GROUP_WORDS, SIDE_WORDS
 from asynctls.words import number_words, time_words
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ GROUP_COLOURS: Mapping[Group, str] = {
 }
 
 _ORDER = ("client", "ttp", "server")
-_NAMES = {"client": "client", "ttp": "TTP", "server": "server"}
 _TIME_WIDTH = 10
 _OCTETS_WIDTH = 9
 _LEAST_BETWEEN = 12
@@ -61,7 +60,7 @@ def story(report: Report) -> tuple[Conversation, ...]:
     joining = (
         each
         for each in report.conversations
-        if each.kind in ("bootstrap", "enrolment")
+        if each.joins
         and each.key_type == first.key_type
         and any(message.sender == "client" for message in each.messages)
     )
@@ -123,7 +122,7 @@ class _Drawing:
         """Whose lifelines they are."""
         signs = [" "] * self._span
         for each, at in self._at.items():
-            name = _NAMES[each]
+            name = SIDE_WORDS[each]
             begin = min(max(0, at - len(name) // 2), self._span - len(name))
             signs[begin : begin + len(name)] = name
         return Text.assemble(

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-_JOINING = ("bootstrap", "enrolment")
 _LIFELINES = {"client": "Client", "ttp": "TTP", "server": "Server"}
 
 
@@ -44,7 +43,7 @@ def page(report: Report) -> str:
     exchange = [
         (at, run)
         for at, run in runs
-        if run is story or (run.kind in _JOINING and run.key_type == story.key_type)
+        if run is story or (run.joins and run.key_type == story.key_type)
     ]
     present = {message.sender for _, run in exchange for message in run.messages}
     return (

@@ -120,6 +120,11 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     loopback_segments: Mapping[str, int]
     duration_us: float
 
+    @property
+    def joins(self) -> bool:
+        """Whether it is on the way to an identity, and so with the TTP."""
+        return self.kind in ("bootstrap", "enrolment")
+
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A cryptographic operation on this machine.

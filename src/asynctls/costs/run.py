@@ -100,7 +100,7 @@ class _Run:
     @property
     def once(self) -> list[Conversation]:
         """Both enrolments, and the first session: all that it takes to send one message."""
-        joining = [each for each in self.conversations if each.kind in ("bootstrap", "enrolment")]
+        joining = [each for each in self.conversations if each.joins]
         return [*joining, self.conversations[0]]
 
 

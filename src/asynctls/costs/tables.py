@@ -12,7 +12,7 @@ from rich.text import Text
 
 from asynctls.costs.ladder import GROUP_COLOURS
 from asynctls.costs.report import Group
-from asynctls.costs.words import GROUP_WORDS
+from asynctls.costs.words import GROUP_WORDS, SIDE_WORDS
 from asynctls.words import key_words, number_words, share_words, time_words
 
 if TYPE_CHECKING:
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["tables"]
 
-_JOINING = ("bootstrap", "enrolment")
 _KINDS = {"session": "session", "tls": "TLS alone"}
-_SIDES = ("client", "server", "ttp")
-_NAMES = {"client": "client", "server": "server", "ttp": "TTP"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def _joining(report: Report) -> Table | None:
         joining = [
             each
             for each in report.conversations
-            if each.kind in _JOINING
+            if each.joins
             and each.key_type == key_type
             and any(message.sender == "client" for message in each.messages)
         ]
@@ -132,7 +129,7 @@ def _many_messages(report: Report) -> Table | None:
     """What a message costs alone, and among many: with the session, and with TLS alone."""
     rows: dict[tuple[str, str, str], dict[int, Conversation]] = {}
     for each in report.conversations:
-        if each.kind not in _JOINING:
+        if not each.joins:
             rows.setdefault((each.key_type, each.kind, each.handshake), {})[each.sent_messages] = (
                 each
             )
@@ -161,30 +158,30 @@ def _many_messages(report: Report) -> Table | None:
 
 def _computation(report: Report) -> Iterator[Table]:
     first = report.conversations[0]
-    joins = any(each.kind in _JOINING for each in report.conversations)
+    joins = any(each.joins for each in report.conversations)
     run = f"{'both joining, and ' if joins else ''}one {_KINDS.get(first.kind, first.kind)}"
     for key_type in dict.fromkeys(key for each in report.operations for key in each.counts):
         table = _table(
             f"Computation with {key_words(key_type)}: {run} of {_messages(first)}",
             "",
             "one",
-            *(_NAMES[side] for side in _SIDES),
+            *SIDE_WORDS.values(),
             "in all",
         )
-        in_all = dict.fromkeys(_SIDES, 0.0)
+        in_all = dict.fromkeys(SIDE_WORDS, 0.0)
         for each in report.operations:
             if key_type in each.counts:
                 seconds = each.totals[key_type]
-                for side in _SIDES:
+                for side in SIDE_WORDS:
                     in_all[side] += seconds.get(side, 0.0)
                 table.add_row(
                     each.words,
                     time_words(each.seconds),
-                    *(_counted(each, key_type, side) for side in _SIDES),
+                    *(_counted(each, key_type, side) for side in SIDE_WORDS),
                     time_words(sum(seconds.values())),
                 )
         table.add_section()
-        times = (time_words(in_all[side]) for side in _SIDES)
+        times = (time_words(in_all[side]) for side in SIDE_WORDS)
         table.add_row("in all", "", *times, time_words(sum(in_all.values())))
         yield table
 

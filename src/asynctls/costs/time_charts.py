@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynctls.costs.charts import Chart, Part, Row, amount_of, stack
+from asynctls.costs.words import SIDE_WORDS
 from asynctls.words import key_words, number_words, time_words
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from asynctls.costs.report import Operation, Report
 
 __all__ = ["time_charts"]
-
-_SIDES = {"client": "client", "server": "server", "ttp": "TTP"}
 
 
 def time_charts(report: Report) -> Iterator[Chart]:
@@ -41,7 +40,7 @@ def _paid(report: Report, key_type: str) -> dict[str, list[Part]]:
             for series, operation in enumerate(report.operations, start=1)
             if not _makes_keys(operation) and side in operation.totals.get(key_type, {})
         ]
-        for side in _SIDES
+        for side in SIDE_WORDS
     }
     return {side: parts for side, parts in sides.items() if parts}
 
@@ -69,9 +68,11 @@ def _times(
         title=f"Computation with {key_words(key_type)}",
         words=words,
         bars=stack(
-            ((_SIDES[side], parts) for side, parts in sides.items()), time_words, longest=longest
+            ((SIDE_WORDS[side], parts) for side, parts in sides.items()),
+            time_words,
+            longest=longest,
         ),
-        columns=("one takes", *(_SIDES[side] for side in sides)),
+        columns=("one takes", *(SIDE_WORDS[side] for side in sides)),
         rows=tuple(_rows(report, key_type, sides)),
     )
 

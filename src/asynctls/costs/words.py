@@ -10,7 +10,7 @@ from asynctls.costs.report import Group
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["GROUP_WORDS", "abridged"]
+__all__ = ["GROUP_WORDS", "SIDE_WORDS", "abridged"]
 
 GROUP_WORDS: Mapping[Group, str] = {
     Group.HELLOS: "hellos",
@@ -28,7 +28,7 @@ GROUP_WORDS: Mapping[Group, str] = {
     Group.CERTIFICATE: "new certificate",
     Group.CRLS: "CRLs",
 }
-
+SIDE_WORDS: Mapping[str, str] = {"client": "client", "server": "server", "ttp": "TTP"}
 
 _LONG_NUMBER = re.compile(r"(?<=/)([0-9a-f]{8})[0-9a-f]{8,}")
 
