@@ -47,7 +47,7 @@ attacks: setup ## run the attacks that must fail, and show each succeed where it
 	@$(bin)/python -m pytest tests/attacks --quiet $(ARGS)
 
 soak: setup ## run the long runs: roles killed under load, storms, a mixed load (ARGS=--minutes=10) with its curves
-	@$(bin)/python -m pytest tests/soak tests/faults/test_kills.py --long --verbose $(ARGS)
+	@$(bin)/python -m pytest tests/soak tests/faults/test_kills.py tests/faults/test_clocks.py --long --verbose $(ARGS)
 
 peers: ## install the other programs that some tests and benchmarks compare with (Debian, Ubuntu)
 	@sh .ci/peers.sh

@@ -40,7 +40,7 @@ class Clock:
         self.set(0)
 
     def set(self, hours: int) -> None:
-        """Sets it; every program sees that within a second."""
+        """Sets it; every program sees that at its next look."""
         self._file.write_text(f"{hours:+d}h\n")
 
     def variables(self) -> Mapping[str, str]:
@@ -53,7 +53,7 @@ class Clock:
         return {
             "LD_PRELOAD": str(libraries[0]),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_NO_CACHE": "1",
             # The second is its name from version 0.9.10 on.
             "DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
