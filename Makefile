@@ -44,7 +44,7 @@ fuzz: ## fuzz every parser (SECONDS=60 each), the daemons (CONNECTIONS=100000), 
 	@$(bin)/python -m pytest tests/fuzz tests -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
 
 attacks: setup ## run the attacks that must fail, and show each succeed where its defence is taken away
-	@$(bin)/python -m pytest tests/attacks --quiet $(ARGS)
+	@$(bin)/python -m pytest tests/attacks --exhaust --quiet $(ARGS)
 
 soak: setup ## run the long runs: roles killed under load, storms, a mixed load (ARGS=--minutes=10) with its curves
 	@$(bin)/python -m pytest tests/soak tests/faults/test_kills.py tests/faults/test_clocks.py --long --verbose $(ARGS)

@@ -60,6 +60,20 @@ async def asynctls(tmp_path: Path) -> AsyncIterator[Daemons]:
     await daemons.end()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--exhaust",
+        action="store_true",
+        help="Load a server as well as it is: on a machine that does nothing else.",
+    )
+
+
+@pytest.fixture
+def exhaust(request: pytest.FixtureRequest) -> bool:
+    """Whether p99 is to hold, which says something where no other test runs beside this one."""
+    return bool(request.config.getoption("--exhaust", default=False))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The playbook's table: what a server of ours did, and one without that defence."""
     rows: dict[str, dict[str, str]] = {}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from asynctls.session import Channel, Session
     from tests.attacks.world import World
 
-__all__ = ["WITHOUT_DEFENCE"]
+__all__ = ["WITHOUT_DEFENCE", "wearing_out"]
 
 FOR_EVER_S = 600.0
 DEAR_S = 0.003

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import struct
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from asynctls.admission import Peer
-from asynctls.probe import exhaustion
+from asynctls.probe import burdens, exhaustion
 from asynctls.probe.attack import Target, Verdict
+from asynctls.probe.attacker import Attacker
+from asynctls.probe.clients import careless
 from asynctls.probe.exhaustion import ATTACKS
 from asynctls.probe.footprint import Memory, listeners
+from asynctls.probe.relays import listening
 from asynctls.server.library import serving, serving_streams
 
 if TYPE_CHECKING:
@@ -87,6 +92,37 @@ async def test_an_attack_that_does_not_come_about_is_not_withstood(
         verdict, answer = await BY_NAME["slow handshakes"].run(target)
     assert verdict is Verdict.NOT_TRIED
     assert answer == "the server took none of the attackers' connections"
+
+
+async def test_a_server_that_resets_who_is_slow_does_not_end_the_probe(asynctls_ca: CA) -> None:
+    resets = 0
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal resets
+        await asyncio.sleep(0.1)
+        at_once = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        writer.transport.abort()
+        resets += 1
+        if resets > 2 * burdens.CONNECTIONS:
+            enough.set()
+
+    client, server = asynctls_ca.identity("client"), asynctls_ca.identity("server")
+    enough = asyncio.Event()
+    async with listening(serve) as address:
+        target = target_of(address, client, server, sessions=True)
+        attacker = Attacker(
+            target,
+            await careless(target, client.store, certificate=client.certificate),
+            host=address.host,
+            local_address=None,
+        )
+        attacking = asyncio.create_task(burdens.slow_handshakes(attacker))
+        seen = asyncio.create_task(enough.wait())
+        ended, _ = await asyncio.wait([attacking, seen], return_when=asyncio.FIRST_COMPLETED)
+        assert ended == {seen}
+        attacking.cancel()
+        await asyncio.wait([attacking])
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.probe.attack import PATIENCE_S
 from asynctls.probe.insider import Insider, inside
+from asynctls.probe.offers import say
 from asynctls.session.shape import EMPTY_MAP, FIXED, NUMBERING, byte_string_head
 from asynctls.session.states import FrameType
 
@@ -57,7 +58,7 @@ async def slow_handshakes(attacker: Attacker) -> None:
     async def one() -> None:
         async with attacker.connection() as (reader, writer):
             for byte in attacker.hello():
-                writer.write(bytes((byte,)))
+                say(writer, bytes((byte,)))
                 await writer.drain()
                 attacker.begun.set()
                 await asyncio.sleep(_BYTE_EVERY_S)
@@ -71,7 +72,7 @@ async def left_handshakes(attacker: Attacker) -> None:
 
     async def one(hello: bytes) -> None:
         async with attacker.connection() as (reader, writer):
-            writer.write(hello)
+            say(writer, hello)
             attacker.begun.set()
             await _to_its_end(reader)
 
@@ -87,13 +88,13 @@ async def alerts_never_read(attacker: Attacker) -> None:
     async def one() -> None:
         async with attacker.connection(window_bytes=_WINDOW_BYTES) as (_, writer):
             writer.transport.pause_reading()  # type: ignore[attr-defined]
-            writer.write(_OLD_HELLO)
+            say(writer, _OLD_HELLO)
             attacker.begun.set()
             async with asyncio.timeout(_STAYS_S):
                 while True:
                     await writer.drain()
                     await asyncio.sleep(_BYTE_EVERY_S)
-                    writer.write(bytes(1024))
+                    say(writer, bytes(1024))
 
     await attacker.keep(CONNECTIONS, one)
 
@@ -105,10 +106,10 @@ async def oversized_lengths(attacker: Attacker) -> None:
         async with attacker.connection() as (reader, writer):
             with attacker.refused(words):
                 async with asyncio.timeout(PATIENCE_S):
-                    writer.write(head)
+                    say(writer, head)
                     attacker.begun.set()
                     for _ in range(_SENT_BYTES // len(more)):
-                        writer.write(more)
+                        say(writer, more)
                         await writer.drain()
                     await _to_its_end(reader)
 
@@ -175,7 +176,7 @@ async def closed_windows(attacker: Attacker) -> None:
     async def outside() -> None:
         async with attacker.connection(window_bytes=_WINDOW_BYTES) as (_, writer):
             writer.transport.pause_reading()  # type: ignore[attr-defined]
-            writer.write(attacker.hello())
+            say(writer, attacker.hello())
             await asyncio.sleep(_STAYS_S)
 
     async def member() -> None:

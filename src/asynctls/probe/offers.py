@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asynctls.config import Address
     from asynctls.tls.hellos import ServerHello
 
-__all__ = ["Answer", "alert_words", "connection", "offer"]
+__all__ = ["Answer", "alert_words", "connection", "offer", "say"]
 
 _CHUNK_BYTES = 1 << 16
 
@@ -56,6 +56,17 @@ async def connection(
         await hang_up(writer)
 
 
+def say(writer: asyncio.StreamWriter, octets: bytes) -> None:
+    """Writes to a server that may have cut the connection by now.
+
+    Raises:
+        ConnectionResetError: it has. (uvloop's transport would raise a RuntimeError.)
+    """
+    if writer.is_closing():
+        raise ConnectionResetError("the server cut the connection")
+    writer.write(octets)
+
+
 async def offer(address: Address, hello: bytes) -> Answer:
     """Sends a ClientHello, and reads until the server has agreed or refused.
 
@@ -68,8 +79,8 @@ async def offer(address: Address, hello: bytes) -> Answer:
     """
     scanner = Scanner()
     async with connection(address) as (reader, writer):
-        writer.write(hello)
         try:
+            say(writer, hello)
             async with asyncio.timeout(PATIENCE_S):
                 while (answer := _answer_in(scanner)) is None:
                     received = await reader.read(_CHUNK_BYTES)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from asynctls.config import Address
 from asynctls.errors import HandshakeError, TruncatedError
 from asynctls.probe.attack import PATIENCE_S
+from asynctls.probe.offers import say
 from asynctls.tls import Gate, Stream
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ async def play(recorded: bytes, to: Address, *, patience_s: float = PATIENCE_S) 
     # An OSError: a reset, or TimeoutError.
     with contextlib.suppress(OSError):
         async with asyncio.timeout(patience_s):
-            writer.write(recorded)
+            say(writer, recorded)
             while piece := await reader.read(1 << 16):
                 answer += piece
     writer.transport.abort()

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from asynctls.errors import HandshakeError, TruncatedError
 from asynctls.probe.hellos import Hello
+from asynctls.probe.offers import say
 
 if TYPE_CHECKING:
     import asyncio
@@ -72,6 +73,7 @@ class TakenOver:
 
         Raises:
             HandshakeError: one of the two refused the other.
+            OSError: the connection was lost.
         """
         reading, writing = os.pipe()
         try:
@@ -101,8 +103,11 @@ class TakenOver:
         Args:
             content: its type.
             plaintext: at most 16 KiB.
+
+        Raises:
+            OSError: the connection was lost.
         """
-        self._writer.write(self._sealing.seal(content, plaintext))
+        say(self._writer, self._sealing.seal(content, plaintext))
 
     async def receive(self) -> tuple[int, bytes]:
         """The next record: its type of content, and the content.
@@ -148,7 +153,7 @@ async def _shake_hands(
             tls.do_handshake()
             break
         except ssl.SSLWantReadError:
-            writer.write(outgoing.read())
+            say(writer, outgoing.read())
             received = await reader.read(_CHUNK_BYTES)
             if not received:
                 raise HandshakeError("the server closed the connection") from None
