@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import AsynctlsError, SessionError
@@ -121,7 +122,8 @@ class Link:
 def _by_what(error: BaseException | None) -> str:
     """What the system said, if it was the system that lost the connection."""
     while error is not None:
-        if isinstance(error, OSError) and error.strerror:
+        # OpenSSL's errors are OSErrors too, in words that are for nobody who reads a log.
+        if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.strerror:
             return error.strerror
         error = error.__cause__
     return ""
