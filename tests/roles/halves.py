@@ -20,7 +20,7 @@ from asynctls.server.services import Service
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from asynctls.config.tables import LiveAfterExpiryName
+    from asynctls.config.alike import LiveAfterExpiryName
     from asynctls.enrolment import Identity
 
 __all__ = ["Halves", "Way", "halves"]

@@ -6,6 +6,7 @@ Each table is declared once, in ``tables``; the command line takes its options f
 from __future__ import annotations
 
 from asynctls.config.address import Address
+from asynctls.config.alike import KeyTypeName, LogFormat, ProfileName, state_folder
 from asynctls.config.durations import format_duration, parse_duration
 from asynctls.config.endpoint import AppChoice, Endpoint
 from asynctls.config.loading import check_file, load
@@ -19,14 +20,10 @@ from asynctls.config.tables import (
     CostsConfig,
     DemoConfig,
     IdentityConfig,
-    KeyTypeName,
-    LogFormat,
     ProbeConfig,
-    ProfileName,
     RoleConfig,
     ServerConfig,
     TTPConfig,
-    state_folder,
 )
 
 __all__ = [

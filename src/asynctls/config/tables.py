@@ -8,13 +8,28 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from msgspec import Struct, field
-from platformdirs import user_state_path
 
 from asynctls.config.about import About
 from asynctls.config.address import Address
+from asynctls.config.alike import (
+    CrlInterval,
+    Drain,
+    Join,
+    JoinFile,
+    KeyType,
+    KeyTypeName,
+    LiveAfterExpiry,
+    LogOutput,
+    MetricsListen,
+    ProfileName,
+    Session,
+    StaleCRL,
+    State,
+    state_folder,
+)
 from asynctls.config.durations import format_duration
 from asynctls.config.endpoint import AppChoice, Endpoint
 from asynctls.config.limits import (
@@ -40,24 +55,12 @@ __all__ = [
     "CostsConfig",
     "DemoConfig",
     "IdentityConfig",
-    "KeyTypeName",
-    "LiveAfterExpiryName",
-    "LogFormat",
     "ProbeConfig",
-    "ProfileName",
     "RoleConfig",
     "ServerConfig",
-    "StaleCRLName",
     "TTPConfig",
-    "state_folder",
 ]
 
-
-KeyTypeName: TypeAlias = Literal["rsa-2048", "rsa-3072", "rsa-4096", "ecdsa-p256", "ecdsa-p384"]
-ProfileName: TypeAlias = Literal["server", "client", "peer"]
-LiveAfterExpiryName: TypeAlias = Literal["end", "keep"]
-StaleCRLName: TypeAlias = Literal["refuse", "go-on"]
-LogFormat: TypeAlias = Literal["auto", "console", "json"]
 
 _GIBIBYTE = 2**30
 _POSTGRES = ("postgresql://", "postgres://")
@@ -75,55 +78,11 @@ _STATUS_URL_WORDS = (
     "that looks a certificate up cannot verify another one for it), no query, no slash at its end"
 )
 
-_State: TypeAlias = Annotated[
-    Path, About("the role's state folder: keys, certificates, its lock (made with mode 0700)")
-]
-_LogFormat: TypeAlias = Annotated[
-    LogFormat, About("console (for people), json (a line an event), auto (json when no terminal)")
-]
-_Join: TypeAlias = Annotated[
-    SecretText | None,
-    About("the join string from 'asynctls ttp token': a secret, others see it on a command line"),
-]
-_JoinFile: TypeAlias = Annotated[
-    Path | None, About("file that holds the join string; - is standard input")
-]
-_KeyType: TypeAlias = Annotated[
-    KeyTypeName, About("kind of the key pair that is made when the role joins")
-]
-_CrlInterval: TypeAlias = Annotated[
-    timedelta, About("how often the TTP's CRL is fetched", _SECOND, _DAY)
-]
-_StaleCRL: TypeAlias = Annotated[
-    StaleCRLName,
-    About("once the CRL has ended and the TTP is out of reach: refuse everybody, or go on with it"),
-]
-_LiveAfterExpiry: TypeAlias = Annotated[
-    LiveAfterExpiryName,
-    About("a connection that is live when a certificate of its two ends: ends with it, or is kept"),
-]
-_Session: TypeAlias = Annotated[
-    bool, About("a tunnel carries each connection in a session of its own: set it on both ends")
-]
-_MetricsListen: TypeAlias = Annotated[
-    Endpoint | None,
-    About("HOST:PORT or unix:PATH that Prometheus metrics are served on, by plain HTTP"),
-]
-_Drain: TypeAlias = Annotated[
-    timedelta,
-    About("how long what is under way may go on after SIGTERM; 0s: not at all", 0 * _SECOND, _HOUR),
-]
-
-
-def state_folder(role: str) -> Path:
-    """Where a role keeps its state by default: ``<platform's state folder>/asynctls/<role>``."""
-    return user_state_path("asynctls", appauthor=False) / role
-
 
 class RoleConfig(Struct, frozen=True, kw_only=True):
     """What all tables have in common."""
 
-    log_format: _LogFormat = "auto"
+    log_format: LogOutput = "auto"
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
         """Each key whose value is fine by itself but not beside another's, and why."""
@@ -133,7 +92,7 @@ class RoleConfig(Struct, frozen=True, kw_only=True):
 class TTPConfig(RoleConfig, frozen=True, kw_only=True):
     """The table ``[ttp]``: the CA daemon."""
 
-    state: _State = field(default_factory=lambda: state_folder("ttp"))
+    state: State = field(default_factory=lambda: state_folder("ttp"))
     listen: Annotated[Address, About("address that EST and the CRL are served on; port 0: any")] = (
         Address("127.0.0.1", 8440)
     )
@@ -212,8 +171,8 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
     max_connections_per_address: MaxConnectionsPerAddress = None
     handshakes: Handshakes = 64
     handshake_timeout: HandshakeTimeout = timedelta(seconds=10)
-    drain: _Drain = timedelta(seconds=10)
-    metrics_listen: _MetricsListen = None
+    drain: Drain = timedelta(seconds=10)
+    metrics_listen: MetricsListen = None
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
         """A certificate that outlives its issuer's, a CRL that ends before the next is signed.
@@ -242,12 +201,12 @@ def _too_many_per_address(config: "TTPConfig | ServerConfig") -> Iterator[tuple[
 class ServerConfig(RoleConfig, frozen=True, kw_only=True):
     """The table ``[server]``; ``tunnel`` has each of its tunnels, if any, as the config of one."""
 
-    state: _State = field(default_factory=lambda: state_folder("server"))
+    state: State = field(default_factory=lambda: state_folder("server"))
     listen: Annotated[Address, About("address that sessions are served on; port 0: any")] = Address(
         "127.0.0.1", 8443
     )
-    join: _Join = None
-    join_file: _JoinFile = None
+    join: Join = None
+    join_file: JoinFile = None
     allow: Annotated[
         tuple[str, ...],
         About(
@@ -263,7 +222,7 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
             "module:callable (a coroutine function of yours, imported from the working folder too)"
         ),
     ] = AppChoice("message")
-    session: _Session = False
+    session: Session = False
     message: Annotated[
         str,
         About(
@@ -274,10 +233,10 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
     workers: Annotated[
         int, About("processes that serve, each by itself; 1: this one alone does", 1, 256)
     ] = 1
-    key_type: _KeyType = "rsa-2048"
-    crl_interval: _CrlInterval = timedelta(seconds=60)
-    stale_crl: _StaleCRL = "refuse"
-    live_after_expiry: _LiveAfterExpiry = "end"
+    key_type: KeyType = "rsa-2048"
+    crl_interval: CrlInterval = timedelta(seconds=60)
+    stale_crl: StaleCRL = "refuse"
+    live_after_expiry: LiveAfterExpiry = "end"
     max_connections: MaxConnections = None
     max_connections_per_address: MaxConnectionsPerAddress = None
     handshakes: Handshakes = 64
@@ -292,8 +251,8 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
     max_message: MaxMessage = 16_777_216
     queue_messages: QueueMessages = 256
     queue_bytes: QueueBytes = 4_194_304
-    drain: _Drain = timedelta(seconds=10)
-    metrics_listen: _MetricsListen = None
+    drain: Drain = timedelta(seconds=10)
+    metrics_listen: MetricsListen = None
     tunnel: "tuple[ServerConfig, ...]" = ()
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
@@ -313,15 +272,15 @@ class ServerConfig(RoleConfig, frozen=True, kw_only=True):
 class ClientConfig(RoleConfig, frozen=True, kw_only=True):
     """The table ``[client]``; ``tunnel`` as for the server."""
 
-    state: _State = field(default_factory=lambda: state_folder("client"))
+    state: State = field(default_factory=lambda: state_folder("client"))
     connect: Annotated[Address, About("address of the server", least=1)] = Address(
         "127.0.0.1", 8443
     )
     server_name: Annotated[
         str | None, About("name that the server's certificate must have, if not connect's host")
     ] = None
-    join: _Join = None
-    join_file: _JoinFile = None
+    join: Join = None
+    join_file: JoinFile = None
     json: Annotated[bool, About("print messages as JSON, one object a line")] = False
     follow: Annotated[bool, About("stay: connect again whenever a session has ended")] = False
     send: Annotated[
@@ -336,11 +295,11 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
         Endpoint | None,
         About("HOST:PORT or unix:PATH whose connections are tunnelled to the server, by plain TLS"),
     ] = None
-    session: _Session = False
-    key_type: _KeyType = "rsa-2048"
-    crl_interval: _CrlInterval = timedelta(seconds=60)
-    stale_crl: _StaleCRL = "refuse"
-    live_after_expiry: _LiveAfterExpiry = "end"
+    session: Session = False
+    key_type: KeyType = "rsa-2048"
+    crl_interval: CrlInterval = timedelta(seconds=60)
+    stale_crl: StaleCRL = "refuse"
+    live_after_expiry: LiveAfterExpiry = "end"
     connect_timeout: Annotated[
         timedelta, About("how long connecting may take, TLS handshake included", _SECOND, _HOUR)
     ] = timedelta(seconds=10)
@@ -352,8 +311,8 @@ class ClientConfig(RoleConfig, frozen=True, kw_only=True):
     max_message: MaxMessage = 16_777_216
     queue_messages: QueueMessages = 256
     queue_bytes: QueueBytes = 4_194_304
-    drain: _Drain = timedelta(seconds=10)
-    metrics_listen: _MetricsListen = None
+    drain: Drain = timedelta(seconds=10)
+    metrics_listen: MetricsListen = None
     tunnel: "tuple[ClientConfig, ...]" = ()
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
@@ -380,21 +339,21 @@ class IdentityConfig(RoleConfig, frozen=True, kw_only=True):
     state: Annotated[
         Path | None, About("state folder that holds the identity: the client's, else the server's")
     ] = None
-    join: _Join = None
-    join_file: _JoinFile = None
-    key_type: _KeyType = "rsa-2048"
-    crl_interval: _CrlInterval = timedelta(seconds=60)
+    join: Join = None
+    join_file: JoinFile = None
+    key_type: KeyType = "rsa-2048"
+    crl_interval: CrlInterval = timedelta(seconds=60)
     on_renew: Annotated[
         str | None,
         About("command (for the shell) that tells a program to load the files that have changed"),
     ] = None
-    metrics_listen: _MetricsListen = None
+    metrics_listen: MetricsListen = None
 
 
 class DemoConfig(RoleConfig, frozen=True, kw_only=True):
     """The table ``[demo]``; its three roles have their state in folders below ``state``."""
 
-    state: _State = field(default_factory=lambda: state_folder("demo"))
+    state: State = field(default_factory=lambda: state_folder("demo"))
 
 
 class CostsConfig(RoleConfig, frozen=True, kw_only=True):
