@@ -39,7 +39,7 @@ nitpicky = True
 # What lies outside (there is no network to look it up in), and what lies within the rooms.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!asynctls).*"),
-    ("py:.*", r"asynctls\.(?!errors|testing)\w+\..*"),
+    ("py:.*", r"asynctls\.(?!alerts|errors|testing)\w+\..*"),
 ]
 
 autodoc_class_signature = "separated"

@@ -24,7 +24,8 @@ from asynctls.admission import (
     admit_again,
     allow_list,
 )
-from asynctls.errors import Alert, CertificateError
+from asynctls.alerts import Alert
+from asynctls.errors import CertificateError
 from asynctls.pki.certificates import to_der
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.names import Pattern, format_serial

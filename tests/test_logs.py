@@ -20,8 +20,9 @@ import pytest
 import structlog
 
 from asynctls import logs
+from asynctls.alerts import Alert
 from asynctls.config import Address, SecretText
-from asynctls.errors import Alert, ConfigError, Fault, StateError
+from asynctls.errors import ConfigError, Fault, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cryptography import x509
 
-from asynctls.errors import Alert, CertificateError
+from asynctls.alerts import Alert
+from asynctls.errors import CertificateError
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.names import (

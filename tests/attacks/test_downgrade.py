@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynctls.errors import Alert, HandshakeError, PeerRefusedError, RefusedByPeerError
+from asynctls.alerts import Alert
+from asynctls.errors import HandshakeError, PeerRefusedError, RefusedByPeerError
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.probe.relays import everybody, forwarding

@@ -19,12 +19,8 @@ import pytest
 import structlog.testing
 
 import asynctls.session.session
-from asynctls.errors import (
-    Alert,
-    BindingMismatchError,
-    PeerRefusedError,
-    RefusedByPeerError,
-)
+from asynctls.alerts import Alert
+from asynctls.errors import BindingMismatchError, PeerRefusedError, RefusedByPeerError
 from asynctls.pki.profiles import Profile
 from asynctls.probe.relays import everybody, forwarding
 from asynctls.session import ALPN

@@ -23,8 +23,8 @@ import asynctls.session.frames
 import asynctls.session.protocol
 import asynctls.session.session
 from asynctls.admission import Peer
+from asynctls.alerts import Alert
 from asynctls.errors import (
-    Alert,
     BindingMismatchError,
     ErrorCode,
     ForgedError,

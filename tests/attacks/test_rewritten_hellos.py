@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynctls.errors import Alert, HandshakeError, PeerRefusedError, RefusedByPeerError
+from asynctls.alerts import Alert
+from asynctls.errors import HandshakeError, PeerRefusedError, RefusedByPeerError
 from asynctls.probe.hellos import (
     ALPN_EXTENSION,
     EXTENDED_MASTER_SECRET,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asynctls
+from asynctls.alerts import Alert
 from asynctls.config import Address
 from asynctls.errors import (
-    Alert,
     BindingMismatchError,
     HandshakeError,
     PeerRefusedError,

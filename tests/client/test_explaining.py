@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asynctls as library
+from asynctls.alerts import Alert
 from asynctls.client.explaining import Explainer
 from asynctls.client.sentences import STEPS, step_of
 from asynctls.enrolment import Keeper
 from asynctls.enrolment.joining import ensure_identity_alone
 from asynctls.errors import (
-    Alert,
     BindingMismatchError,
     ForgedError,
     HandshakeError,

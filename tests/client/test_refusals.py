@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asynctls.alerts import Alert
 from asynctls.client.refusals import explained
 from asynctls.config import Address
 from asynctls.errors import (
-    Alert,
     HandshakeError,
     HandshakeTimeoutError,
     PeerRefusedError,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import asynctls
 from asynctls import errors
-from asynctls.errors import Alert, ErrorCode
+from asynctls.alerts import Alert
+from asynctls.errors import ErrorCode
 from asynctls.ttp.policy import Rule
 from tests.docs.pages import GUIDES
 

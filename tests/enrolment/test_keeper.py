@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynctls.admission import Anyone, Peer, Refused, StaleCRL, admit_again
+from asynctls.alerts import Alert
 from asynctls.enrolment import Identity, Keeper, join
 from asynctls.enrolment import folder as folders
 from asynctls.enrolment.crls import from_pem
-from asynctls.errors import Alert, CertificateError, IdentityError, StateError
+from asynctls.errors import CertificateError, IdentityError, StateError
 from asynctls.pki.certificates import certificates_from_pem
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile

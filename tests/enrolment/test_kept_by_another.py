@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from asynctls.admission import Anyone, Peer, StaleCRL, admit_again
+from asynctls.alerts import Alert
 from asynctls.enrolment import Keeper, crls, kept_by_another
 from asynctls.enrolment import folder as folders
 from asynctls.enrolment.health import identity_troubles
 from asynctls.enrolment.kept_by_another import KeptByAnother
-from asynctls.errors import Alert, StateError
+from asynctls.errors import StateError
 
 if TYPE_CHECKING:
     import pytest

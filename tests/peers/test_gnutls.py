@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynctls.errors import Alert
+from asynctls.alerts import Alert
 from asynctls.pki.profiles import Profile
 from tests.peers.conftest import ALPN, run
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynctls.errors import Alert
+from asynctls.alerts import Alert
 from asynctls.pki.certificates import certificates_from_pem, to_pem
 from asynctls.pki.keys import KeyType, generate_now, key_from_pem, key_to_pem
 from asynctls.pki.profiles import Issuer, Profile, issue

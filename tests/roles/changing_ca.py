@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asynctls as library
+from asynctls.alerts import Alert
 from asynctls.config import Address, TTPConfig
 from asynctls.enrolment import Identity, JoinString, join
-from asynctls.errors import Alert, RefusedByPeerError
+from asynctls.errors import RefusedByPeerError
 from asynctls.pki.certificates import certificate_from_der, certificates_from_pem
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile

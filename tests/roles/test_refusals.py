@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 
+from asynctls.alerts import Alert
 from asynctls.enrolment import JoinString, join
-from asynctls.errors import Alert
 from asynctls.pki.keys import KeyType
 from tests.roles.processes import run_program
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asynctls.alerts import Alert
 from asynctls.enrolment import JoinString, join
-from asynctls.errors import Alert
 from asynctls.pki.keys import KeyType
 
 if TYPE_CHECKING:

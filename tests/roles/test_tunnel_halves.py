@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynctls.errors import Alert
+from asynctls.alerts import Alert
 from tests.roles.halves import Way, halves
 from tests.roles.tunnelling import Backend, answer_each, answer_to, asked, asked_for, opened
 

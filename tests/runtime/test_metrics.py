@@ -12,9 +12,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from asynctls import __version__
+from asynctls.alerts import Alert
 from asynctls.config import Address, Endpoint
 from asynctls.errors import (
-    Alert,
     ConfigError,
     HandshakeError,
     HandshakeTimeoutError,

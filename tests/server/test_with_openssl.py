@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asynctls.errors import Alert
+from asynctls.alerts import Alert
 from tests.roles.processes import run_program
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import ssl
     from pathlib import Path
 
-    from asynctls.errors import Alert
+    from asynctls.alerts import Alert
 
 DAY = timedelta(days=1)
 Handler = Callable[[Stream], Awaitable[None]]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asynctls
-from asynctls.errors import Alert, CertificateError, IdentityError, RefusedByPeerError
+from asynctls.alerts import Alert
+from asynctls.errors import CertificateError, IdentityError, RefusedByPeerError
 from asynctls.testing import CA, pair
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from asynctls.tls import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from asynctls.errors import Alert
+    from asynctls.alerts import Alert
 
 ALPN = "asynctls/1"
 DAY = timedelta(days=1)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from asynctls.alerts import Alert
 from asynctls.errors import (
-    Alert,
     AsynctlsError,
     HandshakeError,
     PeerRefusedError,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from asynctls.errors import Alert
+from asynctls.alerts import Alert
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.tls import Engine, Part, Side, client_context, server_context

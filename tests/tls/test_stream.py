@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asynctls.alerts import Alert
 from asynctls.errors import (
-    Alert,
     HandshakeError,
     HandshakeTimeoutError,
     PeerRefusedError,

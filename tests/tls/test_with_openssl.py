@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynctls.errors import Alert, HandshakeError, RefusedByPeerError, TruncatedError
+from asynctls.alerts import Alert
+from asynctls.errors import HandshakeError, RefusedByPeerError, TruncatedError
 from asynctls.tls import Gate, Stream, client_context, server_context
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from asynctls.admission import Peer
+from asynctls.alerts import Alert
 from asynctls.errors import (
-    Alert,
     CertificateError,
     HandshakeError,
     HandshakeTimeoutError,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+from asynctls.alerts import Alert
 from asynctls.errors import (
-    Alert,
     AsynctlsError,
     BindingMismatchError,
     ClockError,

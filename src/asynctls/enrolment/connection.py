@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import ssl
     from types import TracebackType
 
+    from asynctls.alerts import Alert
     from asynctls.config import Address
-    from asynctls.errors import Alert
     from asynctls.tls.engine import Admit
 
 __all__ = ["Everyone", "TTPConnection", "Verdict", "said_date"]

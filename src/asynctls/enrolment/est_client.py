@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from asynctls.alerts import Alert
 from asynctls.enrolment import est_codec
 from asynctls.enrolment.connection import TTPConnection, Verdict
 from asynctls.errors import (
-    Alert,
     CertificateError,
     EnrolmentError,
     EnrolmentPendingError,

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from asynctls.admission import Peer, Refused, Rules, admit_again
-from asynctls.errors import Alert, ErrorCode
+from asynctls.alerts import Alert
+from asynctls.errors import ErrorCode
 from asynctls.logger import get_logger
 from asynctls.session.dates import Expiry
 

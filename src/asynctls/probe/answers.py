@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asynctls.alerts import Alert
 from asynctls.errors import (
-    Alert,
     AsynctlsError,
     ErrorCode,
     HandshakeTimeoutError,

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from asynctls.admission import Admitted, Peer, Refused
-from asynctls.errors import Alert, AsynctlsError
+from asynctls.alerts import Alert
+from asynctls.errors import AsynctlsError
 from asynctls.pki.names import NameKind, canonical_name, kind_of
 from asynctls.probe.attack import PATIENCE_S, Verdict
 from asynctls.probe.insider import Insider

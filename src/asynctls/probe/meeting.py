@@ -9,16 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynctls.admission import Peer
+from asynctls.alerts import Alert
 from asynctls.client.connecting import open_connection
 from asynctls.client.refusals import explained
-from asynctls.errors import (
-    Alert,
-    AsynctlsError,
-    ErrorCode,
-    HandshakeError,
-    ProbeError,
-    RefusedByPeerError,
-)
+from asynctls.errors import AsynctlsError, ErrorCode, HandshakeError, ProbeError, RefusedByPeerError
 from asynctls.probe.attack import Target
 from asynctls.probe.clients import verifying
 from asynctls.session import ALPN, Limits, Session

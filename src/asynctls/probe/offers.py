@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asynctls.alerts import Alert
 from asynctls.client.connecting import open_connection
-from asynctls.errors import Alert
 from asynctls.probe.attack import PATIENCE_S
 from asynctls.probe.suites import suite_name
 from asynctls.tls.closing import hang_up

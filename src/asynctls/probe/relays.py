@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
-    from asynctls.errors import Alert
+    from asynctls.alerts import Alert
 
 __all__ = [
     "Alter",

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from asynctls.alerts import Alert
     from asynctls.config import Endpoint
-    from asynctls.errors import Alert, ErrorCode, HandshakeError
+    from asynctls.errors import ErrorCode, HandshakeError
     from asynctls.runtime.listening import Listener
     from asynctls.runtime.unix_listening import UnixListener
 

@@ -26,7 +26,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from asynctls.errors import Alert, AsynctlsError, HandshakeError, PeerRefusedError, TruncatedError
+from asynctls.alerts import Alert
+from asynctls.errors import AsynctlsError, HandshakeError, PeerRefusedError, TruncatedError
 from asynctls.tls.reasons import explain_failure, explain_handshake, explain_silence, is_damage
 from asynctls.tls.records import Meter, Scanner
 

@@ -10,8 +10,8 @@ import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from asynctls.alerts import Alert
 from asynctls.errors import (
-    Alert,
     CertificateError,
     HandshakeError,
     PeerRefusedError,

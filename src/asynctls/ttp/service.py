@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from asynctls.admission import Peer
+from asynctls.alerts import Alert
 from asynctls.enrolment.connection import Verdict
 from asynctls.enrolment.credentials import Credentials, FreshCredentials
-from asynctls.errors import Alert, CertificateError, HandshakeError
+from asynctls.errors import CertificateError, HandshakeError
 from asynctls.http import Limits, Request, Response, serve
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificates_from_pem, to_der, to_pem
