@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 import os
@@ -226,6 +227,34 @@ async def test_a_backup_cut_short_anywhere_is_refused_and_changes_nothing(
         with pytest.raises(StateError):
             await restore(elsewhere, backup, passphrase=None)
         assert not elsewhere.state.exists() or os.listdir(elsewhere.state) == ["lock"]  # noqa: PTH208
+
+
+# The second member's, behind the manifest and its header, a block each.
+HEADER = slice(1024, 1536)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "instead"),
+    [
+        (slice(1024, 1025), b"S"),
+        (slice(1172, 1173), b"9"),
+        (HEADER, bytes(512)),
+        (slice(1300, None), b""),
+        (slice(1024, None), b""),
+        (slice(2560, None), b""),
+        (slice(-1, None), b"x"),
+    ],
+    ids=["name", "checksum", "zeros", "cut in it", "cut before it", "half an end", "after the end"],
+)
+def test_a_tar_is_read_to_its_end_or_not_at_all(damaged: slice, instead: bytes) -> None:
+    manifest = archive.Manifest(made_at=datetime(2026, 1, 1, tzinfo=UTC), head="", root_sha256="")
+    packed = archive.pack(manifest, {"root.pem": b"x"}, [])
+    assert list(archive.Archive(packed).files) == ["root.pem"]
+    tar = bytearray(gzip.decompress(packed))
+    assert tar[HEADER].startswith(b"state/root.pem\0")
+    tar[damaged] = instead
+    with pytest.raises(StateError, match="damaged"):
+        archive.Archive(gzip.compress(tar))
 
 
 @pytest.mark.parametrize(

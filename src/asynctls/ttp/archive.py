@@ -106,7 +106,7 @@ class Archive:
                     if not _PLAIN_NAME.fullmatch(name):
                         raise StateError(f"the backup holds a file of a strange name, {name!r}")
                     self.files[name] = _content_of(tar, member)
-            _check_sum(tar)
+            _check_end(tar)
 
     def rows(self) -> Iterator[list[dict[str, Value]]]:
         """The ledger's rows, some at a time, in order.
@@ -182,13 +182,21 @@ def _line(row: Mapping[str, Value]) -> bytes:
     return _json.encode({name: value for name, value in row.items() if value is not None}) + b"\n"
 
 
-def _check_sum(tar: tarfile.TarFile) -> None:
-    """Has gzip compare its checksum, as it does only at its end, which a tar's is before.
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Refuses a tar that ends by anything but its end, two blocks of zeros or more (POSIX, pax).
 
-    Without it a header that was damaged would pass for the end of the tar.
+    `tarfile` takes a header that is damaged, or not there, for the end. Reading on to the last byte
+    also has gzip compare its checksum, as it does only there.
     """
-    while tar.fileobj is not None and tar.fileobj.read(_BLOCK_BYTES):
-        pass
+    assert tar.fileobj is not None  # noqa: S101 - it is open
+    tar.fileobj.seek(tar.offset)
+    zeros = 0
+    while block := tar.fileobj.read(_BLOCK_BYTES):
+        if any(block):
+            raise StateError("the backup is damaged: behind a file comes neither one nor the end")
+        zeros += len(block)
+    if zeros < 2 * tarfile.BLOCKSIZE:
+        raise StateError("the backup is damaged: it was cut off")
 
 
 def _content_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

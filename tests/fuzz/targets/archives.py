@@ -41,7 +41,7 @@ def _taken(content: bytes) -> bool:
 
 
 def seeds() -> dict[str, bytes]:
-    """One with files and rows, whole and as a tar; what is none."""
+    """One with files and rows, whole and as a tar; one that is damaged; what is none."""
     manifest = Manifest(made_at=NOW, head="1:" + "ab" * 32, root_sha256="cd" * 32)
     row: dict[str, Value] = {
         "sequence": 1,
@@ -56,6 +56,7 @@ def seeds() -> dict[str, bytes]:
         "whole": whole,
         "tar": tar,
         "no-manifest": tar[512:],
+        "no-header": tar[:1024] + b"S" + tar[1025:],
         "no-end": whole[:-9],
         "no-gzip": b"\x1f\x8b\x08\0",
     }
