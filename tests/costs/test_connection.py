@@ -96,3 +96,13 @@ async def test_a_server_that_is_not_who_was_wanted_is_refused(ca: CA) -> None:
         for wanted in ("other", "spiffe://example.org/other"):
             with pytest.raises(HandshakeError, match="say so: --server-name server"):
                 await measure_connection(address, server_name=wanted, state=client)
+
+
+async def test_a_server_of_another_ttps_is_refused_whoever_it_is(ca: CA, tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    async with serving(CA(others), "server") as address:
+        # Its host is where we dialled, and nobody that was expected.
+        expected = f"at {address}, expected to be certified by the CA of our identity: "
+        with pytest.raises(HandshakeError, match=expected):
+            await measure_connection(address, server_name=None, state=ca.identity("client").folder)

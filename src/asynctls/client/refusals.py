@@ -48,6 +48,7 @@ _WORDS = {
         "because the two protocols differ: is one of them a tunnel, or --session on one end alone?"
     ),
 }
+_ANYBODY = "certified by the CA of our identity"
 _TUNNEL = (
     "; if that is a tunnel (--app forward:…), be the other end of it: --listen, and --session "
     "on both ends or on neither"
@@ -55,7 +56,7 @@ _TUNNEL = (
 
 
 def explained(
-    error: HandshakeError, *, address: Address, identity: Identity, name: str
+    error: HandshakeError, *, address: Address, identity: Identity, name: str | None
 ) -> HandshakeError:
     """The same error, with who, why and what to do in its message.
 
@@ -63,7 +64,7 @@ def explained(
         error: how the handshake ended.
         address: the server's.
         identity: ours.
-        name: whom we expected there.
+        name: whom we expected there; None: anybody that the CA of our identity vouches for.
     """
     match error:
         case RefusedByPeerError(alert=Alert() as alert):
@@ -75,7 +76,7 @@ def explained(
         case PeerRefusedError():
             return PeerRefusedError(
                 error.alert,
-                f"we refused the server at {address}, expected to be {name}: "
+                f"we refused the server at {address}, expected to be {name or _ANYBODY}: "
                 f"{error.reason}{_advice(error, name)}",
                 certificate=error.certificate,
                 told=error.told,
@@ -101,11 +102,11 @@ def _refused_by(alert: Alert, address: Address, identity: Identity) -> str:
     return f"the server at {address} refused our certificate {told} {why}"
 
 
-def _advice(error: PeerRefusedError, expected: str) -> str:
+def _advice(error: PeerRefusedError, expected: str | None) -> str:
     """What to do: about another name than we expected, another protocol; nothing for the rest."""
     if error.alert is Alert.NO_APPLICATION_PROTOCOL:
         return _TUNNEL
-    if error.alert is not Alert.BAD_CERTIFICATE or error.certificate is None:
+    if expected is None or error.alert is not Alert.BAD_CERTIFICATE or error.certificate is None:
         return ""
     try:
         peer = Peer.of(error.certificate)

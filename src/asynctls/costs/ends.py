@@ -185,10 +185,7 @@ class Caller:
             )
         except HandshakeError as error:
             raise explained(
-                error,
-                address=self._address,
-                identity=self._keeper.identity,
-                name=name or self._address.host,
+                error, address=self._address, identity=self._keeper.identity, name=name
             ) from error
         return stream, credentials.certificate
 

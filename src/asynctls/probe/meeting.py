@@ -28,7 +28,6 @@ __all__ = ["meet"]
 
 _PATIENCE_S = 5.0
 _LIMITS = Limits(handshake_timeout_s=_PATIENCE_S, close_timeout_s=2.0)
-_ANY_NAME = "certified by the CA of our identity"
 
 
 async def meet(address: Address, identity: Identity, *, server_name: str | None = None) -> Target:
@@ -86,8 +85,7 @@ async def _shake_hands(
             timeout_s=_PATIENCE_S,
         )
     except HandshakeError as error:
-        name = server_name or _ANY_NAME
-        raise explained(error, address=address, identity=identity, name=name) from error
+        raise explained(error, address=address, identity=identity, name=server_name) from error
 
 
 async def _hold_session(stream: Stream, identity: Identity, server: Peer) -> None:
