@@ -5,6 +5,7 @@ Each table is declared once, in ``tables``; the command line takes its options f
 
 from __future__ import annotations
 
+from asynctls.config.about import About
 from asynctls.config.address import Address
 from asynctls.config.alike import KeyTypeName, LogFormat, ProfileName, state_folder
 from asynctls.config.durations import format_duration, parse_duration
@@ -15,7 +16,6 @@ from asynctls.config.secret_text import SecretText, read_join
 from asynctls.config.settings import Setting, settings
 from asynctls.config.tables import (
     TABLES,
-    About,
     ClientConfig,
     CostsConfig,
     DemoConfig,

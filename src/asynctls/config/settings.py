@@ -20,7 +20,8 @@ from asynctls.config.secret_text import SecretText
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from asynctls.config.tables import About, RoleConfig
+    from asynctls.config.about import About
+    from asynctls.config.tables import RoleConfig
 
 __all__ = ["Setting", "settings"]
 

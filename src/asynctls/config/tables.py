@@ -3,7 +3,6 @@
 A field is a TOML key of its table; ``settings()`` derives the option and the variable from it.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -47,10 +46,10 @@ from asynctls.config.limits import (
 )
 from asynctls.config.secret_text import SecretText
 from asynctls.config.template import check_template
+from asynctls.config.urls import LEDGER_URL_WORDS, STATUS_URL_WORDS, is_ledger_url, is_status_url
 
 __all__ = [
     "TABLES",
-    "About",
     "ClientConfig",
     "CostsConfig",
     "DemoConfig",
@@ -61,22 +60,10 @@ __all__ = [
     "TTPConfig",
 ]
 
-
-_GIBIBYTE = 2**30
-_POSTGRES = ("postgresql://", "postgres://")
 _SECOND = timedelta(seconds=1)
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _CENTURY = timedelta(days=36525)
-
-# RFC 3986: host or bracketed IPv6 address, port, path segments.
-_STATUS_URL = re.compile(
-    r"http://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*", re.ASCII
-)
-_STATUS_URL_WORDS = (
-    "must be like http://ca.example.org or http://ca.example.org:8441/pki: plain http (a program "
-    "that looks a certificate up cannot verify another one for it), no query, no slash at its end"
-)
 
 
 class RoleConfig(Struct, frozen=True, kw_only=True):
@@ -179,10 +166,10 @@ class TTPConfig(RoleConfig, frozen=True, kw_only=True):
 
         A limit that can never be met, a URL that would stand in every certificate and lead nowhere.
         """
-        if self.ledger is not None and not self.ledger.reveal().startswith(_POSTGRES):
-            yield "ledger", "must be postgresql://USER:PASSWORD@HOST/DATABASE"
-        if self.status_url is not None and not _STATUS_URL.fullmatch(self.status_url):
-            yield "status_url", _STATUS_URL_WORDS
+        if self.ledger is not None and not is_ledger_url(self.ledger.reveal()):
+            yield "ledger", LEDGER_URL_WORDS
+        if self.status_url is not None and not is_status_url(self.status_url):
+            yield "status_url", STATUS_URL_WORDS
         if self.issuing_lifetime > self.root_lifetime:
             limit = format_duration(self.root_lifetime)
             yield "issuing_lifetime", f"must not be longer than root_lifetime ({limit})"
