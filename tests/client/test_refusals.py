@@ -91,6 +91,10 @@ async def test_a_server_of_another_name_is_told_with_the_option_that_names_it(
         Alert.BAD_CERTIFICATE, "it is another", certificate=other.certificate
     )
     assert "--server-name other" in explain(refused)
+    # Who expects nobody in particular has no option to give.
+    said = str(explained(refused, address=SERVER, identity=other, name=None))
+    assert "expected to be certified by the CA of our identity: it is another" in said
+    assert "--server-name" not in said
     right = await joined("server")
     refused = PeerRefusedError(Alert.BAD_CERTIFICATE, "no", certificate=right.certificate)
     assert "--server-name" not in explain(refused)
