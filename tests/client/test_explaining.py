@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,35 @@ async def test_a_client_that_joins_and_sends_tells_every_step_in_order(
         assert secret not in "\n".join(ended.said)
     # What is no step is logged as ever, and what is told is not logged as well.
     assert {event["event"] for event in client.events}.isdisjoint(STEPS)
+
+
+@pytest.mark.one_loop
+async def test_a_client_that_follows_tells_each_session_and_a_reload_changes_nothing_of_that(
+    asynctls: Daemons, issued: Any, serving: Any
+) -> None:
+    async def once(session: Session) -> None:
+        await session.send(MESSAGE, receipt=True)
+
+    async with serving(once) as address:
+        client = await asynctls.client(await issued("client"), address, "--follow", "--explain")
+        await client.received(1)
+        client.signal(signal.SIGHUP)
+        await client.event("reloaded")
+        before = client.said.count("Message received")
+        await client.received(before + 2)
+        ended = await client.stop()
+    assert (ended.code, set(ended.out.splitlines())) == (0, {MESSAGE})
+    steps = [line for line in ended.said if line != "Message received"]
+    begins = ("Our identity is on disk", "TCP connects", "Our ClientHello", "READY came")
+    found, connected, offered, opened = (
+        sum(line.startswith(begin) for line in steps) for begin in begins
+    )
+    taken = sum(line.startswith("A message of") for line in steps)
+    assert found == 1
+    assert connected >= offered >= opened >= taken == ended.out.count(MESSAGE) >= before + 2
+    assert all(re.search(r" Stops [^.]+\. \((RFC|docs).*\)$", line) for line in steps)
+    assert {event["event"] for event in client.events}.isdisjoint(STEPS)
+    assert client.named("connecting again")
 
 
 async def test_an_identity_that_was_there_and_a_newer_crl_are_told(
