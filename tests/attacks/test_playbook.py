@@ -32,9 +32,10 @@ from tests.attacks import (
     without_man_in_the_middle,
     without_replay,
 )
+from tests.docs.pages import GUIDES, blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -169,3 +170,23 @@ async def test_a_server_withstands_all_of_it(
     assert [each["attack"] for each in findings if each["verdict"] == "not tried"] == untried
     assert [each for each in findings if each["verdict"] == "NOT withstood"] == []
     assert probed.code == 0
+    for example in examples():
+        assert any(example.items() <= finding.items() for finding in map(timeless, findings)), (
+            example
+        )
+
+
+def examples() -> Iterator[dict[str, str]]:
+    """What the guide shows of a server of ours: a line of JSON, and rows of the table."""
+    for block in blocks(GUIDES / "probe.md"):
+        if block.language == "json":
+            yield timeless(json.loads(block.text))
+        elif block.language == "text":
+            head, *rows = (re.split(" {2,}", line) for line in block.text.splitlines())
+            columns = [name.lower() for name in head]
+            yield from (timeless(dict(zip(columns, row, strict=True))) for row in rows)
+
+
+def timeless(finding: Mapping[str, str]) -> dict[str, str]:
+    """A finding without what differs in each run."""
+    return {**finding, "answer": re.sub(r"[0-9.]+ s after", "… s after", finding["answer"])}

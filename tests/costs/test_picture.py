@@ -56,3 +56,6 @@ def test_the_one_that_is_kept_is_such_a_picture() -> None:
     svg = (DOCS / "ladder.svg").read_text()
     assert alone(svg)
     assert {"client", "TTP", "server", "ClientHello", "KEY", "DATA"} <= set(texts(svg))
+    told = re.search(r"([\d,]+) for the session", (DOCS.parent / "README.md").read_text())
+    assert told is not None
+    assert any(text.startswith(f"{told[1]} bytes") for text in texts(svg))
