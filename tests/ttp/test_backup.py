@@ -43,6 +43,7 @@ CSR = build_request(KEY)
 HERE = "127.0.0.1:5555"
 PASSPHRASE = SecretText("correct horse")
 
+# Restores into folder after folder, and each time dies after one file more, until it has not died.
 RESTORER = """
 import asyncio, os, signal, sys
 from pathlib import Path
@@ -50,7 +51,7 @@ from asynctls import state
 from asynctls.config import SecretText, TTPConfig
 from asynctls.ttp.backup import restore
 
-left = int(sys.argv[3])
+backup, folder, first, last, *database = sys.argv[1:]
 
 def dying(call):
     def counted(*words, **more):
@@ -63,9 +64,17 @@ def dying(call):
 
 state.write_atomically = dying(state.write_atomically)
 state.remove = dying(state.remove)
-database = SecretText(sys.argv[4]) if len(sys.argv) > 4 else None
-config = TTPConfig(state=Path(sys.argv[2]), ledger=database)
-asyncio.run(restore(config, Path(sys.argv[1]), passphrase=None))
+for after in range(int(first), int(last) + 1):
+    left = after
+    if not (child := os.fork()):
+        ledger = SecretText(database[0]) if database else None
+        config = TTPConfig(state=Path(f"{folder}{after}"), ledger=ledger)
+        asyncio.run(restore(config, Path(backup), passphrase=None))
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(code)
+    if code != -signal.SIGKILL:
+        break
 """
 
 
@@ -357,9 +366,13 @@ async def test_a_broken_ledger_is_not_backed_up_as_if_it_were_whole(
     assert not (tmp_path / "again").exists()
 
 
-def killed(backup: Path, folder: Path, after: int, *database: str) -> int:
-    command = [sys.executable, "-c", RESTORER, str(backup), str(folder), str(after), *database]
-    return subprocess.run(command, check=False, capture_output=True).returncode
+def killed(backup: Path, folder: Path, first: int, last: int, *database: str) -> list[int]:
+    """How each restore ended; they are in ``folder`` with the number of files behind it."""
+    words = (backup, folder, first, last, *database)
+    ended = subprocess.run(
+        [sys.executable, "-c", RESTORER, *map(str, words)], check=True, stdout=subprocess.PIPE
+    )
+    return [int(code) for code in ended.stdout.split()]
 
 
 def prepared(tmp_path: Path) -> Path:
@@ -376,18 +389,17 @@ def prepared(tmp_path: Path) -> Path:
 
 def test_a_restore_killed_after_any_file_is_refused_until_it_is_run_again(tmp_path: Path) -> None:
     backup = prepared(tmp_path)
-    files = 0
-    while True:
-        files += 1
+    *died, ended = killed(backup, tmp_path / "elsewhere", 1, 100)
+    assert set(died) == {-signal.SIGKILL}
+    assert ended == 0
+    for files in range(1, len(died) + 2):
         elsewhere = config_of(tmp_path / f"elsewhere{files}")
-        if killed(backup, elsewhere.state, files) != -signal.SIGKILL:
-            break
         if (elsewhere.state / "restoring").exists():
             with pytest.raises(StateError, match="interrupted"):
                 asyncio.run(Authority.open(elsewhere))
             asyncio.run(restore(elsewhere, backup, passphrase=None))
         assert asyncio.run(names(elsewhere)) == [("server", "valid")]
-    assert files > 8
+    assert len(died) >= 8
 
 
 @pytest.mark.parametrize("after", [1, 2, 4])
@@ -395,8 +407,9 @@ def test_a_restore_to_postgresql_that_was_killed_is_run_again(
     tmp_path: Path, postgres: Database, after: int
 ) -> None:
     backup = prepared(tmp_path)
-    elsewhere = config_of(tmp_path / "elsewhere", postgres)
-    assert killed(backup, elsewhere.state, after, postgres.url) == -signal.SIGKILL
+    died = killed(backup, tmp_path / "elsewhere", after, after, postgres.url)
+    assert died == [-signal.SIGKILL]
+    elsewhere = config_of(tmp_path / f"elsewhere{after}", postgres)
     with pytest.raises(StateError, match="interrupted"):
         asyncio.run(Authority.open(elsewhere))
     asyncio.run(restore(elsewhere, backup, passphrase=None))
