@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from asynctls import Session
     from tests.roles.processes import Daemons, Ended
 
@@ -38,13 +40,25 @@ async def test_a_message_larger_than_it_takes_is_not_even_sent(
 
 
 async def test_its_certificate_ends_in_a_live_session(
-    asynctls: Daemons, issued: Any, serving: Any
+    asynctls: Daemons, ttp: Any, serving: Any, tmp_path: Path
 ) -> None:
-    async with serving(silent) as address:
-        identity = await issued("client", lifetime=timedelta(seconds=3))
-        client = await asynctls.client(identity, address)
+    seen = []
+
+    async def app(session: Session) -> None:
+        seen.append(session.peer.not_after)
+        await silent(session)
+
+    async with serving(app) as address:
+        # It joins by itself: not before it has started do its seconds count.
+        join_string = await ttp.token("client", lifetime=timedelta(seconds=3))
+        client = await asynctls.start(
+            *("client", "--state", tmp_path / "client", "--key-type", "ecdsa-p256"),
+            *("--connect", address, "--server-name", "server", "--join-file", "-"),
+            given=join_string.format(),
+        )
         said = only_line(await client.ended())
-    assert f"the certificate of client ended at {identity.not_after:%Y-%m-%dT%H:%M:%SZ}" in said
+    (not_after,) = seen
+    assert f"the certificate of client ended at {not_after:%Y-%m-%dT%H:%M:%SZ}" in said
 
 
 async def test_an_app_that_fails_is_told_without_its_details(
