@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynctls.config import ClientConfig
+from asynctls.costs import roles
 from asynctls.costs.ends import Caller, Held, conversation_of
 from asynctls.costs.roles import Sending, serving_messages
+from asynctls.enrolment.joining import join_in_memory
 from asynctls.enrolment.keeper import Keeper
+from asynctls.pki.keys import KeyType
 from asynctls.testing.authority import CA
 from asynctls.tls import Part
 from asynctls.tls.records import HandshakeType
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynctls.costs.wire import Recording, Relay
+    from asynctls.enrolment import Identity, JoinString
     from tests.conftest import Program
 
 _PATIENCE_S = 20.0
@@ -165,6 +169,33 @@ async def test_a_capture_agrees_to_the_byte(
             for message in ours
             if not message.encrypted and _upper(message.name) in HandshakeType.__members__
         ]
+
+
+@pytest.mark.one_loop
+async def test_a_capture_of_an_enrolment_agrees_to_the_byte(
+    tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tshark = program("tshark")
+    captures: list[tuple[int, Capture]] = []
+
+    async def captured(join_string: JoinString, **words: Any) -> Identity:
+        port = join_string.address.port
+        async with capturing(tshark, port) as capture:
+            await capture.caught_up(101)
+            identity = await join_in_memory(join_string, **words)
+            await capture.caught_up(102)
+        captures.append((port, capture))
+        return identity
+
+    monkeypatch.setattr(roles, "join_in_memory", captured)
+    async with roles.ttp(tmp_path / "ttp", KeyType.ECDSA_P256) as authority:
+        _, conversations = await authority.join("client")
+    ((port, capture),) = captures
+    for sender in ("client", "ttp"):
+        records = capture.records(port, from_port=sender == "ttp")
+        ours = [each for told in conversations for each in told.messages if each.sender == sender]
+        assert len(records) == sum(message.records for message in ours)
+        assert sum(records) == sum(message.octets for message in ours)
 
 
 def _upper(name: str) -> str:
