@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from asynctls.errors import CertificateError
-from asynctls.pki.certificates import certificate_from_der, to_der
+from asynctls.pki.certificates import certificate_from_der, check_issued_by, to_der
 from asynctls.pki.names import identity_name
 from asynctls.tls.hellos import SIGNALS, ClientHello, ServerHello
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cryptography import x509
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SIGNED_WITH", "fields_of"]
 
 SIGNED_WITH = "signed with"
-"""The field of a Certificate message with the algorithms of its chain's signatures."""
+"""The field of a Certificate message with the algorithms of the signatures that are verified."""
 
 # RFC 8422, section 5.1.1; RFC 8446, section 4.2.3; RFC 5289.
 _CURVES = {23: "P-256", 24: "P-384", 25: "P-521", 29: "X25519", 30: "X448"}
@@ -60,7 +60,7 @@ def fields_of(message: TLSMessage) -> dict[str, str]:
     return read(message.body)
 
 
-def _chain_of(body: bytes) -> tuple[x509.Certificate, ...]:
+def _shown_in(body: bytes) -> tuple[x509.Certificate, ...]:
     """The certificates of a Certificate message (RFC 5246, section 7.4.2), the leaf first."""
     found = []
     at = 3
@@ -72,6 +72,23 @@ def _chain_of(body: bytes) -> tuple[x509.Certificate, ...]:
             break
         at += 3 + size
     return tuple(found)
+
+
+def _chain_of(shown: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """From the leaf to the last issuer that is shown; a server may show what leads nowhere."""
+    chain, others = list(shown[:1]), list(shown[1:])
+    while issuer := next((each for each in others if _issued_by(chain[-1], each)), None):
+        chain.append(issuer)
+        others.remove(issuer)
+    return chain
+
+
+def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        check_issued_by(certificate, issuer)
+    except CertificateError:
+        return False
+    return True
 
 
 def _name_of(certificate: x509.Certificate) -> str:
@@ -116,12 +133,17 @@ def _server_hello(body: bytes) -> dict[str, str]:
 
 
 def _certificate(body: bytes) -> dict[str, str]:
-    chain = _chain_of(body)
-    fields = {"certificates": str(len(chain))}
-    if chain:
+    shown = _shown_in(body)
+    fields = {"certificates": str(len(shown))}
+    if shown:
+        chain = _chain_of(shown)
         fields["chain"] = ", issued by ".join(map(_name_of, chain))
-        fields[SIGNED_WITH] = ", ".join(map(_algorithm, chain))
-        fields["lengths"] = ", ".join(f"{len(to_der(each))} bytes" for each in chain)
+        if besides := [each for each in shown if each not in chain]:
+            fields["besides"] = ", ".join(map(_name_of, besides))
+        # A root is trusted as it is: its signature on itself is nothing to anybody.
+        if signed := [each for each in chain if not _issued_by(each, each)]:
+            fields[SIGNED_WITH] = ", ".join(map(_algorithm, signed))
+        fields["lengths"] = ", ".join(f"{len(to_der(each))} bytes" for each in shown)
     return fields
 
 

@@ -78,7 +78,7 @@ def _of_the_handshake(message: Message, *, verified: bool) -> Iterator[tuple[str
             yield _ECDHE, message.sender, 1
             yield _ECDHE, message.receiver, 1
         case "Certificate" if verified and SIGNED_WITH in message.fields:
-            # The leaf's signature and its issuers', up to the root, which is trusted as it is.
+            # The leaf's signature and its issuers', up to the root.
             for algorithm in message.fields[SIGNED_WITH].split(", "):
                 yield f"{algorithm.lower()}{_VERIFY}", message.receiver, 1
 
