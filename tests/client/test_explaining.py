@@ -90,11 +90,12 @@ async def test_a_client_that_joins_and_sends_tells_every_step_in_order(
     for line, begin in zip(told, begins, strict=True):
         assert line.startswith(begin)
         assert re.search(r" Stops [^.]+\. \((RFC|docs).*\)$", line)
-    hello, verified, finished = told[6], told[7], told[9]
+    hello, verified, proven, finished = told[6], told[7], told[8], told[9]
     assert "TLS 1.2 and no other version, 4 cipher suites" in hello
     assert "the protocol asynctls/1" in hello
     assert "its names (server) match server" in verified
     assert "CRL 5 of " in verified
+    assert re.search(r"\([0-9],[0-9]{3} bytes with its chain\)", proven)
     assert re.search(r"agree on TLSv1\.2 with ECDHE-ECDSA-AES\d+-GCM-SHA\d+", finished)
     for secret in (token.secret.reveal().decode(), MESSAGE.decode(), "one line", "PRIVATE"):
         assert secret not in "\n".join(ended.said)

@@ -173,7 +173,7 @@ def _server_verified(f: _Fields) -> Step:
 
 def _certificate_proven(f: _Fields) -> Step:
     return Step(
-        f"We show our certificate, {f['name']} ({f['certificates']} bytes with its chain), and "
+        f"We show our certificate, {f['name']} ({f['certificates']:,} bytes with its chain), and "
         f"prove by a signature over the handshake so far (CertificateVerify, {f['proof']} bytes) "
         "that we hold its key.",
         "whoever copied our certificate, or replays an old handshake of ours",
@@ -211,7 +211,7 @@ def _session_started(f: _Fields) -> Step:
 def _message_verified(f: _Fields) -> Step:
     receipt = "; our receipt, with a MAC of its own, says that it was taken" if f["receipt"] else ""
     return Step(
-        f"A message of {f['bytes']} bytes has the right MAC and the sequence number that is "
+        f"A message of {f['bytes']:,} bytes has the right MAC and the sequence number that is "
         f"due{receipt}.",
         "messages that are forged, changed, replayed, swapped or dropped",
         f"RFC 2104; RFC 9052, section 6.2; {_SESSION}",
@@ -220,7 +220,7 @@ def _message_verified(f: _Fields) -> Step:
 
 def _line_delivered(f: _Fields) -> Step:
     return Step(
-        f"Line {f['line']}, {f['bytes']} bytes, was taken by {_peer(f)}'s application: its "
+        f"Line {f['line']}, {f['bytes']:,} bytes, was taken by {_peer(f)}'s application: its "
         "receipt is here, with the right MAC.",
         "a message that was dropped from counting as delivered",
         f"RFC 2104; {_SESSION}",
