@@ -16,7 +16,7 @@ from asynctls import logs
 from asynctls.costs.ladder import story
 from asynctls.costs.report import Group
 from asynctls.costs.run import measure
-from asynctls.costs.words import GROUP_WORDS, abridged
+from asynctls.costs.words import GROUP_WORDS
 from asynctls.words import number_words, time_words
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _arrow(message: Message, y: int) -> _Arrow:
         y=y,
         begin=_LIFELINES[message.sender],
         end=_LIFELINES[message.receiver],
-        name=abridged(message.name),
+        name=message.name,
         octets=number_words(message.octets),
         time=time_words(message.at_us / 1e6),
         colour=_COLOURS[message.group],

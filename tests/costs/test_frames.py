@@ -145,3 +145,7 @@ def test_requests_and_answers_take_turns() -> None:
         ("GET /crl/root", Group.CRLS, 0, False),
         ("200 /crl/root", Group.CRLS, 10, False),
     ]
+    # What is cut in a name is told in full beside it, and nothing else is.
+    (asked,) = (each.fields for each in found if each.name == "GET /crl/01234567…")
+    assert asked == {"path": f"/crl/{'0123456789' * 4}"}
+    assert sum("path" in each.fields for each in found) == 2

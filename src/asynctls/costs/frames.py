@@ -191,10 +191,13 @@ class Exchanges:
             yield Told("application data", Group.CLOSE, octets, 1, 0)
             return
         request, response = self._exchanges[self._begun]
-        path = _short(request.path)
+        whole = request.path.rpartition("/.well-known/est")[2]
+        path = _short(whole)
         name = f"{request.method} {path}" if by_client else f"{response.status} {path}"
         body = request.body if by_client else response.body
-        fields = {"body": f"{len(body)} bytes"} if body else {}
+        fields = {} if path == whole else {"path": whole}
+        if body:
+            fields["body"] = f"{len(body)} bytes"
         kind = (request if by_client else response).header("Content-Type")
         if kind:
             fields["type"] = kind
@@ -204,8 +207,8 @@ class Exchanges:
 
 
 def _short(path: str) -> str:
-    """Without EST's prefix, and with a key's identifier cut as people cut it."""
-    before, _, last = path.rpartition("/.well-known/est")[2].rpartition("/")
+    """With a key's identifier cut as people cut it."""
+    before, _, last = path.rpartition("/")
     return f"{before}/{last}" if len(last) < _KEY_ID_DIGITS else f"{before}/{last[:_SHOWN]}…"
 
 

@@ -21,7 +21,7 @@ from asynctls.costs.export import to_json
 from asynctls.costs.purposes import purpose_of
 from asynctls.costs.report import Group
 from asynctls.costs.time_charts import time_charts
-from asynctls.costs.words import GROUP_WORDS, abridged
+from asynctls.costs.words import GROUP_WORDS
 from asynctls.words import key_words, number_words, share_words, time_words
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ def _environment(report: Report) -> Environment:
     environment.globals.update(
         figure=_figures(report), group_words=GROUP_WORDS, lifelines=_LIFELINES, series=SERIES
     )
-    environment.filters.update(
-        abridged=abridged, key=key_words, purpose=purpose_of, share=share_words
-    )
+    environment.filters.update(key=key_words, purpose=purpose_of, share=share_words)
     return environment
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from asynctls.costs.report import Group
@@ -10,7 +9,7 @@ from asynctls.costs.report import Group
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["GROUP_WORDS", "SIDE_WORDS", "abridged"]
+__all__ = ["GROUP_WORDS", "SIDE_WORDS"]
 
 GROUP_WORDS: Mapping[Group, str] = {
     Group.HELLOS: "hellos",
@@ -29,10 +28,3 @@ GROUP_WORDS: Mapping[Group, str] = {
     Group.CRLS: "CRLs",
 }
 SIDE_WORDS: Mapping[str, str] = {"client": "client", "server": "server", "ttp": "TTP"}
-
-_LONG_NUMBER = re.compile(r"(?<=/)([0-9a-f]{8})[0-9a-f]{8,}")
-
-
-def abridged(name: str) -> str:
-    """A message's name without the end of the long numbers in its path."""
-    return _LONG_NUMBER.sub(r"\1…", name)
