@@ -56,5 +56,5 @@ lock: ## make the locks in requirements/ anew (needs uv; ARGS=--upgrade takes ne
 	@sh requirements/lock.sh $(ARGS)
 
 clean: ## remove .venv/ and all that the tools left behind; the demo's and the roles' state stays
-	rm -rf .venv dist .coverage .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dist bench-results soak-results .coverage .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +55,8 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=SCENARIOS)
     parser.add_argument("--into", type=Path, default=Path("bench-results"))
     given = parser.parse_args()
+    if sys.platform != "linux":
+        sys.exit("make bench measures by Linux's own clocks and /proc, which are not here")
     console = Console(soft_wrap=True, highlight=False)
     size = FULL if given.full else SHORT
     asyncio.run(run(given.only or list(SCENARIOS), size, given.into, console))

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench.machine import LOADING, SERVING, pinned
+from tests.bench.machine import LOADING, SERVING
+from tests.bench.processes import PATIENCE_S, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ANSWERING", "FORWARDING", "PAIRS", "Backend", "Contender", "Kind", "backend", "python"]
 
-_PATIENCE_S = 20.0
 _CIPHERS = "ECDHE+AESGCM"
 _NGINX_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
@@ -87,21 +87,9 @@ class Kind:
 async def _together(commands: Sequence[Sequence[str | Path]]) -> AsyncIterator[int]:
     """All of them under one shell, whose process stands for them."""
     lines = "".join(f'{shlex.join(map(str, command))} & all="$all $!"\n' for command in commands)
-    with pinned(SERVING):
-        process = await asyncio.create_subprocess_exec(
-            *("sh", "-c", f"{lines} read -r _; kill $all; wait"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    assert process.stdin is not None
-    try:
+    words = ("sh", "-c", f"{lines} read -r _; kill $all; wait")
+    async with running(*words, cores=SERVING, stdout=asyncio.subprocess.DEVNULL) as process:
         yield process.pid
-    finally:
-        process.stdin.close()
-        async with asyncio.timeout(_PATIENCE_S):
-            await process.wait()
 
 
 def _free_port() -> int:
@@ -112,7 +100,7 @@ def _free_port() -> int:
 
 
 async def _accepting(port: int) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -128,45 +116,23 @@ async def python(
     kind: str, identities: Identities, *, loop: str = "uvloop", name: str | None = None
 ) -> AsyncIterator[Contender]:
     """A server of `pythons`."""
-    with pinned(SERVING):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.bench.pythons", loop, kind, identities.server),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-    async with _until_closed(process):
+    words = (sys.executable, "-m", "tests.bench.pythons", loop, kind, identities.server)
+    async with running(*words, cores=SERVING) as process:
         yield Contender(name or kind, process.pid, *await _ports(process))
 
 
 @asynccontextmanager
 async def backend() -> AsyncIterator[Backend]:
     """Plain TCP, on the load's core."""
-    with pinned(LOADING):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.bench.backend"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-    async with _until_closed(process):
+    words = (sys.executable, "-m", "tests.bench.backend")
+    async with running(*words, cores=LOADING, stderr=None) as process:
         yield Backend(*await _ports(process))
 
 
 async def _ports(process: asyncio.subprocess.Process) -> list[int]:
     assert process.stdout is not None
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         return [int(each) for each in (await process.stdout.readline()).split()]
-
-
-@asynccontextmanager
-async def _until_closed(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
-    assert process.stdin is not None
-    try:
-        yield
-    finally:
-        process.stdin.close()
-        async with asyncio.timeout(_PATIENCE_S):
-            await process.wait()
 
 
 # What starts each of them

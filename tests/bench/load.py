@@ -17,7 +17,7 @@ import ssl
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,13 +99,15 @@ class Load:
         """Waits until what a pair of tunnel halves leads to can be reached."""
         began = time.perf_counter()
         while time.perf_counter() - began < PATIENCE_S:
-            try:
-                with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-                    connection.sendall(b"!")
-                    if connection.recv(1):
-                        return {"count": 1, "seconds": time.perf_counter() - began}
-            except OSError:
-                time.sleep(0.05)
+            with (
+                suppress(OSError),
+                socket.create_connection(("127.0.0.1", port), timeout=1) as connection,
+            ):
+                connection.sendall(b"!")
+                if connection.recv(1):
+                    return {"count": 1, "seconds": time.perf_counter() - began}
+            # None of the peers says when it has come to listen.
+            time.sleep(0.05)
         raise RuntimeError(f"nothing answers behind port {port}")
 
     def round_trips(self, *, port: int, count: int, size: int, plain: bool) -> dict[str, float]:
@@ -122,7 +124,10 @@ class Load:
         stream.sendall(message)
         left = len(message)
         while left:
-            left -= len(stream.recv(left))
+            received = len(stream.recv(left))
+            if not received:
+                raise RuntimeError("the connection ended before all was back")
+            left -= received
 
     def bulk(self, *, port: int, octets: int, plain: bool) -> dict[str, float]:
         """So many bytes there and back, 256 KiB under way."""

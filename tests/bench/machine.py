@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import ssl
+import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LOADING", "SERVING", "cpu_s", "describe", "pinned", "resident_kib"]
 
 
-_CORES = sorted(os.sched_getaffinity(0))
+_CORES = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
 SERVING, LOADING = {_CORES[-1]}, {_CORES[0]}
 """A core for whoever serves, another for whoever loads; the same where there is only one."""
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bench.contenders import ANSWERING, FORWARDING, PAIRS, Contender, backend, python
 from tests.bench.figures import Table, Target
-from tests.bench.machine import LOADING, cpu_s, pinned, resident_kib
+from tests.bench.machine import LOADING, cpu_s, resident_kib
+from tests.bench.processes import running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -61,18 +62,9 @@ class Job:
 @asynccontextmanager
 async def loading(identities: Identities) -> AsyncIterator[Job]:
     """A load, with the client's identity."""
-    with pinned(LOADING):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.bench.load", identities.client),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-    try:
+    words = (sys.executable, "-m", "tests.bench.load", identities.client)
+    async with running(*words, cores=LOADING, stderr=None) as process:
         yield Job(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        await process.wait()
 
 
 async def _started(
