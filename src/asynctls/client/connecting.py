@@ -25,7 +25,7 @@ from asynctls.runtime.figures import session_figures
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.traffic import Metered
 from asynctls.session import ALPN, Limits, Session
-from asynctls.tls import KEEPALIVE_S, Part, Stream, address_of
+from asynctls.tls import KEEPALIVE_S, Part, Stream, address_of, open_tcp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -250,7 +250,7 @@ async def open_connection(
     """
     try:
         async with asyncio.timeout(timeout_s):
-            return await asyncio.open_connection(address.host, address.port)
+            return await open_tcp(address)
     except TimeoutError as error:
         raise ServerUnreachableError(
             f"the server at {address} did not answer within {timeout_s:g} s"

@@ -22,6 +22,7 @@ from asynctls.errors import (
 from asynctls.http import FetchLimits, Request, Response, fetch
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.tls.stream import Stream
+from asynctls.tls.tcp import open_tcp
 
 if TYPE_CHECKING:
     import ssl
@@ -90,9 +91,7 @@ class TTPConnection:
         """
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                reader, writer = await asyncio.open_connection(
-                    self._address.host, self._address.port
-                )
+                reader, writer = await open_tcp(self._address)
         except OSError as error:
             raise self._unreachable(error) from error
         try:

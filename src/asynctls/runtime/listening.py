@@ -16,6 +16,7 @@ from asynctls.config import Address
 from asynctls.errors import ConfigError, Fault
 from asynctls.logger import get_logger
 from asynctls.runtime.inherited import inherited_sockets
+from asynctls.tls import look_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -146,15 +147,11 @@ async def bind(address: Address, *, shared: bool = False) -> list[socket.socket]
     Raises:
         OSError: it cannot be done.
     """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    found = await look_up(address.host, address.port, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     port = address.port
     try:
-        # A set's order is not theirs; dict.fromkeys keeps it.
-        for family, where in dict.fromkeys((family, where) for family, _, _, _, where in found):
+        for family, where in found:
             # The protocol is named: asyncio turns Nagle's algorithm off only where it can tell.
             one = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             sockets.append(one)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.errors import ServerUnreachableError
 from asynctls.runtime.carrying import carry, carry_session
-from asynctls.tls import PlainStream
+from asynctls.tls import PlainStream, open_tcp
 
 if TYPE_CHECKING:
     from asynctls.config import Endpoint
@@ -50,7 +50,7 @@ async def _open(target: Endpoint, timeout_s: float, keepalive_s: float) -> Plain
             if isinstance(target.where, Path):
                 streams = await asyncio.open_unix_connection(target.where)
             else:
-                streams = await asyncio.open_connection(target.where.host, target.where.port)
+                streams = await open_tcp(target.where)
     except OSError as error:
         reason = error.strerror or str(error) or f"no answer within {timeout_s:g} s"
         raise ServerUnreachableError(

@@ -21,6 +21,7 @@ from asynctls.tls.plain import PlainStream
 from asynctls.tls.records import Meter, Part
 from asynctls.tls.relay import Duplex, Relay
 from asynctls.tls.stream import Stream
+from asynctls.tls.tcp import look_up, open_tcp
 
 __all__ = [
     "KEEPALIVE_S",
@@ -40,7 +41,9 @@ __all__ = [
     "bootstrap_context",
     "client_context",
     "client_context_for_any_host",
+    "look_up",
     "network_of",
+    "open_tcp",
     "server_context",
     "try_out",
 ]
