@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,12 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.admission import Anyone
-from asynctls.config import Address
+from asynctls.config import Address, ClientConfig
+from asynctls.costs import wire
 from asynctls.costs.connection import measure_connection
 from asynctls.costs.export import to_json
 from asynctls.costs.report import Group, Handshake
 from asynctls.enrolment.keeper import Keeper
-from asynctls.errors import HandshakeError
+from asynctls.errors import HandshakeError, ServerUnreachableError
 from asynctls.server.accepting import Terms
 from asynctls.server.connections import SessionServer
 from asynctls.server.running import serving_alone
@@ -105,4 +108,21 @@ async def test_a_server_of_another_ttps_is_refused_whoever_it_is(ca: CA, tmp_pat
         # Its host is where we dialled, and nobody that was expected.
         expected = f"at {address}, expected to be certified by the CA of our identity: "
         with pytest.raises(HandshakeError, match=expected):
+            await measure_connection(address, server_name=None, state=ca.identity("client").folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
+async def test_a_server_that_does_not_answer_is_given_up_before_the_handshake_would_be(
+    ca: CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else the handshake would come to nothing first, and why would not be known.
+    assert ClientConfig().connect_timeout.total_seconds() > wire._CONNECT_S
+    monkeypatch.setattr(wire, "_CONNECT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        address = Address(*deaf.getsockname())
+        # Whoever comes after this one is not answered: the queue is full.
+        with (
+            socket.create_connection(deaf.getsockname()),
+            pytest.raises(ServerUnreachableError, match=f"{address} did not answer within 0.3 s"),
+        ):
             await measure_connection(address, server_name=None, state=ca.identity("client").folder)
