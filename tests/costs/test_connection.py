@@ -15,6 +15,7 @@ from asynctls.admission import Anyone
 from asynctls.config import Address, ClientConfig
 from asynctls.costs import wire
 from asynctls.costs.connection import measure_connection
+from asynctls.costs.ends import Caller
 from asynctls.costs.export import to_json
 from asynctls.costs.report import Group, Handshake
 from asynctls.enrolment.keeper import Keeper
@@ -126,3 +127,15 @@ async def test_a_server_that_does_not_answer_is_given_up_before_the_handshake_wo
             pytest.raises(ServerUnreachableError, match=f"{address} did not answer within 0.3 s"),
         ):
             await measure_connection(address, server_name=None, state=ca.identity("client").folder)
+
+
+async def test_a_relay_that_is_gone_is_told_as_a_server_that_is_not_there(ca: CA) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        nobody = Address(*gone.getsockname())
+    async with Keeper(ca.identity("client"), crl_interval=timedelta(minutes=1)) as keeper:
+        caller = Caller(
+            keeper, through=nobody, address=nobody, server_name="server", quiet_s=1.0, most=1
+        )
+        for hold in (caller.session, caller.plain):
+            with pytest.raises(ServerUnreachableError, match="Connection refused"):
+                await hold()

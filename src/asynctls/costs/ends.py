@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from asynctls.admission import Admitted, Anyone, Peer, Refused, admit
+from asynctls.client.connecting import open_connection
 from asynctls.client.refusals import explained
 from asynctls.config import ClientConfig
 from asynctls.costs.accounting import account
@@ -172,7 +173,7 @@ class Caller:
             credentials = await self._keeper.client_credentials_for_any_host(alpn=alpn)
         else:
             credentials = await self._keeper.client_credentials(alpn=alpn)
-        reader, writer = await asyncio.open_connection(self._through.host, self._through.port)
+        reader, writer = await open_connection(self._through, timeout_s=_CONNECT_S)
         try:
             stream = await _Overheard.connect(
                 reader,
