@@ -44,6 +44,9 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     monkeypatch.setattr(socket, "getaddrinfo", made.getaddrinfo)
     yield made
     made.answer.set()
+    for each in threading.enumerate():
+        if each.name == "lookup":
+            each.join()
 
 
 @pytest.mark.parametrize("factory", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
