@@ -81,6 +81,16 @@ def test_a_terminal_gets_no_line_that_is_wider_than_it_is(report: Report, width:
     assert head.index("client") < head.index("TTP") < head.index("server")
 
 
+def test_a_narrow_terminal_breaks_lines_between_words_and_no_figure(report: Report) -> None:
+    words = drawn(tables(report), width=60).partition("the client joins")[0].split()
+    for group in report.conversations[0].groups:
+        assert set(GROUP_WORDS[group].split()) <= set(words)
+    for told in report.conversations:
+        if not told.joins:
+            assert number_words(told.octets) in words
+            assert share_words(told.overhead).split()[0] in words
+
+
 def test_elsewhere_nothing_is_cut_folded_or_coloured(report: Report) -> None:
     text = drawn(ladder(*story(report)), tables(report), width=1000)
     assert "\x1b" not in text

@@ -211,6 +211,7 @@ def _table(title: str, first: str, *headings: str) -> Table:
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
         pad_edge=False,
     )
     table.add_column(first, overflow="fold")
