@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from asynctls.session import Channel, Session
     from tests.attacks.world import World
 
-__all__ = ["WITHOUT_DEFENCE", "wearing_out"]
+__all__ = ["WITHOUT_DEFENCE"]
 
 FOR_EVER_S = 600.0
 DEAR_S = 0.003
@@ -100,7 +100,7 @@ async def wearing_out(
     *,
     kind: type[Server] = Server,
     serving: type[Served] = Served,
-    seconds: float = 4.0,
+    beyond_s: float = 0.5,
     without: Sequence[Change] = (),
 ) -> AsyncIterator[Target]:
     """A server of that kind, while these values stand in the place of the bounds that are there."""
@@ -117,7 +117,7 @@ async def wearing_out(
             await asyncio.to_thread(stop.wait)
 
     with ExitStack() as changed:
-        changed.enter_context(patch.multiple(exhaustion, _STRETCH_S=seconds, _STRETCHES=1))
+        changed.enter_context(patch.multiple(exhaustion, _BEYOND_S=beyond_s, _STRETCHES=1))
         for module, name, value in without:
             changed.enter_context(patch.object(module, name, value))
         running = asyncio.create_task(asyncio.to_thread(asyncio.run, serve(), debug=False))
@@ -150,8 +150,8 @@ WITHOUT_DEFENCE: Mapping[str, Callable[[World], AbstractAsyncContextManager[Targ
     "slow handshakes": partial(wearing_out, kind=Patient),
     "handshakes opened and left": partial(wearing_out, kind=Patient),
     "alerts never read": partial(wearing_out, kind=Patient, without=LINGERING),
-    "oversized lengths": partial(wearing_out, without=ANY_LENGTH),
     "flood of tiny frames": partial(wearing_out, kind=Toiling, without=ALL_AT_ONCE),
-    # It is over as soon as the memory has grown enough.
-    "windows that never open": partial(wearing_out, kind=Heedless, serving=Lavish, seconds=30.0),
+    # These two are over as soon as the memory has grown enough.
+    "oversized lengths": partial(wearing_out, without=ANY_LENGTH, beyond_s=30.0),
+    "windows that never open": partial(wearing_out, kind=Heedless, serving=Lavish, beyond_s=30.0),
 }

@@ -36,7 +36,7 @@ BY_NAME = {attack.name: attack for attack in ATTACKS}
 @pytest.fixture(autouse=True)
 def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exhaustion, "_HEAD_START_S", 0.3)
-    monkeypatch.setattr(exhaustion, "_STRETCH_S", 1.0)
+    monkeypatch.setattr(exhaustion, "_BEYOND_S", 0.3)
     monkeypatch.setattr(exhaustion, "_STRETCHES", 1)
 
 
