@@ -117,6 +117,15 @@ def test_links_from_the_pages_that_are_in_no_site_lead_somewhere(page: Path) -> 
         assert (ROOT / link).exists(), link
 
 
+@pytest.mark.parametrize(
+    "page", sorted({*PAGES, *ROOT.glob("*.md")}), ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_every_file_of_the_repository_that_is_named_is_there(page: Path) -> None:
+    # Capitals stand for a name of the reader's own.
+    for named in re.findall(r"`((?:tests|configs|docs|src)/[a-z0-9_./-]+)[:`]", page.read_text()):
+        assert (ROOT / named).exists(), named
+
+
 def test_the_site_leads_to_every_page() -> None:
     docs = ROOT / "docs"
     listed = set((docs / "index.md").read_text().splitlines())
