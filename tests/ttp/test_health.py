@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.errors import CertificateError, LedgerError
+from asynctls.ttp.crls import SignedCRL
 from asynctls.ttp.health import LONGEST_S, Upkeep, crl_troubles
-from asynctls.ttp.records import SignedCRL
 from tests.ttp.test_service import Program, daemon_in, output
 
 if TYPE_CHECKING:

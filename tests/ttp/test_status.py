@@ -15,7 +15,7 @@ from asynctls.pki.profiles import Profile
 from asynctls.pki.requests import build_request
 from asynctls.pki.status import RevocationList, read_crl
 from asynctls.ttp.authority import Authority
-from asynctls.ttp.records import SignedCRL
+from asynctls.ttp.crls import SignedCRL
 from asynctls.ttp.status import is_due, parse_reason
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ import sqlalchemy as sa
 
 from asynctls.errors import EnrolmentError
 from asynctls.ttp import clock
-from asynctls.ttp.records import readable
-from asynctls.ttp.schema import ApprovalBody, Kind, PendingBody, entries, is_kind, row_of
+from asynctls.ttp.schema import ApprovalBody, Kind, PendingBody, entries, is_kind, readable, row_of
 
 if TYPE_CHECKING:
     from datetime import datetime

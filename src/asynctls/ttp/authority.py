@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from asynctls.config import TTPConfig
     from asynctls.mac import Secret
+    from asynctls.ttp.crls import SignedCRL
     from asynctls.ttp.observing import TTPObserver
     from asynctls.ttp.ocsp import OCSP
-    from asynctls.ttp.records import SignedCRL
 
 __all__ = ["Authority"]
 

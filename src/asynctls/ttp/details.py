@@ -18,14 +18,15 @@ from asynctls.pki.keys import judge_public_key, key_type_of
 from asynctls.pki.names import canonical_name, format_serial, parse_serial
 from asynctls.pki.pins import Pin
 from asynctls.ttp import clock
-from asynctls.ttp.records import CertificateStatus, readable
-from asynctls.ttp.schema import CertificateBody, Kind, RevocationBody, entries, is_kind
+from asynctls.ttp.schema import CertificateBody, Kind, RevocationBody, entries, is_kind, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
     from cryptography import x509
+
+    from asynctls.ttp.records import CertificateStatus
 
 __all__ = ["CertificateDetails", "details_of"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from asynctls.ttp.records import SignedCRL
+    from asynctls.ttp.crls import SignedCRL
 
 __all__ = ["Upkeep", "crl_troubles"]
 

@@ -39,8 +39,7 @@ from asynctls.pki.profiles import key_id_text
 from asynctls.pki.status import Revoked
 from asynctls.runtime.sparing import Sparing
 from asynctls.ttp import clock, own_ocsp
-from asynctls.ttp.records import readable
-from asynctls.ttp.schema import Kind, RevocationBody, entries, is_kind
+from asynctls.ttp.schema import Kind, RevocationBody, entries, is_kind, readable
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -19,7 +19,7 @@ from asynctls.logger import get_logger
 from asynctls.pki.keys import key_from_pem, key_to_pem
 from asynctls.pki.profiles import key_id_text
 from asynctls.pki.status import RevocationList, read_crl
-from asynctls.ttp import ca, records, status
+from asynctls.ttp import ca, crls, status
 from asynctls.ttp.reminders import Reminder
 from asynctls.ttp.schema import CRLBody, Kind, row_of
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from asynctls.pki.keys import PrivateKey
     from asynctls.ttp.ca import CertificateAuthority
+    from asynctls.ttp.crls import SignedCRL
     from asynctls.ttp.keyfiles import KeyFiles
-    from asynctls.ttp.records import SignedCRL
     from asynctls.ttp.transactions import Transaction
 
 __all__ = ["CRLReminder", "export_key", "import_crl"]
@@ -126,7 +126,7 @@ def import_crl(
             f"the CRL ended on {crl.next_update:%Y-%m-%d %H:%M:%S} UTC; sign a new one"
         )
     key_id = key_id_text(authority.root)
-    held = records.latest_crl(transaction.connection, key_id)
+    held = crls.latest(transaction.connection, key_id)
     if held is not None and crl.number <= held.number:
         raise CertificateError(
             f"the CRL has number {crl.number}, and the last one of this root has {held.number}: "

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from asynctls.http.messages import Headers
     from asynctls.ttp.authority import Authority
-    from asynctls.ttp.records import SignedCRL
+    from asynctls.ttp.crls import SignedCRL
 
 __all__ = ["PublicPages", "not_now"]
 

@@ -1,4 +1,4 @@
-"""What the ledger's rows say, as values: tokens, certificates, revocations, CRLs.
+"""What the ledger's rows say, as values: tokens, and certificates of roles and of the TTP.
 
 Each function is one query over a connection, of a reader or of the writer's transaction, that an
 index serves. The ledger's rows are never updated, so 'used' and 'revoked' are found by whether a
@@ -7,7 +7,6 @@ later row says so.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -15,34 +14,30 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import sqlalchemy as sa
 
-from asynctls.errors import CertificateError, LedgerError
 from asynctls.pki.keys import KeyType
 from asynctls.pki.name_rules import NameRule
-from asynctls.pki.names import parse_serial
 from asynctls.pki.profiles import Profile
-from asynctls.pki.status import Revoked
+from asynctls.ttp import crls
 from asynctls.ttp.clock import moment
 from asynctls.ttp.policy import Grant
 from asynctls.ttp.schema import (
     CertificateBody,
-    CRLBody,
     Kind,
     OwnCertificateBody,
-    RevocationBody,
     TokenBody,
     entries,
     is_kind,
+    readable,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "CertificateStatus",
     "LedgerCount",
     "ListedCertificate",
     "OwnCertificate",
-    "SignedCRL",
     "StoredCertificate",
     "StoredToken",
     "all_certificates",
@@ -51,12 +46,8 @@ __all__ = [
     "count_own_certificates",
     "count_rows",
     "has_own_certificate",
-    "latest_crl",
-    "latest_crl_number",
     "own_certificates",
-    "readable",
     "renewal_by_key",
-    "revocations",
     "token_by_id",
     "unused_tokens",
     "valid_certificates",
@@ -131,22 +122,12 @@ class OwnCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedCRL:
-    """A CRL's row: its number is the row's sequence, unless it was signed elsewhere."""
-
-    number: int
-    this_update: datetime
-    next_update: datetime
-    der: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class LedgerCount:
     """How many rows of each kind there are up to the row ``until``, and the root's last CRL."""
 
     rows: Mapping[str, int]
     until: int
-    root_crl: SignedCRL | None
+    root_crl: crls.SignedCRL | None
 
 
 _revoked = entries.alias("revoked")
@@ -170,21 +151,6 @@ _certificates = (
     )
     .where(is_kind(Kind.CERTIFICATE_ISSUED))
 )
-
-
-_ODD_CONTENT = (TypeError, ValueError, OverflowError, RecursionError)
-
-
-@contextmanager
-def readable() -> Iterator[None]:
-    """Turns what a row of the wrong content raises, whatever that is, into our words."""
-    try:
-        yield
-    except (CertificateError, msgspec.MsgspecError, *_ODD_CONTENT) as error:
-        raise LedgerError(
-            f"a row of the ledger cannot be read ({error}): it was altered; 'asynctls ttp verify' "
-            "says which"
-        ) from error
 
 
 # Built once: to build such a statement costs more than to run it.
@@ -298,70 +264,6 @@ def count_own_certificates(connection: sa.Connection, name: str) -> int:
 
 
 @readable()
-def revocations(
-    connection: sa.Connection, issuer: str, *, is_first: bool, ended_after: datetime
-) -> list[Revoked]:
-    """What a CRL lists: one CA's revoked certificates that end after ``ended_after``.
-
-    Args:
-        connection: a reader's or the writer's.
-        issuer: the CA's key identifier.
-        is_first: whether it is the CA whose rows name no issuer (before schema 0002).
-        ended_after: those that ended before are left out.
-    """
-    its = entries.c.issuer == issuer
-    if is_first:
-        its = sa.or_(its, entries.c.issuer.is_(None))
-    rows = connection.execute(
-        sa.select(_revoked.c.serial, _revoked.c.at, _revoked.c.body)
-        .select_from(_revoked)
-        .join(
-            entries,
-            sa.and_(is_kind(Kind.CERTIFICATE_ISSUED), entries.c.serial == _revoked.c.serial),
-        )
-        .where(
-            is_kind(Kind.CERTIFICATE_REVOKED, _revoked),
-            entries.c.ends_at > int(ended_after.timestamp()),
-            its,
-        )
-        .order_by(_revoked.c.serial)
-    )
-    listed = []
-    for row in rows:
-        reason = msgspec.json.decode(row.body, type=RevocationBody).reason
-        # RFC 5280, section 5.3.1: 'unspecified' is said by leaving the reason out.
-        said = None if reason == "unspecified" else reason
-        listed.append(Revoked(parse_serial(row.serial), moment(row.at), said))
-    return listed
-
-
-def latest_crl_number(connection: sa.Connection, issuer: str) -> int | None:
-    """The number of the CRL that :func:`latest_crl` would give, without reading its bytes."""
-    return connection.execute(
-        sa.select(entries.c.sequence)
-        .where(is_kind(Kind.CRL_SIGNED), entries.c.issuer == issuer)
-        .order_by(entries.c.sequence.desc())
-        .limit(1)
-    ).scalar()
-
-
-@readable()
-def latest_crl(connection: sa.Connection, issuer: str) -> SignedCRL | None:
-    """The last CRL of the CA with that key identifier, or None."""
-    row = connection.execute(
-        sa.select(entries)
-        .where(is_kind(Kind.CRL_SIGNED), entries.c.issuer == issuer)
-        .order_by(entries.c.sequence.desc())
-        .limit(1)
-    ).one_or_none()
-    if row is None:
-        return None
-    body = msgspec.json.decode(row.body, type=CRLBody)
-    number = row.sequence if body.number is None else body.number
-    return SignedCRL(number, body.this_update, moment(row.ends_at), row.der)
-
-
-@readable()
 def count_rows(connection: sa.Connection, *, after: int, root: str) -> LedgerCount:
     """Counts the rows beyond ``after``: all of them once, then the new ones.
 
@@ -377,7 +279,7 @@ def count_rows(connection: sa.Connection, *, after: int, root: str) -> LedgerCou
     )
     rows = {str(row.kind): int(row.number) for row in found}
     until = connection.execute(sa.select(sa.func.max(entries.c.sequence))).scalar() or 0
-    return LedgerCount(rows, until, latest_crl(connection, root))
+    return LedgerCount(rows, until, crls.latest(connection, root))
 
 
 def _token(row: sa.Row[tuple[object, ...]]) -> StoredToken:

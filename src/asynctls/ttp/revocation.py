@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from asynctls.ttp.ca import CertificateAuthority
-    from asynctls.ttp.records import SignedCRL, StoredCertificate, StoredToken
+    from asynctls.ttp.crls import SignedCRL
+    from asynctls.ttp.records import StoredCertificate, StoredToken
     from asynctls.ttp.transactions import Transaction
 
 __all__ = ["Revocation", "revoke"]

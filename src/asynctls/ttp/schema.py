@@ -16,6 +16,7 @@ Rows are never updated. A change to this table is a migration (``migrations/vers
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import datetime  # noqa: TC003 - msgspec reads it
 from enum import StrEnum
 from functools import cache
@@ -24,7 +25,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import sqlalchemy as sa
 
+from asynctls.errors import CertificateError, LedgerError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from asynctls.ttp.chain import Value
 
 __all__ = [
@@ -42,6 +47,7 @@ __all__ = [
     "entries",
     "is_kind",
     "metadata",
+    "readable",
     "row_of",
 ]
 
@@ -241,3 +247,18 @@ def row_of(kind: Kind, body: Body, *, at: int, **columns: Value) -> dict[str, Va
     row.update(columns)
     row |= {"kind": kind.value, "at": at, "body": _encoder.encode(body).decode()}
     return row
+
+
+_ODD_CONTENT = (TypeError, ValueError, OverflowError, RecursionError)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turns what a row of the wrong content raises, whatever that is, into our words."""
+    try:
+        yield
+    except (CertificateError, msgspec.MsgspecError, *_ODD_CONTENT) as error:
+        raise LedgerError(
+            f"a row of the ledger cannot be read ({error}): it was altered; 'asynctls ttp verify' "
+            "says which"
+        ) from error

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from asynctls.errors import ConfigError, Fault
 from asynctls.pki import status
 from asynctls.pki.profiles import key_id_text
-from asynctls.ttp import records
+from asynctls.ttp import crls
 from asynctls.ttp.ca import ISSUING, ROOT
-from asynctls.ttp.records import SignedCRL
+from asynctls.ttp.crls import SignedCRL
 from asynctls.ttp.schema import CRLBody, Kind, row_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def sign(
         lifetime: until nextUpdate.
     """
     key_id = key_id_text(issuer.certificate)
-    listed = records.revocations(
+    listed = crls.revocations(
         transaction.connection,
         key_id,
         is_first=key_id == authority.first_key_id,
@@ -121,7 +121,7 @@ def sign_if_due(
 
     So of several processes that find it due only one signs.
     """
-    crl = records.latest_crl(transaction.connection, key_id_text(issuer.certificate))
+    crl = crls.latest(transaction.connection, key_id_text(issuer.certificate))
     if crl is not None and not is_due(crl, interval=interval, lifetime=lifetime, now=now):
         return crl
     return sign(transaction, authority, issuer, now=now, lifetime=lifetime)
@@ -136,7 +136,7 @@ def sign_root(
     transaction: Transaction, root: Issuer, *, now: datetime, only_if_due: bool
 ) -> SignedCRL:
     """The root's CRL, which revokes nothing: signed anew, or only when half its time is over."""
-    crl = records.latest_crl(transaction.connection, key_id_text(root.certificate))
+    crl = crls.latest(transaction.connection, key_id_text(root.certificate))
     if only_if_due and crl is not None and not is_root_due(crl, now):
         return crl
     return _sign(transaction, root, ROOT, [], now=now, lifetime=ROOT_CRL_LIFETIME)

@@ -16,7 +16,7 @@ from asynctls.errors import AsynctlsError, LedgerAwayError, StateError
 from asynctls.logger import get_logger
 from asynctls.pki.constraints import outside
 from asynctls.pki.profiles import key_id_text
-from asynctls.ttp import ca, clock, offline_root, own_tls, records, status, succession
+from asynctls.ttp import ca, clock, crls, offline_root, own_tls, records, status, succession
 from asynctls.ttp.health import Upkeep, crl_troubles
 from asynctls.ttp.ocsp import OCSP
 from asynctls.ttp.public_address import own_names
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from asynctls.config import TTPConfig
     from asynctls.pki.profiles import Issuer
+    from asynctls.ttp.crls import SignedCRL
     from asynctls.ttp.keyfiles import KeyFiles
     from asynctls.ttp.ledger import Ledger
-    from asynctls.ttp.records import SignedCRL
 
 __all__ = ["Caretaker"]
 
@@ -145,8 +145,8 @@ class Caretaker:
     def troubles(self) -> list[str]:
         """What keeps this TTP from doing its work now, in words for everybody; empty: nothing."""
         now = clock.now()
-        crls = [self.crl_of(key_id_text(each.certificate)) for each in self.cas.issuers]
-        return [*self._upkeep.troubles(), *(one for crl in crls for one in crl_troubles(crl, now))]
+        held = [self.crl_of(key_id_text(each.certificate)) for each in self.cas.issuers]
+        return [*self._upkeep.troubles(), *(one for crl in held for one in crl_troubles(crl, now))]
 
     def crl_of(self, key_id: str) -> SignedCRL | None:
         """The current CRL of the issuing CA with that key identifier (lower-case hex), if any."""
@@ -176,7 +176,7 @@ class Caretaker:
             StateError: it would have to be signed, and the root's key is not here.
         """
         root, key_id = self.cas.root_issuer, key_id_text(self.cas.root)
-        held = await self._ledger.read(partial(records.latest_crl, issuer=key_id))
+        held = await self._ledger.read(partial(crls.latest, issuer=key_id))
         if root is None:
             if held is None or not only_if_due:
                 raise StateError(_no_root_crl(held))
@@ -194,7 +194,7 @@ class Caretaker:
             await self.root_crl()
             return
         key_id = key_id_text(self.cas.root)
-        held = await self._ledger.read(partial(records.latest_crl, issuer=key_id))
+        held = await self._ledger.read(partial(crls.latest, issuer=key_id))
         self._next_root_crl.look(held, clock.now())
 
     async def _look_at_cas(self, *, has_root: bool) -> None:
@@ -233,11 +233,11 @@ class Caretaker:
     async def _fetch_crls(self) -> None:
         for issuer in self.cas.issuers:
             key_id = key_id_text(issuer.certificate)
-            number = await self._ledger.read(partial(records.latest_crl_number, issuer=key_id))
+            number = await self._ledger.read(partial(crls.latest_number, issuer=key_id))
             held = self.crl_of(key_id)
             if number is None or (held is not None and held.number == number):
                 continue
-            crl = await self._ledger.read(partial(records.latest_crl, issuer=key_id))
+            crl = await self._ledger.read(partial(crls.latest, issuer=key_id))
             if crl is not None:
                 self.take(key_id, crl)
 

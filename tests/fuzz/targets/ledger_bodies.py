@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from asynctls.errors import LedgerError
-from asynctls.ttp.records import _certificate, _token, readable
+from asynctls.ttp.records import _certificate, _token
+from asynctls.ttp.schema import readable
 from tests.fuzz.pieces import text_of
 
 if TYPE_CHECKING:
