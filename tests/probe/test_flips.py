@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from asynctls.probe.flips import FROM_CLIENT, FROM_SERVER, Flip, Flipping
 from asynctls.tls.records import HandshakeType
+from tests.tls.octets import handshake, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,12 +19,8 @@ CCS = b"\x14\x03\x03\x00\x01\x01"
 PLAIN = [each for each in (*FROM_CLIENT, *FROM_SERVER) if each.message is not None]
 
 
-def record(content: int, body: bytes) -> bytes:
-    return bytes((content, 3, 3)) + len(body).to_bytes(2) + body
-
-
 def message(kind: HandshakeType, octets: int) -> bytes:
-    return bytes((kind,)) + octets.to_bytes(3) + bytes(octets)
+    return handshake(kind, bytes(octets))
 
 
 def flipped(flip: Flip, records: Iterable[bytes]) -> list[bytes]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from asynctls.tls import Part
 from asynctls.tls.messages import GCM_OCTETS, RECORD_HEADER_OCTETS, Lister, TLSMessage
 from asynctls.tls.records import Scanner
+from tests.tls.octets import handshake, record
 
 if TYPE_CHECKING:
     from tests.tls.conftest import Kit
@@ -41,14 +42,6 @@ ENCRYPTED = ["application data", "Alert"]
 def listed(*chunks: bytes) -> list[TLSMessage]:
     lister = Lister()
     return [message for chunk in chunks for message in lister.feed(chunk)]
-
-
-def handshake(kind: int, body: bytes) -> bytes:
-    return bytes((kind,)) + len(body).to_bytes(3) + body
-
-
-def record(content: int, body: bytes) -> bytes:
-    return bytes((content, 3, 3)) + len(body).to_bytes(2) + body
 
 
 @pytest.fixture(scope="module")

@@ -14,42 +14,13 @@ from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.tls import Engine, Part, Side, client_context, server_context
 from asynctls.tls.records import HandshakeType, Scanner
+from tests.tls.octets import facts, handshake, record, scanned
 
 if TYPE_CHECKING:
     from tests.tls.conftest import Kit, Wire
 
 WITH_KIT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 HEADER = 5
-
-
-def facts(scanner: Scanner) -> tuple[object, ...]:
-    return (
-        scanner.meter.bytes_by_part,
-        scanner.meter.records,
-        scanner.client_hello,
-        scanner.server_hello,
-        scanner.certificate,
-        scanner.fatal_alert,
-        scanner.last_message,
-        scanner.encrypted,
-        scanner.opening,
-        scanner.lost,
-    )
-
-
-def scanned(*pieces: bytes) -> Scanner:
-    scanner = Scanner()
-    for piece in pieces:
-        scanner.feed(piece)
-    return scanner
-
-
-def record(content: int, body: bytes) -> bytes:
-    return bytes((content, 3, 3)) + len(body).to_bytes(2) + body
-
-
-def message(kind: int, body: bytes) -> bytes:
-    return bytes((kind,)) + len(body).to_bytes(3) + body
 
 
 @pytest.mark.parametrize("key_type", [KeyType.RSA_2048, KeyType.ECDSA_P256])
@@ -167,7 +138,7 @@ def test_garbage_of_every_kind_is_counted_and_never_raises(garbage: bytes, cut: 
 def records() -> st.SearchStrategy[bytes]:
     body = st.one_of(
         st.binary(max_size=60),
-        st.builds(message, st.sampled_from([1, 2, 11, 4, 99]), st.binary(max_size=60)),
+        st.builds(handshake, st.sampled_from([1, 2, 11, 4, 99]), st.binary(max_size=60)),
     )
     return st.builds(record, st.sampled_from([20, 21, 22, 23]), body)
 
@@ -205,7 +176,7 @@ def test_an_alert_under_the_connections_keys_is_not_read() -> None:
 
 
 def test_an_alert_between_a_messages_pieces_harms_neither() -> None:
-    hello = message(HandshakeType.CERTIFICATE, b"\x00\x00\x06\x00\x00\x03abc")
+    hello = handshake(HandshakeType.CERTIFICATE, b"\x00\x00\x06\x00\x00\x03abc")
     scanner = scanned(record(22, hello[:6]), record(21, b"\x01\x70"), record(22, hello[6:]))
     assert scanner.certificate == b"abc"
 
@@ -239,5 +210,5 @@ def test_an_endless_message_is_not_kept() -> None:
 
 
 def test_other_messages_are_not_kept_at_all() -> None:
-    scanner = scanned(record(22, message(4, bytes(60_000))[:16000]))
+    scanner = scanned(record(22, handshake(4, bytes(60_000))[:16000]))
     assert len(scanner._message) == 4

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from asynctls.costs.fields import fields_of
 from asynctls.tls.messages import Lister, TLSMessage
-from asynctls.tls.records import Scanner
 from tests.fuzz.pieces import cut
 from tests.fuzz.targets import records
+from tests.tls.octets import handshake, record, scanned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,8 +22,7 @@ def run(data: bytes) -> bool:
     how, stream = data[:_CUTS], data[_CUTS:]
     lister, whole = _listed([stream])
     _, pieces = _listed(cut(stream, how))
-    scanner = Scanner()
-    scanner.feed(stream)
+    scanner = scanned(stream)
     # What is no TLS has no messages to be cut between.
     if not scanner.lost:
         assert whole == pieces, "its cutting up was seen"
@@ -43,26 +42,18 @@ def _octets(messages: Iterable[TLSMessage]) -> int:
     return sum(message.octets for message in messages)
 
 
-def _record(content: int, body: bytes) -> bytes:
-    return bytes((content, 3, 3)) + len(body).to_bytes(2, "big") + body
-
-
-def _message(kind: int, body: bytes) -> bytes:
-    return bytes((kind,)) + len(body).to_bytes(3, "big") + body
-
-
 def seeds() -> dict[str, bytes]:
     """Those of records that have a message, and the messages whose fields are read besides."""
     made = {
-        "key-exchange": _message(12, b"\x03\x00\x1d\x20" + bytes(32) + b"\x08\x04\x00\x04sign"),
-        "request": _message(13, b"\x01\x01\x00\x04\x04\x01\x08\x04\x00\x03\x00\x01a"),
-        "client-key-exchange": _message(16, b"\x20" + bytes(32)),
-        "verify": _message(15, b"\x04\x03\x00\x04sign"),
-        "ticket": _message(4, b"\x00\x00\x1c\x20\x00\x06ticket"),
-        "unknown": _message(99, b"?"),
+        "key-exchange": handshake(12, b"\x03\x00\x1d\x20" + bytes(32) + b"\x08\x04\x00\x04sign"),
+        "request": handshake(13, b"\x01\x01\x00\x04\x04\x01\x08\x04\x00\x03\x00\x01a"),
+        "client-key-exchange": handshake(16, b"\x20" + bytes(32)),
+        "verify": handshake(15, b"\x04\x03\x00\x04sign"),
+        "ticket": handshake(4, b"\x00\x00\x1c\x20\x00\x06ticket"),
+        "unknown": handshake(99, b"?"),
     }
     of_records = records.seeds()
     del of_records["empty-records"]
     return of_records | {
-        name: b"\x01\x00\x09\x40" + _record(22, message) for name, message in made.items()
+        name: b"\x01\x00\x09\x40" + record(22, message) for name, message in made.items()
     }
