@@ -2,9 +2,10 @@
 # Written for GNU make 3.81 (macOS) and POSIX sh.
 
 bin = .venv/bin
-# Of fuzz: for each parser, and to the daemons.
+# Of fuzz: for each parser, to the daemons, and for each test that makes up its inputs.
 SECONDS = 60
 CONNECTIONS = 100000
+EXAMPLES = 20000
 
 .DEFAULT_GOAL = help
 .PHONY: help setup demo test check docs bench fuzz attacks soak peers lock clean
@@ -37,11 +38,11 @@ docs: ## make the site, dist/docs/index.html, from docs/ and the docstrings; a w
 bench: setup ## measure us beside nginx, haproxy, hitch, stunnel, ghostunnel and Python's own TLS (ARGS=--full: to quote)
 	@$(bin)/python -m tests.bench $(ARGS)
 
-fuzz: ## fuzz every parser (SECONDS=60 each), the daemons (CONNECTIONS=100000), and what tests make up
+fuzz: ## fuzz parsers (SECONDS=60 each), daemons (CONNECTIONS=100000), what tests make up (EXAMPLES=20000)
 	@sh requirements/setup.sh .venv fuzz
 	@$(bin)/python -m tests.fuzz --seconds $(SECONDS)
 	@$(bin)/python -m pytest tests/fuzz/test_daemons.py -s --connections=$(CONNECTIONS) --timeout=0 -o asyncio_debug=false
-	@$(bin)/python -m pytest tests/fuzz tests -m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+	@$(bin)/python -m pytest tests/fuzz tests -m hypothesis --hypothesis-profile=fuzz --examples=$(EXAMPLES) --timeout=0 $(ARGS)
 
 attacks: setup ## run the attacks that must fail, and show each succeed where its defence is taken away
 	@$(bin)/python -m pytest tests/attacks --exhaust --quiet $(ARGS)
