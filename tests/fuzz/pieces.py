@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["cut", "text_of"]
+__all__ = ["cut"]
 
 
 def cut(stream: bytes, how: bytes) -> Iterator[bytes]:
@@ -20,8 +20,3 @@ def cut(stream: bytes, how: bytes) -> Iterator[bytes]:
             yield stream[at : at + length]
             at += length
     yield stream[at:]
-
-
-def text_of(data: bytes) -> str:
-    """Any text, lone surrogates included, as the environment may give it."""
-    return data.decode(errors="surrogateescape")

@@ -5,19 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 
 from asynctls.config.durations import format_duration, parse_duration
-from tests.fuzz.pieces import text_of
+from tests.fuzz.texts import reads_back, text_of
 
 
 def run(data: bytes) -> bool:
     """A text."""
-    try:
-        duration = parse_duration(text_of(data))
-    except ValueError as error:
-        assert str(error).isprintable()
-        return False
+    return reads_back(text_of(data), _read, format_duration, ValueError)
+
+
+def _read(text: str) -> timedelta:
+    duration = parse_duration(text)
     assert duration >= timedelta(0)
-    assert parse_duration(format_duration(duration)) == duration
-    return True
+    return duration
 
 
 def seeds() -> dict[str, bytes]:

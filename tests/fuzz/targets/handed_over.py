@@ -6,7 +6,7 @@ from typing import Final
 
 from asynctls.errors import ConfigError
 from asynctls.runtime.inherited import InheritedSockets
-from tests.fuzz.pieces import text_of
+from tests.fuzz.texts import text_of
 
 _PID: Final = 7
 # No process has as many descriptors: nothing is touched.

@@ -8,7 +8,7 @@ from typing import Final
 from asynctls.enrolment.join_string import JoinString
 from asynctls.errors import JoinStringError
 from asynctls.mac import Secret
-from tests.fuzz.pieces import text_of
+from tests.fuzz.texts import text_of
 
 _PIN: Final = "ab" * 32
 

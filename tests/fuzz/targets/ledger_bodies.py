@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from asynctls.errors import LedgerError
 from asynctls.ttp.records import _certificate, _token
 from asynctls.ttp.schema import readable
-from tests.fuzz.pieces import text_of
+from tests.fuzz.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynctls.ttp.chain import Head, Value, canonical, follow, holds, link
-from tests.fuzz.pieces import text_of
+from tests.fuzz.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from asynctls.pki.names import (
     parse_serial,
 )
 from asynctls.pki.pins import Pin
-from tests.fuzz.pieces import text_of
+from tests.fuzz.texts import reads_back, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ _READ: Final[tuple[tuple[Callable[[str], Any], Callable[[Any], str]], ...]] = (
 def run(data: bytes) -> bool:
     """A text, read as each of them."""
     text = text_of(data)
-    taken = [_taken(text, read, write) for read, write in _READ]
+    taken = [reads_back(text, read, write, CertificateError) for read, write in _READ]
     canonical = canonical_name(text)
     assert canonical_name(canonical) == canonical
     if taken[0]:
@@ -53,17 +53,6 @@ def run(data: bytes) -> bool:
         except CertificateError as error:
             assert str(error)
     return any(taken)
-
-
-def _taken(text: str, read: Callable[[str], Any], write: Callable[[Any], str]) -> bool:
-    try:
-        value = read(text)
-    except CertificateError as error:
-        assert str(error)
-        return False
-    assert read(write(value)) == value
-    assert write(read(write(value))) == write(value)
-    return True
 
 
 def seeds() -> dict[str, bytes]:

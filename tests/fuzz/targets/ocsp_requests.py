@@ -23,7 +23,7 @@ from asynctls.pki.ocsp import (
     read_request,
 )
 from asynctls.ttp.public import _decoded
-from tests.fuzz.pieces import text_of
+from tests.fuzz.texts import text_of
 from tests.fuzz.world import ISSUING, NOW, RESPONDER_KEY, leaf, responder
 
 _DAY: Final = timedelta(days=1)

@@ -6,34 +6,22 @@ from typing import TYPE_CHECKING, Final
 
 from asynctls.config.address import Address
 from asynctls.config.endpoint import AppChoice, Endpoint
-from tests.fuzz.pieces import text_of
+from tests.fuzz.texts import reads_back, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_KINDS: Final[tuple[Callable[[str], Address | Endpoint | AppChoice], ...]] = (
+_READ: Final[tuple[Callable[[str], object], ...]] = (
     Address.parse,
-    Endpoint.parse,
-    AppChoice.parse,
+    lambda text: Endpoint.parse(text).relative_to(None),
+    lambda text: AppChoice.parse(text).relative_to(None),
 )
 
 
 def run(data: bytes) -> bool:
     """A text, read as each of them."""
     text = text_of(data)
-    return any([_taken(text, parse) for parse in _KINDS])
-
-
-def _taken(text: str, parse: Callable[[str], Address | Endpoint | AppChoice]) -> bool:
-    try:
-        place = parse(text)
-        if not isinstance(place, Address):
-            place = place.relative_to(None)
-    except ValueError as error:
-        assert str(error)
-        return False
-    assert parse(str(place)) == place
-    return True
+    return any([reads_back(text, read, str, ValueError) for read in _READ])
 
 
 def seeds() -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from asynctls.config.loading import load
 from asynctls.config.settings import Setting, settings
 from asynctls.config.tables import TABLES
 from asynctls.errors import ConfigError
-from tests.fuzz.pieces import text_of
+from tests.fuzz.texts import text_of
 
 if TYPE_CHECKING:
     from asynctls.config.tables import RoleConfig

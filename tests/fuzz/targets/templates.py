@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asynctls.config.template import PLACEHOLDERS, check_template, fill_in
-from tests.fuzz.pieces import text_of
+from tests.fuzz.texts import text_of
 
 
 def run(data: bytes) -> bool:
