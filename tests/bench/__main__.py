@@ -40,9 +40,9 @@ async def run(only: list[str], size: Size, into: Path, console: Console) -> None
                         continue
                     console.print(f"{name}, {key_type} …", style="dim")
                     scratch = Path(folder) / f"{name}-{key_type}"
-                    for table in await scenario(identities, scratch, size):
-                        results.tables.append(table)
-                        console.print(printed(table))
+                    for measured in await scenario(identities, scratch, size):
+                        results.take(measured)
+                        console.print(printed(measured))
     console.print(targets_printed(results))
     for path in write(results, into):
         console.print(f"written: {path}")

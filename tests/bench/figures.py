@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import log
 
-__all__ = ["Row", "Table", "Target", "quotient"]
+__all__ = ["Curve", "Row", "Table", "Target", "growth", "quotient"]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a ratio must be: one contender's figure over another's.
+    """What a ratio must be: one contender's figure over another's. Of a curve: how steep it may be.
 
     Attributes:
         words: where it comes from.
         ours: the contender whose figure is judged.
-        against: the one that it is held against; None: `limit` is in the table's unit.
+        against: the one that it is held against; None: `limit` is in the table's unit, and of a
+            curve the exponent with which it grows (`growth`): 1 is linear, 0 is flat.
         limit: the most that may be (the least, where `at_least`).
         at_least: more is better.
     """
@@ -56,6 +59,33 @@ class Table:
         return statistics.median(self.rounds[contender])
 
 
+@dataclass(slots=True)
+class Curve:
+    """One figure of several things, each at several sizes.
+
+    Attributes:
+        title: what was done.
+        unit: of the figures.
+        size: what grows, as the axis has it.
+        points: by name and size, the figures of the rounds.
+        targets: what is asked of it.
+    """
+
+    title: str
+    unit: str
+    size: str
+    points: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    targets: tuple[Target, ...] = ()
+
+    def add(self, name: str, size: int, figure: float) -> None:
+        """One round's figure at one size."""
+        self.points.setdefault(name, {}).setdefault(size, []).append(figure)
+
+    def line(self, name: str) -> list[tuple[int, float]]:
+        """Its medians, from the smallest size to the largest."""
+        return [(size, statistics.median(each)) for size, each in sorted(self.points[name].items())]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A target, and whether it holds; `ratio` is None where a contender is absent."""
@@ -91,3 +121,19 @@ def quotient(table: Table, target: Target) -> Row:
             mine / theirs for mine, theirs in zip(ours, table.rounds[target.against], strict=True)
         ),
     )
+
+
+def growth(curve: Curve, target: Target) -> Row:
+    """What came of a curve's target: k, where its steepest part grows as the size to the power k.
+
+    The steepest, not the whole: what is dear only for many hides behind a large constant.
+    """
+    line = curve.line(target.ours) if target.ours in curve.points else []
+    steepest = max(
+        (
+            log(more / less) / log(larger / smaller)
+            for (smaller, less), (larger, more) in pairwise(line)
+        ),
+        default=None,
+    )
+    return Row(curve.title, target, steepest)

@@ -11,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from rich import box
 from rich.table import Table as Printed
 
-from tests.bench.figures import Row, Table, quotient
+from tests.bench.figures import Curve, Row, Table, growth, quotient
+from tests.bench.lines import drawn
 
 __all__ = ["Results", "printed", "targets_printed", "write"]
 
@@ -25,15 +26,46 @@ class Results:
     made_at: str
     machine: dict[str, str]
     tables: list[Table] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+
+    def take(self, measured: Table | Curve) -> None:
+        """One more of either."""
+        if isinstance(measured, Curve):
+            self.curves.append(measured)
+        else:
+            self.tables.append(measured)
 
     @property
     def rows(self) -> list[Row]:
-        """Every target of every table."""
-        return [quotient(table, target) for table in self.tables for target in table.targets]
+        """Every target of every table and curve."""
+        return [
+            *(quotient(table, target) for table in self.tables for target in table.targets),
+            *(growth(curve, target) for curve in self.curves for target in curve.targets),
+        ]
 
 
-def printed(table: Table) -> Printed:
-    """A table for the terminal; the best first."""
+def printed(measured: Table | Curve) -> Printed:
+    """It, as a table for the terminal."""
+    return _table(measured) if isinstance(measured, Table) else _curve(measured)
+
+
+def _curve(curve: Curve) -> Printed:
+    """A column for each size."""
+    shown = Printed(
+        title=f"{curve.title} ({curve.unit})", title_justify="left", box=box.SIMPLE_HEAD
+    )
+    lines = {name: dict(curve.line(name)) for name in curve.points}
+    sizes = sorted({size for line in lines.values() for size in line})
+    shown.add_column(curve.size)
+    for size in sizes:
+        shown.add_column(f"{size:,}", justify="right")
+    for name, line in lines.items():
+        shown.add_row(name, *(f"{line[size]:,.4g}" if size in line else "" for size in sizes))
+    return shown
+
+
+def _table(table: Table) -> Printed:
+    """The best first."""
     shown = Printed(
         title=f"{table.title} ({table.unit})", title_justify="left", box=box.SIMPLE_HEAD
     )
@@ -83,6 +115,7 @@ def write(results: Results, folder: Path) -> list[Path]:
         "made_at": results.made_at,
         "machine": results.machine,
         "tables": [asdict(table) for table in results.tables],
+        "curves": [asdict(curve) for curve in results.curves],
         "targets": [
             {
                 "what": row.table,
@@ -136,5 +169,5 @@ def _page(results: Results) -> str:
         loader=FileSystemLoader(_FOLDER), autoescape=select_autoescape(default=True)
     )
     return environment.get_template("results.html.j2").render(
-        results=results, bars=_bars, measured=measured, verdict=verdict
+        results=results, bars=_bars, drawn=drawn, measured=measured, verdict=verdict
     )

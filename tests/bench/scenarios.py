@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.contenders import ANSWERING, FORWARDING, PAIRS, Contender, backend, python
-from tests.bench.figures import Table, Target
+from tests.bench.figures import Curve, Table, Target
 from tests.bench.machine import LOADING, cpu_s, resident_kib
 from tests.bench.processes import running
 
@@ -291,7 +291,7 @@ async def pairs(identities: Identities, scratch: Path, size: Size) -> list[Table
     return [bulk, wall, connect]
 
 
-SCENARIOS: dict[str, Callable[[Identities, Path, Size], Awaitable[list[Table]]]] = {
+SCENARIOS: dict[str, Callable[[Identities, Path, Size], Awaitable[Sequence[Table | Curve]]]] = {
     "handshakes": handshakes,
     "forwarding": forwarding,
     "memory": memory,
