@@ -19,6 +19,7 @@ from __future__ import annotations
 import hmac
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from asynctls import mac
@@ -90,24 +91,34 @@ def canonical(row: Mapping[str, Value]) -> bytes:
         OverflowError: an integer beyond 64 bits.
     """
     parts: list[bytes] = []
-    for name in sorted(row.keys() - _OUTSIDE):
-        match row[name]:
-            case None:
-                continue
-            case bool():
-                raise TypeError(f"{name} is a truth value")
-            case int(number):
-                kind, value = b"i", number.to_bytes(8, "big", signed=True)
-            case str(text):
-                kind, value = b"t", text.encode()
-            case bytes(value):
-                kind = b"b"
-            case other:
-                raise TypeError(f"{name} is a {type(other).__name__}")
-        encoded = name.encode()
-        parts += (struct.pack(">I", len(encoded)), encoded, kind)
-        parts += (struct.pack(">I", len(value)), value)
+    for name, text, number, octets in _columns(tuple(row)):
+        value = row[name]
+        if value is None:
+            continue
+        if isinstance(value, str):
+            encoded = value.encode()
+            parts += (text, len(encoded).to_bytes(4, "big"), encoded)
+        elif isinstance(value, bytes):
+            parts += (octets, len(value).to_bytes(4, "big"), value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            parts += (number, value.to_bytes(8, "big", signed=True))
+        else:
+            raise TypeError(f"{name} is a {type(value).__name__}")
     return b"".join(parts)
+
+
+@lru_cache(maxsize=16)
+def _columns(names: tuple[str, ...]) -> tuple[tuple[str, bytes, bytes, bytes], ...]:
+    """The columns in their order, each with what stands before its value: text, number, bytes.
+
+    The rows of a ledger all have the same, so it is made once and not for each of a million.
+    """
+    found = []
+    for name in sorted(set(names) - _OUTSIDE):
+        encoded = name.encode()
+        before = struct.pack(">I", len(encoded)) + encoded
+        found.append((name, before + b"t", before + b"i" + struct.pack(">I", 8), before + b"b"))
+    return tuple(found)
 
 
 def link(key: bytes, sequence: int, previous: bytes, row: Mapping[str, Value]) -> bytes:
