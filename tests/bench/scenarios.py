@@ -13,6 +13,7 @@ from tests.bench.contenders import ANSWERING, FORWARDING, PAIRS, Contender, back
 from tests.bench.figures import Curve, Table, Target
 from tests.bench.machine import LOADING, cpu_s, resident_kib
 from tests.bench.processes import running
+from tests.bench.starting import start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -297,5 +298,6 @@ SCENARIOS: dict[str, Callable[[Identities, Path, Size], Awaitable[Sequence[Table
     "memory": memory,
     "messages": messages,
     "pairs": pairs,
+    "start": start,
 }
 """By the names that the command line knows. The handshakes are run for both kinds of key."""
