@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asynctls.probe.insider
-import asynctls.session.frames
+import asynctls.session.opener
 import asynctls.session.protocol
+import asynctls.session.sealer
 import asynctls.session.session
 from asynctls.admission import Peer
 from asynctls.alerts import Alert
@@ -158,7 +159,8 @@ async def test_with_one_key_and_one_label_for_both_directions_it_is_taken(
 ) -> None:
     monkeypatch.setattr(asynctls.session.protocol, "derive", one_key)
     monkeypatch.setattr(asynctls.probe.insider, "derive", one_key)
-    monkeypatch.setattr(asynctls.session.frames, "external_aad", lambda _sender: b"\x40")
+    for end in (asynctls.session.opener, asynctls.session.sealer):
+        monkeypatch.setattr(end, "external_aad", lambda _sender: b"\x40")
     async with server.serving() as served, client.inside(served.address) as peer:
         await reflect(peer)
         assert isinstance(await peer.answer(), Data)

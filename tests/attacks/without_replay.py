@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import asynctls.probe.insider
 import asynctls.probe.tickets
-import asynctls.session.frames
+import asynctls.session.opener
 import asynctls.session.protocol
+import asynctls.session.sealer
 import asynctls.session.session
 from asynctls.errors import SessionTruncatedError
 from asynctls.pki.profiles import Profile
 from asynctls.probe.relays import everybody, listening
-from asynctls.session.frames import Frame, Opener
 from asynctls.session.keys import Keys, derive
+from asynctls.session.opener import Opener
 from asynctls.session.protocol import Ended
 from asynctls.session.receiving import Receiving
 from asynctls.session.shape import FIXED
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from asynctls.mac import Secret
     from asynctls.probe.attack import Target
+    from asynctls.session.frames import Frame
     from tests.attacks.world import World
 
 __all__ = ["WITHOUT_DEFENCE", "TakesAnyEnd", "Uncounting", "one_key"]
@@ -97,11 +99,12 @@ async def _carry(
 
 
 _WITHOUT_SEQUENCE = without((asynctls.session.protocol, "Opener", Uncounting))
-_WITHOUT_MAC = without((asynctls.session.frames, "compare_digest", lambda _one, _other: True))
+_WITHOUT_MAC = without((asynctls.session.opener, "compare_digest", lambda _one, _other: True))
 _WITH_ONE_KEY = without(
     (asynctls.session.protocol, "derive", one_key),
     (asynctls.probe.insider, "derive", one_key),
-    (asynctls.session.frames, "external_aad", lambda _sender: b"\x40"),
+    (asynctls.session.opener, "external_aad", lambda _sender: b"\x40"),
+    (asynctls.session.sealer, "external_aad", lambda _sender: b"\x40"),
 )
 _WITHOUT_BINDING = without(
     (asynctls.session.session, "binding", bound_to_nothing),

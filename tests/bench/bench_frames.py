@@ -13,7 +13,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from asynctls.mac import Secret
-from asynctls.session.frames import Opener, Sealer
+from asynctls.session.opener import Opener
+from asynctls.session.sealer import Sealer
 from asynctls.session.states import Role
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from asynctls.costs.frames import RECORD_OVERHEAD, Exchanges, Frames, Overhearin
 from asynctls.costs.report import Group
 from asynctls.http import Request, Response
 from asynctls.mac import Secret
-from asynctls.session.frames import Sealer
+from asynctls.session.sealer import Sealer
 from asynctls.session.states import Role
 
 KEY = Secret(bytes(32))

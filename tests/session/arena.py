@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import ErrorCode, SessionError
 from asynctls.mac import Secret
-from asynctls.session.frames import Sealer
 from asynctls.session.keys import Keys, derive
 from asynctls.session.protocol import Delivered, Event, Message, Protocol
+from asynctls.session.sealer import Sealer
 from asynctls.session.states import Role
 from tests.session.model import MOST_PAYLOAD, Kind, ModelEnd, Packet
 

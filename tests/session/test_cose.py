@@ -19,11 +19,14 @@ from pycose.messages.mac0message import Mac0Message
 from asynctls import mac
 from asynctls.errors import MalformedError
 from asynctls.mac import Secret
-from asynctls.session.frames import Frame, Opener, Sealer
+from asynctls.session.opener import Opener
+from asynctls.session.sealer import Sealer
 from asynctls.session.states import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from asynctls.session.frames import Frame
 
 KEY = bytes(range(32))
 PARAMETER = -65537

@@ -19,18 +19,9 @@ from asynctls.errors import (
     SessionTruncatedError,
 )
 from asynctls.mac import Secret
-from asynctls.session.frames import (
-    Close,
-    Data,
-    Error,
-    Frame,
-    GoAway,
-    Key,
-    Opener,
-    Ready,
-    Receipt,
-    Sealer,
-)
+from asynctls.session.frames import Close, Data, Error, Frame, GoAway, Key, Ready, Receipt
+from asynctls.session.opener import Opener
+from asynctls.session.sealer import Sealer
 from asynctls.session.shape import MAX_ERROR_TEXT, MAX_PAYLOAD, SHAPES, external_aad
 from asynctls.session.states import FrameType, Role
 

@@ -20,9 +20,9 @@ from asynctls.errors import (
     SessionTruncatedError,
 )
 from asynctls.mac import Secret
-from asynctls.session.frames import Sealer
 from asynctls.session.keys import derive
 from asynctls.session.protocol import Delivered, Ended, Event, GoesAway, Message, Opened, Protocol
+from asynctls.session.sealer import Sealer
 from asynctls.session.states import TABLE, FrameType, Role, State, Step
 from asynctls.session.tally import Tally
 

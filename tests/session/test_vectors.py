@@ -23,9 +23,10 @@ from asynctls.errors import (
     SessionTruncatedError,
 )
 from asynctls.mac import Secret
-from asynctls.session.frames import Opener, Sealer
 from asynctls.session.keys import Keys, binding, derive
+from asynctls.session.opener import Opener
 from asynctls.session.protocol import Protocol
+from asynctls.session.sealer import Sealer
 from asynctls.session.shape import external_aad
 from asynctls.session.states import TABLE, FrameType, Role, State, Step
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from asynctls.errors import HandshakeError
 from asynctls.mac import Secret
 from asynctls.probe.attack import PATIENCE_S
-from asynctls.session.frames import Frame, Opener, Ready, Sealer
+from asynctls.session.frames import Frame, Ready
 from asynctls.session.keys import binding, derive
+from asynctls.session.opener import Opener
+from asynctls.session.sealer import Sealer
 from asynctls.session.states import Role
 
 if TYPE_CHECKING:

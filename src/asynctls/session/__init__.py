@@ -1,8 +1,9 @@
 """The HMAC session, asynctls/1: authenticated, counted, receipted messages inside mutual TLS 1.2.
 
-`keys` derives, `shape` and `frames` encode, `states` says what may stand where, `protocol` is one
-end as a pure object, `session` the coroutines around it: `opening`, then `sending` and `receiving`
-at once, over a `link`. docs/session-protocol.md is the protocol.
+`keys` derives, `sealer` makes `frames` in their one `shape` and `opener` checks them, `states` says
+what may stand where, `protocol` is one end as a pure object, `session` the coroutines around it:
+`opening`, then `sending` and `receiving` at once, over a `link`. docs/session-protocol.md is the
+protocol.
 """
 
 from __future__ import annotations

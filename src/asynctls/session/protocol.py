@@ -22,19 +22,10 @@ from asynctls.errors import (
     SessionTruncatedError,
 )
 from asynctls.mac import Secret
-from asynctls.session.frames import (
-    Close,
-    Data,
-    Error,
-    Frame,
-    GoAway,
-    Key,
-    Opener,
-    Ready,
-    Receipt,
-    Sealer,
-)
+from asynctls.session.frames import Close, Data, Error, Frame, GoAway, Key, Ready, Receipt
 from asynctls.session.keys import Keys, derive
+from asynctls.session.opener import Opener
+from asynctls.session.sealer import Sealer
 from asynctls.session.shape import MAX_PAYLOAD
 from asynctls.session.states import TABLE, FrameType, Role, State, Step
 from asynctls.session.tally import Tally

@@ -1,4 +1,4 @@
-"""Session frames (`session.frames`): one verdict however they are cut, and one encoding."""
+"""Session frames (`session.opener`): one verdict however they are cut, and one encoding."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ import cbor2
 
 from asynctls.errors import SessionError
 from asynctls.mac import Secret
-from asynctls.session.frames import (
-    Close,
-    Data,
-    Error,
-    Frame,
-    GoAway,
-    Key,
-    Opener,
-    Ready,
-    Receipt,
-    Sealer,
-)
+from asynctls.session.frames import Close, Data, Error, Frame, GoAway, Key, Ready, Receipt
+from asynctls.session.opener import Opener
+from asynctls.session.sealer import Sealer
 from asynctls.session.shape import TAG_HEAD, read_head
 from asynctls.session.states import Role
 from tests.fuzz.pieces import cut
