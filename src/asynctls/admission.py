@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from asynctls.alerts import Alert
 from asynctls.errors import CertificateError
+from asynctls.pki.allow_lists import AllowList, Anyone, Listed, allow_list
 from asynctls.pki.certificates import certificate_from_der
 from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.names import (
-    Pattern,
     common_name_of,
     format_san,
     format_serial,
@@ -35,14 +35,13 @@ from asynctls.pki.pins import Pin
 from asynctls.pki.profiles import MAX_BACKDATING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from asynctls.pki.status import RevocationList
 
 __all__ = [
     "Admitted",
     "AllowList",
     "Anyone",
+    "Listed",
     "LiveAfterExpiry",
     "Peer",
     "Refused",
@@ -52,18 +51,6 @@ __all__ = [
     "admit_again",
     "allow_list",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Anyone:
-    """An allow list that leaves nobody out: the explicit `any`."""
-
-    def __str__(self) -> str:
-        return "any"
-
-
-AllowList: TypeAlias = tuple[Pattern | Pin, ...] | Anyone
-"""Who may come in: by a name, or by a public key; made by `allow_list`."""
 
 
 class StaleCRL(StrEnum):
@@ -135,8 +122,7 @@ class Rules:
     """What `admit` holds a peer against.
 
     Args:
-        allow: what one of its names or its key must match, or `Anyone`; an empty tuple admits
-            nobody.
+        allow: what one of its names or its key must match, or `Anyone`.
         crls: every CRL held, each verified when it was fetched (`status.read_crl`).
         alpn: the protocol that must have been agreed; None where none is asked for (a tunnel).
         server_uri: for a client that knows its server by a URI, which OpenSSL does not match: the
@@ -181,30 +167,6 @@ class Refused:
     peer: Peer | None
 
 
-def allow_list(texts: Sequence[str]) -> AllowList:
-    """Read an allow list: patterns (`names.Pattern`) and pins (`pins.Pin`), or the one word `any`.
-
-    Raises:
-        CertificateError: every text that is neither, one a line, and how to write one; or `any`
-            beside others, which it would make meaningless.
-    """
-    if list(texts) == [_ANY]:
-        return Anyone()
-    entries: list[Pattern | Pin] = []
-    faults = []
-    for text in texts:
-        if text == _ANY:
-            faults.append("'any' stands alone: with it nothing else would mean anything")
-            continue
-        try:
-            entries.append(Pin.parse(text) if Pin.is_meant(text) else Pattern.parse(text))
-        except CertificateError as error:
-            faults.append(str(error))
-    if faults:
-        raise CertificateError("\n".join(faults))
-    return tuple(entries)
-
-
 def admit(
     certificate: bytes | None, alpn: str | None, *, now: datetime, rules: Rules
 ) -> Admitted | Refused:
@@ -244,7 +206,6 @@ def admit_again(peer: Peer, *, now: datetime, rules: Rules) -> Admitted | Refuse
     return _verdict(peer, expired or _judge_standing(peer, now, rules))
 
 
-_ANY: Final = "any"
 _Refusal = tuple[Alert, str]
 
 
@@ -302,20 +263,13 @@ def _judge_holder(peer: Peer, rules: Rules) -> _Refusal | None:
     if rules.server_uri is not None and rules.server_uri not in peer.sans:
         # The alert that OpenSSL sends for a host that does not match.
         return Alert.BAD_CERTIFICATE, f"it is not {rules.server_uri}; its names: {names}"
-    if isinstance(rules.allow, Anyone) or any(_means(each, peer) for each in rules.allow):
+    allow = rules.allow
+    if isinstance(allow, Anyone) or allow.admits(peer.sans, peer.pin):
         return None
-    pinned = any(isinstance(each, Pin) for each in rules.allow)
-    key = f"; its key: {peer.pin}" if pinned else ""
-    allowed = ", ".join(map(str, rules.allow)) or "nobody"
+    key = f"; its key: {peer.pin}" if allow.pins else ""
     return Alert.ACCESS_DENIED, (
-        f"it is not on the allow list; its names: {names}{key}; allowed: {allowed}"
+        f"it is not on the allow list; its names: {names}{key}; allowed: {allow}"
     )
-
-
-def _means(entry: Pattern | Pin, peer: Peer) -> bool:
-    if isinstance(entry, Pin):
-        return entry == peer.pin
-    return any(map(entry.matches, peer.sans))
 
 
 def _read(der: bytes) -> Peer:

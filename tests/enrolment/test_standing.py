@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynctls.admission import Anyone, Peer
-from asynctls.enrolment import Keeper
+from asynctls.admission import Anyone, Peer, Rules
+from asynctls.enrolment import Keeper, standing
 from asynctls.errors import ErrorCode, SessionRefusedError
 from asynctls.server.accepting import Acceptor, Terms
 from asynctls.server.connections import SessionServer
@@ -116,3 +116,47 @@ async def test_a_server_that_drains_tells_who_is_there_and_who_still_comes(
                 for session in (early, late):
                     assert [message async for message in session] == []
                     assert session.going_away
+
+
+class _Live:
+    """Somebody who is let in, as far as judging needs one."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self.ended = 0
+
+    @property
+    def peer(self) -> Peer:
+        return self._peer
+
+    async def end(self, _code: ErrorCode, _reason: str, /) -> None:
+        self.ended += 1
+
+
+async def test_while_thousands_are_judged_again_others_have_their_turn(
+    joined: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns_before: list[int] = []
+    turns = 0
+
+    class Counted(_Live):
+        @property
+        def peer(self) -> Peer:
+            turns_before.append(turns)
+            return super().peer
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(standing, "_AT_ONCE", 10)
+    peer = Peer.of((await joined("client")).certificate)
+    other = asyncio.create_task(others())
+    live = [Counted(peer) for _ in range(35)]
+    unwelcome = await standing.end_unwelcome(live, Rules(Anyone(), crls=(), alpn=None))
+    other.cancel()
+    # Without a CRL nobody is let in: each was judged and ended, ten at a time.
+    assert (unwelcome, [each.ended for each in live]) == (35, [1] * 35)
+    assert max(turns_before.count(turn) for turn in set(turns_before)) == 10

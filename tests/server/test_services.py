@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from asynctls.admission import LiveAfterExpiry
+from asynctls.admission import AllowList, LiveAfterExpiry, allow_list
 from asynctls.client.tunnel import tunnels_of
 from asynctls.config import AppChoice, ClientConfig, Endpoint, ServerConfig
+from asynctls.server import serving
 from asynctls.server.services import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
 
 
 async def test_each_setting_of_a_server_reaches_its_service() -> None:
@@ -29,6 +37,21 @@ async def test_each_setting_of_a_server_reaches_its_service() -> None:
     assert (service.max_connections, service.max_connections_per_address) == (9, 5)
     # One from the peer, one to the program.
     assert service.sockets == 2
+
+
+async def test_an_allow_list_which_may_be_long_is_read_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = []
+
+    def read(texts: Sequence[str]) -> AllowList:
+        threads.append(threading.current_thread())
+        return allow_list(texts)
+
+    monkeypatch.setattr(serving, "allow_list", read)
+    await Service.of(ServerConfig(allow=("client",), app=AppChoice.parse("echo")))
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 def test_each_setting_of_a_client_reaches_its_tunnel() -> None:

@@ -148,7 +148,7 @@ async def _serving(
         setting="listen",
         listen=Address.parse(address),
         terms=Terms(
-            allow=allowed(allow),
+            allow=await asyncio.to_thread(allowed, allow),
             alpn=alpn,
             handshakes=defaults.handshakes,
             handshake_timeout_s=defaults.handshake_timeout.total_seconds(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -60,7 +61,7 @@ class Service:
             setting=setting,
             listen=config.listen,
             terms=Terms(
-                allow=allowed(config.allow),
+                allow=await asyncio.to_thread(allowed, config.allow),
                 alpn=ALPN if config.app.target is None or config.session else None,
                 handshakes=config.handshakes,
                 handshake_timeout_s=config.handshake_timeout.total_seconds(),

@@ -35,7 +35,7 @@ class Serves(Protocol):
 
 
 def allowed(texts: Sequence[str]) -> AllowList:
-    """The allow list of these patterns.
+    """The allow list of these patterns; coroutines call this by `asyncio.to_thread`.
 
     Raises:
         ConfigError: it lets in nobody, or a pattern is none.
