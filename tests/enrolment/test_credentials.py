@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 
-from asynctls.enrolment.credentials import LONGEST_LIFE, Credentials, FreshCredentials
+from asynctls.enrolment.credentials import (
+    LONGEST_LIFE,
+    Credentials,
+    FreshCredentials,
+    KnownPeer,
+)
 from asynctls.errors import CertificateError
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -117,9 +123,11 @@ async def test_the_last_good_one_stays_while_none_can_be_built() -> None:
     faults.clear()
     first = await fresh.get()
     faults.append(CertificateError("no"))
+    first.known["a server"] = KnownPeer(cast("ssl.SSLSession", None), b"")
     fresh.retire()
     assert await fresh.get() is first
     assert await fresh.get() is first
+    assert not first.known
     assert tries == 3
     clock.now += timedelta(seconds=10)
     faults.clear()

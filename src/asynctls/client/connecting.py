@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.admission import Admitted, Anyone, LiveAfterExpiry, Peer, Refused, admit
 from asynctls.client.refusals import explained
+from asynctls.client.resuming import Resuming
 from asynctls.enrolment.standing import standing_watched
 from asynctls.errors import (
     HandshakeError,
@@ -96,6 +97,7 @@ async def open_session(
         address=str(address),
         version=stream.version,
         cipher=stream.cipher,
+        resumed=stream.resumed,
     )
     metered = Metered(stream, session)
     opened = False
@@ -187,23 +189,17 @@ async def connected(
             )
         elif engine.shown_certificate is not None:
             # Our second flight leaves only when the server is verified and let in.
-            peer = Peer.of(engine.shown_certificate)
-            log.debug(
-                "server verified",
-                name=name,
-                names=peer.sans,
-                serial=peer.serial,
-                not_after=peer.not_after.isoformat(),
-                crls=[str(each) for each in rules().crls if each.issuer == peer.issuer],
-            )
+            _log_server("server verified", name, Peer.of(engine.shown_certificate), rules())
             _log_proof(keeper.identity, engine)
 
-    if is_uri:
-        credentials = await keeper.client_credentials_for_any_host(alpn=alpn)
-    else:
-        credentials = await keeper.client_credentials(alpn=alpn)
+    credentials = await (
+        keeper.client_credentials_for_any_host(alpn=alpn)
+        if is_uri
+        else keeper.client_credentials(alpn=alpn)
+    )
     reader, writer = await open_connection(address, timeout_s=timeout_s)
     log.debug("TCP connected", address=str(address), found=address_of(writer))
+    resuming = Resuming(credentials, address, name)
     try:
         stream = await Stream.connect(
             reader,
@@ -213,9 +209,11 @@ async def connected(
             admit=decide,
             timeout_s=timeout_s,
             keepalive_s=keepalive_s,
+            session=resuming.session(decide, alpn),
             on_flight=tell,
         )
     except HandshakeError as error:
+        resuming.forget()
         log.debug("handshake failed", address=str(address), name=name, error=error)
         observer.handshake_failed(error)
         if isinstance(error, PeerRefusedError | RefusedByPeerError):
@@ -225,7 +223,22 @@ async def connected(
     observer.handshake_done()
     if stream.peer_certificate is None:
         raise RuntimeError("a server without a certificate was admitted")
-    return Connected(stream, Peer.of(stream.peer_certificate), credentials.certificate, rules)
+    resuming.keep(stream)
+    peer = Peer.of(stream.peer_certificate)
+    if stream.resumed:
+        _log_server("TLS session resumed", name, peer, rules())
+    return Connected(stream, peer, credentials.certificate, rules)
+
+
+def _log_server(event: str, name: str, peer: Peer, rules: Rules) -> None:
+    log.debug(
+        event,
+        name=name,
+        names=peer.sans,
+        serial=peer.serial,
+        not_after=peer.not_after.isoformat(),
+        crls=[str(each) for each in rules.crls if each.issuer == peer.issuer],
+    )
 
 
 def _log_proof(own: Identity, engine: Engine) -> None:

@@ -181,6 +181,16 @@ def _certificate_proven(f: _Fields) -> Step:
     )
 
 
+def _resumed(f: _Fields) -> Step:
+    return Step(
+        f"TLS resumes our last session with {f['name']}, whose keys only that server can have, so "
+        f"no certificate is shown. The one of then, {_short(f['serial'])}, was judged again: valid "
+        f"until {_date(f['not_after'])}, and not revoked ({_listed(f['crls'])}).",
+        "a server that was revoked or has expired since from living on in an old session",
+        "RFC 5246, section 7.3; RFC 5077",
+    )
+
+
 def _connected(f: _Fields) -> Step:
     return Step(
         f"Both Finished messages are right: the two ends saw the same handshake and agree on "
@@ -317,6 +327,7 @@ STEPS: Mapping[str, Callable[[_Fields], Step | None]] = {
     "ClientHello sent": _client_hello_sent,
     "server verified": _server_verified,
     "certificate proven": _certificate_proven,
+    "TLS session resumed": _resumed,
     "connected": _connected,
     "handshake failed": _handshake_failed,
     "session opening": _session_opening,

@@ -160,7 +160,7 @@ class Tunnel:
 
     async def _carry(self, local: PlainStream, stream: PeerStream, address: str) -> None:
         peer = str(stream.peer)
-        log.info("stream started", peer=peer, address=address)
+        log.info("stream started", peer=peer, address=address, resumed=stream.tls.resumed)
         reason = "cut off: the client stops"
         try:
             await carry(stream, local)

@@ -9,7 +9,7 @@ one is built off the loop and replaces the old one whole; while that fails, the 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,15 @@ from asynctls.logger import get_logger
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
-__all__ = ["LARGEST_SESSION_CACHE", "LONGEST_LIFE", "Credentials", "FreshCredentials"]
+__all__ = [
+    "LARGEST_SESSION_CACHE",
+    "LONGEST_LIFE",
+    "Credentials",
+    "FreshCredentials",
+    "KnownPeer",
+]
 
 log = get_logger()
 
@@ -31,11 +37,24 @@ _RETRY = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
+class KnownPeer:
+    """Whom a full handshake was with: its TLS session, and the certificate (DER) it verified."""
+
+    session: ssl.SSLSession
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
-    """A context, and the certificate (DER) that its connections show: they change together."""
+    """A context, and the certificate (DER) that its connections show: they change together.
+
+    `known` is a client's: whose session it may resume, by whatever tells them apart. It goes with
+    the context, for what a session skips was verified by that.
+    """
 
     context: ssl.SSLContext
     certificate: bytes
+    known: dict[Hashable, KnownPeer] = field(default_factory=dict, repr=False, compare=False)
 
 
 class FreshCredentials:
@@ -90,6 +109,9 @@ class FreshCredentials:
     def retire(self) -> None:
         """What the context was built from has changed: the next connection gets a new one."""
         self._generation += 1
+        if self._credentials is not None:
+            # It stays for as long as no other can be built, and resumes nothing of before.
+            self._credentials.known.clear()
         self._ends = datetime.min.replace(tzinfo=UTC)
 
     def note_admitted(self, not_after: datetime) -> None:
