@@ -11,9 +11,10 @@ import hmac
 import os
 
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-__all__ = ["TAG_BYTES", "Secret", "expand", "extract", "sha256", "tag", "verify"]
+__all__ = ["TAG_BYTES", "Secret", "expand", "extract", "keyed", "sha256", "tag", "verify"]
 
 TAG_BYTES = 32
 """The length of a tag, of SHA-256's output, and of every key here."""
@@ -59,6 +60,15 @@ class Secret:
 def sha256(message: bytes) -> bytes:
     """SHA-256 of ``message`` (FIPS 180-4), 32 bytes."""
     return hashlib.sha256(message).digest()
+
+
+def keyed(key: bytes) -> HMAC:
+    """HMAC-SHA-256 under ``key`` with no message yet: a copy of it makes one tag.
+
+    For many messages under one key, whose own two blocks are then hashed once: of a short message
+    it takes less than half the time.
+    """
+    return HMAC(key, SHA256())
 
 
 def tag(key: bytes, message: bytes) -> bytes:

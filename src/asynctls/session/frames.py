@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from asynctls.mac import Secret
 
 __all__ = ["Close", "Data", "Error", "Frame", "GoAway", "Key", "Ready", "Receipt"]
+
+_PIECE: Final = Step.PIECE
+_MESSAGE: Final = Step.MESSAGE
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):
@@ -51,7 +54,7 @@ class Data(msgspec.Struct, frozen=True, gc=False):
     @property
     def step(self) -> Step:
         """A message's end, or not yet."""
-        return Step.PIECE if self.more else Step.MESSAGE
+        return _PIECE if self.more else _MESSAGE
 
     def __str__(self) -> str:
         flags = " more" * self.more + " receipt wanted" * self.receipt_wanted

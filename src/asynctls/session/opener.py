@@ -7,10 +7,11 @@ a frame that somebody with the key really made. docs/session-protocol.md is the 
 
 from __future__ import annotations
 
-from hmac import compare_digest, digest
+from hmac import compare_digest
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
+from asynctls import mac
 from asynctls.errors import (
     BindingMismatchError,
     ForgedError,
@@ -26,7 +27,6 @@ from asynctls.session.keys import SECRET_BYTES
 from asynctls.session.shape import (
     EMPTY_MAP,
     FIXED,
-    HEAD_MOST,
     MAC_START,
     MORE,
     NUMBERING,
@@ -48,9 +48,12 @@ __all__ = ["Opener"]
 _join: Final = b"".join
 _KEY: Final = FrameType.KEY << 8
 _DATA: Final = FrameType.DATA << 8
-_FLAGS: Final = MORE | RECEIPT_WANTED
-_NUMBERED: Final = slice(len(FIXED), len(FIXED) + NUMBERING.size)
-_PAYLOAD_HEAD_AT: Final = _NUMBERED.stop + len(EMPTY_MAP)
+_NO_FLAGS: Final = ~(MORE | RECEIPT_WANTED)
+_NUMBERED_AT: Final = len(FIXED)
+_NUMBERED_END: Final = _NUMBERED_AT + NUMBERING.size
+_PAYLOAD_HEAD_AT: Final = _NUMBERED_END + len(EMPTY_MAP)
+_TAG_HEAD_BYTES: Final = len(TAG_HEAD)
+_NO_KEY: Final = bytes(mac.TAG_BYTES)
 
 
 class Opener:
@@ -65,12 +68,13 @@ class Opener:
 
     __slots__ = (
         "_arrived",
+        "_at",
         "_buffer",
         "_buffered",
         "_derive",
         "_external_aad",
         "_failure",
-        "_key",
+        "_keyed",
         "_needed",
         "_sequence",
         "mac_ns",
@@ -81,11 +85,13 @@ class Opener:
     ) -> None:
         self._external_aad = external_aad(sender)
         self._derive = None if isinstance(key, Secret) else key
-        self._key = key.reveal() if isinstance(key, Secret) else b""
+        # A server has no key before KEY: then it is made of what that brings.
+        self._keyed = mac.keyed(key.reveal() if isinstance(key, Secret) else _NO_KEY)
         self._sequence = sequence
-        # What has come is `_buffer`, then `_arrived`, which are put together once as much is there
-        # as the frame needs: one that comes in many pieces is not copied for each.
+        # What has come is `_buffer` from `_at` on, then `_arrived`, which are put together once as
+        # much is there as the frame needs: one that comes in many pieces is not copied for each.
         self._buffer = b""
+        self._at = 0
         self._arrived: list[bytes] = []
         self._buffered = 0
         self._needed = 1
@@ -138,20 +144,19 @@ class Opener:
         if self._buffered < self._needed:
             return None
         if self._arrived:
-            self._buffer = _join((self._buffer, *self._arrived))
+            self._buffer = _join((self._buffer[self._at :], *self._arrived))
+            self._at = 0
             self._arrived.clear()
         try:
-            return self._open()
+            return self._open(self._buffer, self._at)
         except SessionError as failure:
             self._failure = failure
             self._buffer, self._buffered = b"", 0
             self._arrived.clear()
             raise
 
-    def _open(self) -> Frame | None:
-        buffer = self._buffer
-        start = buffer[:HEAD_MOST]
-        head = read_head(start)
+    def _open(self, buffer: bytes, at: int) -> Frame | None:
+        head = read_head(buffer, at)
         if head is None:
             self._needed = self._buffered + 1
             return None
@@ -159,20 +164,25 @@ class Opener:
         if self._derive is not None and (kind != _KEY or sequence):
             raise MalformedError("the first frame is not KEY with sequence 0")
         payload_end = payload_at + length
-        size = payload_end + TRAILER_BYTES
-        if self._buffered < size:
-            self._needed = size
+        tag_at = payload_end + _TAG_HEAD_BYTES
+        end = payload_end + TRAILER_BYTES
+        if len(buffer) < end:
+            self._needed = end - at
             return None
         payload = buffer[payload_at:payload_end]
-        trailer = buffer[payload_end:size]
-        if not trailer.startswith(TAG_HEAD):
+        if buffer[payload_end:tag_at] != TAG_HEAD:
             raise MalformedError("a frame's tag is not a byte string of 32 bytes")
-        payload_head = start[_PAYLOAD_HEAD_AT:payload_at]
-        content = _join((MAC_START, start[_NUMBERED], self._external_aad, payload_head, payload))
         if self._derive is not None:
-            self._key = self._derive(Secret(payload[:SECRET_BYTES])).reveal()
+            self._keyed = mac.keyed(self._derive(Secret(payload[:SECRET_BYTES])).reveal())
+        numbered = buffer[at + _NUMBERED_AT : at + _NUMBERED_END]
+        payload_head = buffer[at + _PAYLOAD_HEAD_AT : payload_at]
+        before = _join((MAC_START, numbered, self._external_aad, payload_head))
         began = perf_counter_ns()
-        genuine = compare_digest(TAG_HEAD + digest(self._key, content, "sha256"), trailer)
+        # Not joined to the payload: a large one is not copied for that.
+        tag = self._keyed.copy()
+        tag.update(before)
+        tag.update(payload)
+        genuine = compare_digest(tag.finalize(), buffer[tag_at:end])
         self.mac_ns += perf_counter_ns() - began
         if not genuine:
             raise self._not_genuine(kind, sequence)
@@ -180,11 +190,13 @@ class Opener:
             raise self._out_of_sequence(kind, sequence)
         self._derive = None
         self._sequence = sequence + 1
-        # Nearly always nothing: a read gives one TLS record, and our peers send a frame in each.
-        self._buffer = buffer[size:]
-        self._buffered -= size
+        self._buffered -= end - at
         self._needed = 1
-        if kind & ~_FLAGS == _DATA:
+        if self._buffered:
+            self._at = end
+        else:
+            self._at, self._buffer = 0, b""
+        if kind & _NO_FLAGS == _DATA:
             return Data(sequence, payload, kind & MORE != 0, kind & RECEIPT_WANTED != 0)
         return _read_payload(kind >> 8, sequence, payload)
 

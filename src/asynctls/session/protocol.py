@@ -8,8 +8,9 @@ is received. docs/session-protocol.md is the specification.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from asynctls.errors import (
     BindingMismatchError,
@@ -35,14 +36,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivered", "Ended", "Event", "GoesAway", "Message", "Opened", "Protocol"]
 
+# A member of an Enum is looked up by its class each time, and these are wanted for each message.
+_DATA: Final = FrameType.DATA
+_PIECE: Final = Step.PIECE
+_MESSAGE: Final = Step.MESSAGE
+_START: Final = State.START
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+
+class Opened(msgspec.Struct, frozen=True):
     """The session stands: both ends have shown that they hold the keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A whole message; ``sequence`` is its last frame's."""
 
     content: bytes
@@ -53,20 +58,17 @@ class Message:
         return f"<message #{self.sequence} of {len(self.content)} bytes>"
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(msgspec.Struct, frozen=True, gc=False):
     """The other application has taken the message whose last frame had ``sequence``."""
 
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """The peer's direction has ended by its CLOSE."""
 
 
-@dataclass(frozen=True, slots=True)
-class GoesAway:
+class GoesAway(msgspec.Struct, frozen=True):
     """The server drains."""
 
 
@@ -89,6 +91,8 @@ class Protocol:
         self.max_message_bytes = max_message_bytes
         self.peer_max_message_bytes = 0
         self.tally = Tally()
+        self._may_send = TABLE[role]
+        self._may_receive = TABLE[role.other]
         self._sending = State.START
         self._receiving = State.START
         self._message = bytearray()
@@ -169,25 +173,38 @@ class Protocol:
             MessageTooLargeError: the peer takes no message as large as this; nothing was sealed.
             SessionClosedError: our direction has ended, or the session is not open yet.
         """
-        if self._failure is None and len(message) > self.peer_max_message_bytes and self.opened:
-            raise MessageTooLargeError(
-                f"a message of {len(message)} bytes: "
-                f"the peer takes {self.peer_max_message_bytes} at most"
-            )
+        self._check_size(len(message))
         view = memoryview(message)
         last_at = max(len(message) - 1, 0) // MAX_PAYLOAD * MAX_PAYLOAD
         for at in range(0, last_at, MAX_PAYLOAD):
-            sealer = self._advance_sending(Step.PIECE)
-            self._queue(FrameType.DATA, sealer.data(view[at : at + MAX_PAYLOAD], more=True))
+            sealer = self._advance_sending(_PIECE)
+            self._queue(_DATA, sealer.data(view[at : at + MAX_PAYLOAD], more=True))
             yield sealer.sequence - 1
-        sealer = self._advance_sending(Step.MESSAGE)
+        yield self._send_last(view[last_at:], len(message), receipt_wanted=receipt_wanted)
+
+    def send_small(self, message: bytes, *, receipt_wanted: bool) -> int:
+        """As `send_message`, in one frame: for a message of `MAX_PAYLOAD` bytes at the most."""
+        size = len(message)
+        if size > self.peer_max_message_bytes:
+            self._check_size(size)
+        return self._send_last(message, size, receipt_wanted=receipt_wanted)
+
+    def _check_size(self, size: int) -> None:
+        if self._failure is None and size > self.peer_max_message_bytes and self.opened:
+            raise MessageTooLargeError(
+                f"a message of {size} bytes: the peer takes {self.peer_max_message_bytes} at most"
+            )
+
+    def _send_last(self, piece: bytes | memoryview, size: int, *, receipt_wanted: bool) -> int:
+        sealer = self._advance_sending(_MESSAGE)
         sequence = sealer.sequence
         if receipt_wanted:
             self._awaited.add(sequence)
-        self._queue(FrameType.DATA, sealer.data(view[last_at:], receipt_wanted=receipt_wanted))
-        self.tally.messages_sent += 1
-        self.tally.bytes_sent += len(message)
-        yield sequence
+        self._to_send.append((_DATA, sealer.data(piece, receipt_wanted=receipt_wanted)))
+        tally = self.tally
+        tally.messages_sent += 1
+        tally.bytes_sent += size
+        return sequence
 
     def send_receipt(self, message_sequence: int) -> None:
         """Says that the application has taken the message; once for each that asked."""
@@ -256,7 +273,7 @@ class Protocol:
         return None
 
     def _take(self, frame: Frame) -> Event | None:
-        state = TABLE[self.role.other][self._receiving].get(frame.step)
+        state = self._may_receive[self._receiving].get(frame.step)
         if state is None:
             raise MalformedError(
                 f"{frame} may not stand here: "
@@ -302,8 +319,9 @@ class Protocol:
             self._message = bytearray()
         if frame.receipt_wanted:
             self._owed.add(frame.sequence)
-        self.tally.messages_received += 1
-        self.tally.bytes_received += size
+        tally = self.tally
+        tally.messages_received += 1
+        tally.bytes_received += size
         return Message(content, frame.sequence, frame.receipt_wanted)
 
     def _derive(self, secret: Secret) -> Secret:
@@ -321,17 +339,18 @@ class Protocol:
     def _advance_sending(self, step: Step) -> Sealer:
         if self._failure is not None:
             raise self._failure
-        state = TABLE[self.role][self._sending].get(step)
-        if state is None or self._sealer is None or self._too_early(step):
+        state = self._may_send[self._sending].get(step)
+        sealer = self._sealer
+        if state is None or sealer is None or self._too_early(step):
             raise SessionClosedError(
                 f"{step.value} cannot be sent: our direction is {self._sending.value!r}"
             )
         self._sending = state
-        return self._sealer
+        return sealer
 
     def _too_early(self, step: Step) -> bool:
         # A client says nothing of its own before READY: who would read it is not confirmed yet.
-        return self._receiving is State.START and step not in (Step.KEY, Step.ERROR)
+        return self._receiving is _START and step not in (Step.KEY, Step.ERROR)
 
     def _queue(self, frame_type: FrameType, frame: bytes) -> None:
         self._to_send.append((frame_type, frame))
@@ -357,7 +376,7 @@ class Protocol:
     def _fail(self, failure: SessionError, code: ErrorCode | None, text: str) -> None:
         if self._failure is not None:
             return
-        step = TABLE[self.role][self._sending].get(Step.ERROR)
+        step = self._may_send[self._sending].get(Step.ERROR)
         if code is not None and step is not None and self._sealer is not None:
             self._sending = step
             self._queue(FrameType.ERROR, self._sealer.error(code, text))

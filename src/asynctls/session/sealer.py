@@ -5,10 +5,10 @@ As docs/session-protocol.md says (COSE_Mac0 of RFC 9052 in a CBOR sequence, RFC 
 
 from __future__ import annotations
 
-from hmac import digest
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
+from asynctls import mac
 from asynctls.errors import SessionClosedError
 from asynctls.session.shape import (
     EMPTY_MAP,
@@ -35,6 +35,8 @@ _join: Final = b"".join
 _KEY: Final = FrameType.KEY << 8
 _DATA: Final = FrameType.DATA << 8
 _NO_SHAPE: Final = Shape(1, 0)
+_shape_of: Final = SHAPES.get
+_numbering: Final = NUMBERING.pack
 
 
 class Sealer:
@@ -44,11 +46,11 @@ class Sealer:
     ``mac_ns`` is the time spent in HMAC so far, in nanoseconds.
     """
 
-    __slots__ = ("_external_aad", "_key", "_sequence", "mac_ns")
+    __slots__ = ("_external_aad", "_keyed", "_sequence", "mac_ns")
 
     def __init__(self, sender: Role, key: Secret, *, sequence: int = 0) -> None:
         self._external_aad = external_aad(sender)
-        self._key = key.reveal()
+        self._keyed = mac.keyed(key.reveal())
         self._sequence = sequence
         self.mac_ns = 0
 
@@ -74,7 +76,7 @@ class Sealer:
             ValueError: a payload or a pair of flags that no receiver takes.
         """
         kind = _DATA | more | receipt_wanted << 1
-        least, most = SHAPES.get(kind, _NO_SHAPE)
+        least, most = _shape_of(kind, _NO_SHAPE)
         if not least <= len(payload) <= most:
             raise ValueError(f"no DATA frame has {len(payload)} bytes and flags {kind & 0xFF}")
         return self._seal(kind, payload)
@@ -101,10 +103,14 @@ class Sealer:
         if sequence >= SEQUENCES:
             raise SessionClosedError("all sequence numbers of this direction are used: reconnect")
         self._sequence = sequence + 1
-        numbering = NUMBERING.pack(kind, sequence)
+        numbering = _numbering(kind, sequence)
         head = byte_string_head(len(payload))
-        content = _join((MAC_START, numbering, self._external_aad, head, payload))
+        before = _join((MAC_START, numbering, self._external_aad, head))
         began = perf_counter_ns()
-        tag = digest(self._key, content, "sha256")
+        # Not joined to the payload: a large one is not copied for that.
+        tag = self._keyed.copy()
+        tag.update(before)
+        tag.update(payload)
+        made = tag.finalize()
         self.mac_ns += perf_counter_ns() - began
-        return _join((FIXED, numbering, EMPTY_MAP, head, payload, TAG_HEAD, tag))
+        return _join((FIXED, numbering, EMPTY_MAP, head, payload, TAG_HEAD, made))

@@ -92,6 +92,7 @@ SHAPES: Final = {
     FrameType.GOAWAY << 8: Shape(0, 0),
 }
 """By type and flags as one number; what is not in it is no frame."""
+_shape_of: Final = SHAPES.get
 
 
 def external_aad(sender: Role) -> bytes:
@@ -123,40 +124,39 @@ def _fault(start: bytes) -> str:
     return ""
 
 
-def read_head(start: bytes) -> tuple[int, int, int, int] | None:
+def read_head(buffer: bytes, at: int = 0) -> tuple[int, int, int, int] | None:
     """Everything before the payload, or None while too little is there to tell.
 
     What is given is the kind (type and flags as one number), the sequence, and the payload's
-    place and length.
+    place in ``buffer`` and length.
 
-    ``start`` is the beginning of a frame; at most `HEAD_MOST` bytes of it are looked at.
+    A frame begins ``at`` there; at most `HEAD_MOST` bytes of it are looked at.
 
     Raises:
         MalformedError: the frame has not the one shape.
         MessageTooLargeError: its payload is beyond `MAX_PAYLOAD`.
     """
-    if len(start) < _HEAD_BYTES:
-        if fault := _fault(start):
+    payload_at = at + _HEAD_BYTES
+    if len(buffer) < payload_at:
+        if fault := _fault(buffer[at:]):
             raise MalformedError(fault)
         return None
-    fixed, kind, sequence, map_and_head = _unpack_head(start)
-    shape = SHAPES.get(kind)
+    fixed, kind, sequence, map_and_head = _unpack_head(buffer, at)
+    shape = _shape_of(kind)
     if shape is None or fixed != FIXED:
-        raise MalformedError(_fault(start))
+        raise MalformedError(_fault(buffer[at:payload_at]))
     length = map_and_head - _MAP_AND_BYTE_STRING
-    payload_at = _HEAD_BYTES
     if not 0 <= length < 24:
         if length not in _WIDTHS:
             no_string = "a frame's payload is not a byte string of a stated length"
-            raise MalformedError(_fault(start) or no_string)
+            raise MalformedError(_fault(buffer[at:payload_at]) or no_string)
         width, shortest_for = _WIDTHS[length]
+        length_at = payload_at
         payload_at += width
-        if len(start) < payload_at:
+        if len(buffer) < payload_at:
             return None
         length = (
-            start[_HEAD_BYTES]
-            if width == 1
-            else int.from_bytes(start[_HEAD_BYTES:payload_at], "big")
+            buffer[length_at] if width == 1 else int.from_bytes(buffer[length_at:payload_at], "big")
         )
         if length < shortest_for:
             raise MalformedError("a frame's length is not in its shortest form")

@@ -23,6 +23,9 @@ class Role(Enum):
     CLIENT = "client"
     SERVER = "server"
 
+    # Enum's own hashes a member's name, in Python: these are looked up in TABLE for each frame.
+    __hash__ = object.__hash__
+
     @property
     def other(self) -> Role:
         """The other end."""
@@ -40,6 +43,8 @@ class FrameType(IntEnum):
     ERROR = 6
     GOAWAY = 7
 
+    __hash__ = int.__hash__
+
 
 class Step(Enum):
     """What moves a direction on: the frame's type, and for DATA whether MORE is set."""
@@ -52,6 +57,8 @@ class Step(Enum):
     CLOSE = "CLOSE"
     ERROR = "ERROR"
     GOAWAY = "GOAWAY"
+
+    __hash__ = object.__hash__
 
 
 class State(Enum):
@@ -67,6 +74,8 @@ class State(Enum):
     """CLOSE was sent; the other direction may go on."""
     ENDED = "ended"
     """ERROR was sent: the session is over."""
+
+    __hash__ = object.__hash__
 
 
 _OPEN: Final = {
