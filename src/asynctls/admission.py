@@ -259,17 +259,20 @@ def _judge_status(peer: Peer, now: datetime, rules: Rules) -> _Refusal | None:
 
 
 def _judge_holder(peer: Peer, rules: Rules) -> _Refusal | None:
-    names = ", ".join(peer.sans) or "none"
     if rules.server_uri is not None and rules.server_uri not in peer.sans:
         # The alert that OpenSSL sends for a host that does not match.
-        return Alert.BAD_CERTIFICATE, f"it is not {rules.server_uri}; its names: {names}"
+        return Alert.BAD_CERTIFICATE, f"it is not {rules.server_uri}; its names: {_names(peer)}"
     allow = rules.allow
     if isinstance(allow, Anyone) or allow.admits(peer.sans, peer.pin):
         return None
     key = f"; its key: {peer.pin}" if allow.pins else ""
     return Alert.ACCESS_DENIED, (
-        f"it is not on the allow list; its names: {names}{key}; allowed: {allow}"
+        f"it is not on the allow list; its names: {_names(peer)}{key}; allowed: {allow}"
     )
+
+
+def _names(peer: Peer) -> str:
+    return ", ".join(peer.sans) or "none"
 
 
 def _read(der: bytes) -> Peer:

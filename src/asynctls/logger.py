@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from structlog.typing import Context, FilteringBoundLogger, Processor, WrappedLogger
+    from structlog.typing import FilteringBoundLogger
 
 __all__ = ["get_logger"]
 
@@ -26,19 +24,21 @@ _Quiet: Any = structlog.make_filtering_bound_logger(logging.WARNING)
 
 def get_logger() -> FilteringBoundLogger:
     """A logger for a module; how it logs is found out anew for each event."""
-    logger: FilteringBoundLogger = structlog.wrap_logger(
-        None,
-        wrapper_class=_as_set_up,  # type: ignore[arg-type] # what makes one will do
-        cache_logger_on_first_use=False,
-    )
-    return logger
+    return cast("FilteringBoundLogger", _Logger())
 
 
-def _as_set_up(
-    logger: WrappedLogger, processors: Iterable[Processor], context: Context
-) -> FilteringBoundLogger:
-    wrapper = structlog.get_config()["wrapper_class"]
-    if not structlog.is_configured():
-        logger, wrapper = structlog.PrintLogger(sys.stderr), _Quiet
-    bound: FilteringBoundLogger = wrapper(logger, processors, context)
-    return bound
+class _Logger:
+    """A bound logger of the moment, by the name of the method that is asked for."""
+
+    def __getattr__(self, method: str) -> Any:  # noqa: ANN401 - as structlog has it
+        if structlog.is_configured():
+            return getattr(structlog.get_logger(), method)
+        if method in ("debug", "info"):
+            # Asked several times for each connection: nothing is made for what nobody reads.
+            return _say_nothing
+        alone = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), wrapper_class=_Quiet)
+        return getattr(alone, method)
+
+
+def _say_nothing(_event: str, **_values: object) -> None:
+    """What structlog makes of an event below the level."""

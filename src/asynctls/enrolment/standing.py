@@ -62,14 +62,12 @@ async def end_unwelcome(sessions: Iterable[Live], rules: Rules) -> int:
         if number % _AT_ONCE == 0:
             # Thousands take longer than whoever else is served should wait.
             await asyncio.sleep(0)
-    async with asyncio.TaskGroup() as ending:
-        unwelcome = [
-            ending.create_task(
-                session.end(_CODES.get(verdict.alert, ErrorCode.NOT_ALLOWED), verdict.reason)
-            )
-            for session, verdict in verdicts
-            if isinstance(verdict, Refused)
-        ]
+    unwelcome = [(each, verdict) for each, verdict in verdicts if isinstance(verdict, Refused)]
+    if unwelcome:
+        async with asyncio.TaskGroup() as ending:
+            for session, verdict in unwelcome:
+                code = _CODES.get(verdict.alert, ErrorCode.NOT_ALLOWED)
+                ending.create_task(session.end(code, verdict.reason))
     return len(unwelcome)
 
 

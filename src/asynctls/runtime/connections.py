@@ -161,13 +161,17 @@ class Connections:
 
 async def _close(writer: asyncio.StreamWriter) -> None:
     """Sends what is still to be sent, if the peer takes it; the socket is closed in any case."""
-    writer.close()
     try:
         # The peer is gone already or does not read (TimeoutError), or whatever else the transport
         # was lost by, as for want of memory while it read. Whoever read from it has been told; here
         # it would end all other connections.
         with suppress(Exception):
-            async with asyncio.timeout(_CLOSE_S):
+            if writer.transport.get_write_buffer_size():
+                writer.close()
+                async with asyncio.timeout(_CLOSE_S):
+                    await writer.wait_closed()
+            else:
+                writer.transport.abort()
                 await writer.wait_closed()
     finally:
         writer.transport.abort()

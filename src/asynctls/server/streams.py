@@ -66,14 +66,14 @@ class StreamServer:
             await self._run(accepted)
 
     async def _run(self, accepted: Accepted) -> None:
-        tls, peer = accepted.stream, accepted.peer
-        stream, metered = PeerStream(tls, peer=peer), Metered(tls)
+        tls, whom = accepted.stream, str(accepted.peer)
+        stream, metered = PeerStream(tls, peer=accepted.peer), Metered(tls)
         # Known before it is judged again below, so that no change of the rules is missed.
         self._live.add(stream)
         self._observer.session_started(metered)
         log.info(
             "stream started",
-            peer=str(peer),
+            peer=whom,
             address=tls.peer_address,
             version=tls.version,
             cipher=tls.cipher,
@@ -108,7 +108,7 @@ class StreamServer:
             self._observer.session_ended(metered, failure)
             log.info(
                 "stream ended",
-                peer=str(peer),
+                peer=whom,
                 address=tls.peer_address,
                 reason=reason,
                 sent=tls.sent.total,

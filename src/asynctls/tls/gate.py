@@ -39,8 +39,9 @@ class Gate:
 
     def __init__(self, handshakes: int, lingering: int = 64) -> None:
         self._places = asyncio.Semaphore(handshakes)
+        self._most = handshakes
         self._most_of_one = _half(handshakes)
-        self._shares: dict[str, _Share] = {}
+        self._shares: dict[str | None, _Share] = {}
         self._lingering = lingering
         self._lingering_of_one = _half(lingering)
         self._lingering_now: Counter[str | None] = Counter()
@@ -55,29 +56,27 @@ class Gate:
             network: whose handshake it is (`addresses.network_of`): whoever waits beside its own
                 others does so in a queue of its own, in nobody else's way.
         """
-        async with self._share(network), self._places:
-            self.under_way += 1
-            try:
-                yield
-            finally:
-                self.under_way -= 1
-
-    @contextlib.asynccontextmanager
-    async def _share(self, network: str | None) -> AsyncIterator[None]:
-        if network is None:
-            yield
-            return
-        share = self._shares.get(network)
-        if share is None:
-            share = self._shares[network] = _Share(asyncio.Semaphore(self._most_of_one))
+        share = self._share_of(network)
         share.users += 1
         try:
-            async with share.places:
-                yield
+            async with share.places, self._places:
+                self.under_way += 1
+                try:
+                    yield
+                finally:
+                    self.under_way -= 1
         finally:
             share.users -= 1
             if not share.users:
-                del self._shares[network]
+                self._shares.pop(network, None)
+
+    def _share_of(self, network: str | None) -> _Share:
+        share = self._shares.get(network)
+        if share is None:
+            # Who has no network, on a UNIX socket, has all the places.
+            most = self._most_of_one if network is not None else self._most
+            share = self._shares[network] = _Share(asyncio.Semaphore(most))
+        return share
 
     @contextlib.contextmanager
     def linger(self, network: str | None = None) -> Iterator[bool]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,23 +23,12 @@ KEEPALIVE_S = 60.0
 
 _PROBES = 3
 
+_Option: TypeAlias = tuple[int, int, int]
+
 
 def watch_for_death(writer: asyncio.StreamWriter, *, keepalive_s: float = KEEPALIVE_S) -> None:
     """Have TCP end a connection whose peer is gone, or takes nothing, for `keepalive_s`."""
-    interval = max(1, int(keepalive_s / (2 * _PROBES)))
-    idle = max(1, int(keepalive_s) - _PROBES * interval)
-    options = [(socket.SOL_SOCKET, "SO_KEEPALIVE", 1)]
-    options += [
-        (socket.IPPROTO_TCP, name, value)
-        for name, value in (
-            ("TCP_KEEPIDLE", idle),
-            ("TCP_KEEPALIVE", idle),
-            ("TCP_KEEPINTVL", interval),
-            ("TCP_KEEPCNT", _PROBES),
-            ("TCP_USER_TIMEOUT", int(keepalive_s * 1000)),
-        )
-    ]
-    _set(writer, options)
+    _set(writer, _options(keepalive_s))
 
 
 def allow_stalls(writer: asyncio.StreamWriter) -> None:
@@ -47,16 +37,40 @@ def allow_stalls(writer: asyncio.StreamWriter) -> None:
     One that is gone while we have more to send is then found as the system does it (on Linux after
     about a quarter of an hour); one that is gone while all is quiet still within a minute.
     """
-    _set(writer, [(socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 0)])
+    _set(writer, _supported(("TCP_USER_TIMEOUT", 0)))
 
 
-def _set(writer: asyncio.StreamWriter, options: list[tuple[int, str, int]]) -> None:
+# Connections come by the hundred, and the times that they are given are few.
+@lru_cache(maxsize=16)
+def _options(keepalive_s: float) -> list[_Option]:
+    interval = max(1, int(keepalive_s / (2 * _PROBES)))
+    idle = max(1, int(keepalive_s) - _PROBES * interval)
+    return [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        *_supported(
+            ("TCP_KEEPIDLE", idle),
+            ("TCP_KEEPALIVE", idle),
+            ("TCP_KEEPINTVL", interval),
+            ("TCP_KEEPCNT", _PROBES),
+            ("TCP_USER_TIMEOUT", int(keepalive_s * 1000)),
+        ),
+    ]
+
+
+def _supported(*options: tuple[str, int]) -> list[_Option]:
+    # Each platform has some of them; macOS calls TCP_KEEPIDLE by TCP_KEEPALIVE's name.
+    return [
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in options
+        if hasattr(socket, name)
+    ]
+
+
+def _set(writer: asyncio.StreamWriter, options: list[_Option]) -> None:
     connection = writer.get_extra_info("socket")
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
     # uvloop asks for the socket anew, which a peer that resets at once has closed (ValueError).
     with contextlib.suppress(OSError, ValueError):
-        for level, name, value in options:
-            # Each platform has some of them; macOS calls TCP_KEEPIDLE by TCP_KEEPALIVE's name.
-            if hasattr(socket, name):
-                connection.setsockopt(level, getattr(socket, name), value)
+        for option in options:
+            connection.setsockopt(*option)

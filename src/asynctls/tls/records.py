@@ -20,6 +20,7 @@ from asynctls.tls.hellos import ClientHello, ServerHello, leaf_of
 __all__ = ["HandshakeType", "Meter", "Part", "Scanner"]
 
 _HEADER_BYTES = 5
+_MAJOR = 3
 _MESSAGE_HEADER_BYTES = 4
 _MAX_FRAGMENT_BYTES = (1 << 14) + 2048
 _MAX_KEPT_BYTES = 1 << 16
@@ -203,7 +204,7 @@ class Scanner:
                 self._counts[_OTHER] += end - at
                 return
             if not self._body_left and not self._header:
-                at = self._skip_application_data(received, at, end)
+                at = self._whole_records(received, at, end)
                 if at == end:
                     return
             if self._body_left:
@@ -219,22 +220,49 @@ class Scanner:
                     self._begin_record()
             at = stop
 
-    def _skip_application_data(self, received: bytes, at: int, end: int) -> int:
-        """Count the whole records of application data at `at`, and say where they end."""
-        began, records = at, 0
-        while end - at > _HEADER_BYTES and received[at] == _APPLICATION_DATA:
+    def _whole_records(self, received: bytes, at: int, end: int) -> int:
+        """Read the records at `at` that are there in full, and say where they end.
+
+        This is how OpenSSL and most others send: a record, in a handshake a message, at a time. At
+        the first one that is anything else it stops, for `feed` to go through it bit by bit.
+        """
+        records = 0
+        while end - at > _HEADER_BYTES and received[at + 1] == _MAJOR:
+            content = received[at]
             length = received[at + 3] << 8 | received[at + 4]
-            if (
-                received[at + 1] != 3
-                or length > _MAX_FRAGMENT_BYTES
-                or at + _HEADER_BYTES + length > end
-            ):
+            stop = at + _HEADER_BYTES + length
+            if stop > end or not 0 < length <= _MAX_FRAGMENT_BYTES:
                 break
-            at += _HEADER_BYTES + length
+            if content == _APPLICATION_DATA:
+                part = _APPLICATION
+            elif self.encrypted or content == _CHANGE_CIPHER_SPEC:
+                if not _CHANGE_CIPHER_SPEC <= content <= _HANDSHAKE:
+                    break
+                self._content = content
+                part = self._part_of_record()
+                self._end_of_record()
+            elif content == _HANDSHAKE and self._is_one_message(received, at, length):
+                message = at + _HEADER_BYTES
+                kind = received[message]
+                part = _PART_OF.get(kind, _OTHER)
+                self._take_message(kind, received, message + _MESSAGE_HEADER_BYTES, stop)
+            else:
+                break
+            self._counts[part] += stop - at
             records += 1
-        self._counts[_APPLICATION] += at - began
+            at = stop
         self.meter.records += records
         return at
+
+    def _is_one_message(self, received: bytes, at: int, length: int) -> bool:
+        """Whether the record at `at` has one handshake message, all of it, and nothing else."""
+        size = length - _MESSAGE_HEADER_BYTES
+        return (
+            size >= 0
+            and not self._message
+            and received[at + 6] == 0
+            and received[at + 7] << 8 | received[at + 8] == size
+        )
 
     def _begin_record(self) -> None:
         content, major, _, high, low = self._header
@@ -242,7 +270,7 @@ class Scanner:
         self._header.clear()
         if (
             not _CHANGE_CIPHER_SPEC <= content <= _APPLICATION_DATA
-            or major != 3
+            or major != _MAJOR
             or length > _MAX_FRAGMENT_BYTES
         ):
             self._lost = True
@@ -305,14 +333,15 @@ class Scanner:
             self._count(_PART_OF.get(message[0], _OTHER), until - at)
             at = until
             if len(message) >= _MESSAGE_HEADER_BYTES and not self._message_left:
-                self._end_of_message()
+                self._take_message(message[0], message, _MESSAGE_HEADER_BYTES, len(message))
                 message.clear()
 
-    def _end_of_message(self) -> None:
-        kind = self.last_message = self._message[0]
+    def _take_message(self, kind: int, held: bytes | bytearray, at: int, stop: int) -> None:
+        """A handshake message is whole, or as much of it as is kept: its body is at `at`."""
+        self.last_message = kind
         if kind not in _KEPT:
             return
-        body = bytes(self._message[_MESSAGE_HEADER_BYTES:])
+        body = bytes(held[at:stop])
         if kind == _CLIENT_HELLO and self._client_hello is None:
             self._client_hello = body
         elif kind == _SERVER_HELLO and self._server_hello is None:

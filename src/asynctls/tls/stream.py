@@ -270,8 +270,9 @@ class Stream:
         self._closing = True
         self.write_eof()
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await flushed(self._writer)
+            if self._writer.transport.get_write_buffer_size():
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await flushed(self._writer)
             await self._reader_gone()
         except OSError:
             # The connection is gone, or the peer takes nothing: the linger is bounded anyway.
