@@ -11,7 +11,6 @@ processor time, which hangs on no load generator's speed.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import ssl
 import sys
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 import asynctls
+from tests.bench.jobs import work_off
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -236,15 +236,5 @@ class Load:
         return connection if plain else self._context().wrap_socket(connection)
 
 
-def main(state: Path) -> None:
-    """Does one job after another."""
-    load = Load(state)
-    for line in sys.stdin:
-        job = json.loads(line)
-        result = getattr(load, job.pop("do"))(**job)
-        sys.stdout.write(json.dumps(result) + "\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    work_off(Load(Path(sys.argv[1])))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LOADING", "SERVING", "cpu_s", "describe", "pinned", "resident_kib"]
+__all__ = ["LOADING", "SERVING", "cpu_s", "describe", "pinned", "resident_kib", "tree"]
 
 
 _CORES = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
@@ -44,14 +44,14 @@ def pinned(cores: set[int]) -> Iterator[None]:
 
 def cpu_s(pid: int) -> float:
     """Seconds of processor time of a process and of all that descend from it, ended threads too."""
-    return sum(time.clock_gettime(~process << 3 | _SCHEDULED) for process in _tree(pid))
+    return sum(time.clock_gettime(~process << 3 | _SCHEDULED) for process in tree(pid))
 
 
 def resident_kib(pid: int) -> int:
     """What a process and its descendants hold in memory, shared pages counted by their share."""
     return sum(
         int(found[1])
-        for process in _tree(pid)
+        for process in tree(pid)
         if (found := re.search(r"^Pss:\s+(\d+)", _rollup(process), re.MULTILINE)) is not None
     )
 
@@ -60,7 +60,8 @@ def _rollup(pid: int) -> str:
     return Path(f"/proc/{pid}/smaps_rollup").read_text()
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """A process and all that descend from it."""
     found = [pid]
     for each in found:
         # Only the thread that made a child has it: all of them, of which one may just have ended.

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.bench.contenders import ANSWERING, FORWARDING, PAIRS, Contender, backend, python
 from tests.bench.figures import Curve, Table, Target
-from tests.bench.machine import LOADING, cpu_s, resident_kib
-from tests.bench.processes import running
+from tests.bench.issuing import issuing
+from tests.bench.jobs import Job, loading
+from tests.bench.machine import cpu_s, resident_kib
 from tests.bench.starting import start
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from tests.bench.contenders import Backend, Kind
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SCENARIOS", "Size"]
 
-_JOB_S = 300.0
 OURS, NGINX, PROXY, UVLOOP = "asynctls", "nginx return", "nginx proxy_pass", "uvloop ssl="
 
 
@@ -41,31 +39,8 @@ class Size:
         return max(count // self.share, 8)
 
 
-class Job:
-    """The load's process."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def __call__(self, do: str, **what: Any) -> dict[str, float]:
-        """One job; its result."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"do": do, **what}).encode() + b"\n")
-        async with asyncio.timeout(_JOB_S):
-            line = await self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the load ended in {do!r}")
-        result: dict[str, float] = json.loads(line)
-        return result
-
-
-@asynccontextmanager
-async def loading(identities: Identities) -> AsyncIterator[Job]:
-    """A load, with the client's identity."""
-    words = (sys.executable, "-m", "tests.bench.load", identities.client)
-    async with running(*words, cores=LOADING, stderr=None) as process:
-        yield Job(process)
+def _load(identities: Identities) -> AbstractAsyncContextManager[Job]:
+    return loading("tests.bench.load", identities.client)
 
 
 async def _started(
@@ -119,7 +94,7 @@ async def handshakes(identities: Identities, scratch: Path, size: Size) -> list[
         targets=(Target("at most 1.15 of nginx's", OURS, NGINX, 1.15),),
     )
     async with AsyncExitStack() as stack:
-        job = await stack.enter_async_context(loading(identities))
+        job = await stack.enter_async_context(_load(identities))
         running, full.absent = await _started(stack, ANSWERING, identities, 0, scratch)
         running += await _stock(stack, "stock-greet", identities)
         running.append(await stack.enter_async_context(python("ours-greet", identities, name=OURS)))
@@ -146,7 +121,7 @@ async def forwarding(identities: Identities, scratch: Path, size: Size) -> list[
     )
     async with AsyncExitStack() as stack:
         behind = await stack.enter_async_context(backend())
-        job = await stack.enter_async_context(loading(identities))
+        job = await stack.enter_async_context(_load(identities))
         running, full.absent = await _started(
             stack, FORWARDING, identities, behind.greeter, scratch
         )
@@ -184,7 +159,7 @@ async def memory(identities: Identities, scratch: Path, size: Size) -> list[Tabl
                 )
             )
             for each in running:
-                job = await stack.enter_async_context(loading(identities))
+                job = await stack.enter_async_context(_load(identities))
                 kind = "hold_sessions" if each.name == "asynctls session" else "hold"
                 await job(kind, port=each.port, count=20)
                 before = resident_kib(each.pid)
@@ -200,7 +175,7 @@ async def messages(identities: Identities, scratch: Path, size: Size) -> list[Ta
     tables = []
     session = "asynctls session"
     async with AsyncExitStack() as stack:
-        job = await stack.enter_async_context(loading(identities))
+        job = await stack.enter_async_context(_load(identities))
         stock = await _stock(stack, "stock-echo", identities)
         ours = await stack.enter_async_context(python("ours-echo", identities, name=OURS))
         sessions = await stack.enter_async_context(python("session-echo", identities, name=session))
@@ -273,7 +248,7 @@ async def pairs(identities: Identities, scratch: Path, size: Size) -> list[Table
     connect = table("tunnel, connect and one message", "µs CPU", "at most haproxy's", 1.0)
     async with AsyncExitStack() as stack:
         behind: Backend = await stack.enter_async_context(backend())
-        job = await stack.enter_async_context(loading(identities))
+        job = await stack.enter_async_context(_load(identities))
         echoes, absent = await _started(stack, PAIRS, identities, behind.echo, scratch / "echo")
         greeters, _ = await _started(stack, PAIRS, identities, behind.greeter, scratch / "greet")
         bulk.absent = wall.absent = connect.absent = absent
@@ -299,5 +274,6 @@ SCENARIOS: dict[str, Callable[[Identities, Path, Size], Awaitable[Sequence[Table
     "messages": messages,
     "pairs": pairs,
     "start": start,
+    "issuing": issuing,
 }
 """By the names that the command line knows. The handshakes are run for both kinds of key."""
