@@ -7,10 +7,12 @@ connection ends, since what follows on it can no longer be told apart from the b
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -79,8 +81,11 @@ class _Exchanges:
         self._stopping = stopping
         self._machine = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
         self._head_only = False
+        self._idle: asyncio.Timeout | None = None
 
     async def run(self) -> None:
+        # One for the connection: a task for each request would cost as much as reading it.
+        stopping = asyncio.ensure_future(self._stop_idling())
         try:
             while await self._exchange():
                 self._machine.start_next_cycle()
@@ -88,6 +93,9 @@ class _Exchanges:
             # OSError has ConnectionError and, from a client too slow to take its answer,
             # TimeoutError: there is nobody left to tell.
             return
+        finally:
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
 
     async def _exchange(self) -> bool:
         """One request and its answer; says whether another may follow."""
@@ -144,19 +152,19 @@ class _Exchanges:
         """What an idle client sends next; empty when it, or this server, has had enough."""
         if self._stopping.is_set():
             return b""
-        read = asyncio.ensure_future(self._stream.read(_READ_BYTES))
-        stopped = asyncio.ensure_future(self._stopping.wait())
         try:
-            await asyncio.wait(
-                {read, stopped},
-                timeout=self._limits.idle_timeout_s,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            return read.result() if read.done() else b""
+            async with asyncio.timeout(self._limits.idle_timeout_s) as self._idle:
+                return await self._stream.read(_READ_BYTES)
+        except TimeoutError:
+            return b""
         finally:
-            read.cancel()
-            stopped.cancel()
-            await asyncio.gather(read, stopped, return_exceptions=True)
+            self._idle = None
+
+    async def _stop_idling(self) -> None:
+        """Ends the wait for the next request once this server is to stop."""
+        await self._stopping.wait()
+        if self._idle is not None and not self._idle.expired():
+            self._idle.reschedule(asyncio.get_running_loop().time())
 
     async def _next_head(self) -> h11.Request | None:
         while True:
@@ -228,7 +236,7 @@ class _Exchanges:
             return
 
     async def _send(self, response: Response) -> None:
-        headers = [("Date", format_datetime(datetime.now(UTC), usegmt=True)), *response.headers]
+        headers = [("Date", _date(int(time.time()))), *response.headers]
         if response.status != HTTPStatus.NO_CONTENT:
             headers.append(("Content-Length", str(len(response.body))))
         if self._stopping.is_set() and response.header("Connection") is None:
@@ -238,12 +246,14 @@ class _Exchanges:
             headers=headers,
             reason=HTTPStatus(response.status).phrase.encode(),
         )
-        await self._write(self._machine.send(head))
-        if not self._head_only:
-            for start in range(0, len(response.body), _WRITE_BYTES):
-                piece = response.body[start : start + _WRITE_BYTES]
-                await self._write(self._machine.send(h11.Data(data=piece)))
-        await self._write(self._machine.send(h11.EndOfMessage()))
+        body = b"" if self._head_only else response.body
+        # Header and body leave together: as one record, by one write, where the body is short.
+        content = self._machine.send(head)
+        for start in range(0, len(body), _WRITE_BYTES):
+            content += self._machine.send(h11.Data(data=body[start : start + _WRITE_BYTES]))
+            await self._write(content)
+            content = b""
+        await self._write(content + self._machine.send(h11.EndOfMessage()))
 
     async def _write(self, content: bytes) -> None:
         if content:
@@ -263,3 +273,9 @@ class _Exchanges:
                 return await work
         except TimeoutError as error:
             raise HTTPError(words, status=408) from error
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """A Date (RFC 9110, section 6.6.1), which is the same for all answers of a second."""
+    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)
