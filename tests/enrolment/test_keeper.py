@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +12,14 @@ import pytest
 
 from asynctls.admission import Anyone, Peer, Refused, StaleCRL, admit_again
 from asynctls.alerts import Alert
-from asynctls.enrolment import Identity, Keeper, join
+from asynctls.enrolment import Identity, Keeper, crls, join
 from asynctls.enrolment import folder as folders
 from asynctls.enrolment.crls import from_pem
 from asynctls.errors import CertificateError, IdentityError, StateError
 from asynctls.pki.certificates import certificates_from_pem
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
+from asynctls.pki.status import RevocationList, read_crl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from tests.enrolment.conftest import AMinuteAgo
 
 HOUR = timedelta(hours=1)
+NOW = datetime.now(UTC).replace(microsecond=0)
 SOON = timedelta(seconds=10)
 
 
@@ -31,7 +35,9 @@ def numbers(keeper: Keeper) -> list[int]:
     return [each.number for each in keeper.crls]
 
 
-async def test_a_revocation_is_taken_told_and_kept(ttp: Any, joined: Any) -> None:
+async def test_a_revocation_is_taken_told_and_kept(
+    ttp: Any, joined: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     identity = await joined("server")
     other = await joined("client")
     changes: list[str] = []
@@ -54,11 +60,49 @@ async def test_a_revocation_is_taken_told_and_kept(ttp: Any, joined: Any) -> Non
             identity.crl_file.read_text(), certificates_from_pem(identity.trust.encode())
         )
         assert on_disk == keeper.crls
-        # The same again changes nothing.
+        # The same again changes nothing, and is not even read: a fleet asks every minute.
         written = identity.crl_file.stat().st_mtime_ns
+        monkeypatch.setattr(crls, "read_crl", None)
         await keeper.refresh_crl()
         assert changes == ["changed"]
         assert identity.crl_file.stat().st_mtime_ns == written
+
+
+async def test_a_new_list_which_may_be_long_is_read_in_a_thread(
+    ttp: Any, joined: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def in_thread(read: Any) -> Any:
+        def recorded(*arguments: Any) -> Any:
+            threads.append(threading.current_thread())
+            return read(*arguments)
+
+        return recorded
+
+    identity = await joined("server")
+    await joined("client")
+    async with Keeper(identity, crl_interval=HOUR) as keeper:
+        monkeypatch.setattr(crls, "read_crl", in_thread(read_crl))
+        monkeypatch.setattr(crls, "to_pem", in_thread(crls.to_pem))
+        await ttp.authority.revoke("client")
+        await keeper.refresh_crl()
+    # Read as it came, and made PEM for the disk.
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
+
+
+def test_lists_revoke_the_same_whatever_else_they_say() -> None:
+    first = RevocationList(
+        b"issuer", b"key", "issuer", 1, NOW, NOW + HOUR, frozenset({5, 6}), b"first"
+    )
+    later = replace(first, number=2, der=b"later", serials=frozenset({6, 5}))
+    more = replace(later, serials=frozenset({5, 6, 7}))
+    empty = replace(first, authority_key_id=b"other", serials=frozenset(), der=b"empty")
+    assert crls.revoke_the_same([first], [later])
+    assert crls.revoke_the_same([first], [empty, later])
+    assert not crls.revoke_the_same([first], [more])
+    assert not crls.revoke_the_same([first], [])
 
 
 async def test_a_disk_that_is_full_keeps_no_revoked_peer_in(

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import subprocess
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asynctls.errors import CertificateError
+from asynctls.pki.der import pieces
+from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import key_id_of
 from asynctls.pki.status import (
     REASONS,
@@ -25,9 +28,12 @@ from asynctls.pki.status import (
 )
 
 if TYPE_CHECKING:
-    from tests.pki.conftest import CA
+    from pathlib import Path
+
+    from tests.pki.conftest import CA, MakeCA
 
 DAY = timedelta(days=1)
+NUMBER = (x509.CRLNumber(7), False)
 
 
 def crl_of(ca: CA, *revoked: Revoked, number: int = 7) -> bytes:
@@ -99,6 +105,74 @@ def test_a_list_needs_a_lifetime_and_a_number(ca: CA) -> None:
             crl_of(ca, number=number)
 
 
+@pytest.mark.parametrize("key_type", [KeyType.RSA_2048, KeyType.ECDSA_P384])
+def test_a_list_is_what_openssl_reads_and_verifies(
+    make_ca: MakeCA, key_type: KeyType, tmp_path: Path
+) -> None:
+    ca = make_ca(key_type)
+    revoked = [
+        Revoked(0x80, ca.now, "superseded"),
+        Revoked(0xAB, datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        Revoked(0xCD, datetime(2050, 1, 1, tzinfo=UTC), "keyCompromise"),
+    ]
+    list_file, ca_file = tmp_path / "crl.der", tmp_path / "ca.pem"
+    list_file.write_bytes(crl_of(ca, *revoked))
+    ca_file.write_bytes(ca.issuing.certificate.public_bytes(serialization.Encoding.PEM))
+    said = subprocess.run(
+        ["openssl", "crl", "-inform", "DER", "-in", list_file, "-CAfile", ca_file, "-text"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "verify OK" in said.stderr
+    for words in ("Serial Number: 80", "Dec 31 23:59:59 2049", "Jan  1 00:00:00 2050", "Key Comp"):
+        assert words in said.stdout
+    read = read_crl(list_file.read_bytes(), ca.issuing.certificate)
+    assert read.serials == {0x80, 0xAB, 0xCD}
+
+
+@pytest.mark.parametrize("serial_number", [0, -5, 1 << 159])
+def test_what_is_no_serial_number_is_not_listed(ca: CA, serial_number: int) -> None:
+    with pytest.raises(CertificateError, match="serial number"):
+        crl_of(ca, Revoked(serial_number, ca.now))
+
+
+def test_a_list_signed_by_rsa_pss_is_read(make_ca: MakeCA) -> None:
+    ca = make_ca(KeyType.RSA_2048)
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.issuing.certificate.subject)
+    builder = builder.last_update(ca.now).next_update(ca.now + DAY)
+    builder = builder.add_extension(*NUMBER)
+    key = ca.issuing.key
+    assert isinstance(key, rsa.RSAPrivateKey)
+    der = builder.sign(key, hashes.SHA256(), rsa_padding=pss).public_bytes(
+        serialization.Encoding.DER
+    )
+    assert read_crl(der, ca.issuing.certificate).number == 7
+
+
+def test_a_list_that_names_two_algorithms_is_refused(ca: CA) -> None:
+    tbs, _, signature = pieces(crl_of(ca, Revoked(5, ca.now)))
+    sha384, sha256 = bytes.fromhex("2a8648ce3d040303"), bytes.fromhex("2a8648ce3d040302")
+    other = tbs.replace(sha384, sha256)
+    assert other != tbs
+    key = ca.issuing.key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    signature = tlv(3, b"\0" + key.sign(other, ec.ECDSA(hashes.SHA384())))
+    der = tlv(0x30, other + tlv(0x30, tlv(6, sha384)) + signature)
+    with pytest.raises(CertificateError, match="algorithms do not match"):
+        read_crl(der, ca.issuing.certificate)
+
+
+def test_a_list_of_an_algorithm_for_another_kind_of_key_is_refused(make_ca: MakeCA, ca: CA) -> None:
+    rsa_ca = make_ca(KeyType.RSA_2048)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.issuing.certificate.subject)
+    builder = builder.last_update(ca.now).next_update(ca.now + DAY).add_extension(*NUMBER)
+    der = builder.sign(rsa_ca.issuing.key, hashes.SHA384()).public_bytes(serialization.Encoding.DER)
+    with pytest.raises(CertificateError, match="signature"):
+        read_crl(der, ca.issuing.certificate)
+
+
 def test_a_list_of_another_issuer_is_refused(ca: CA, other_ca: CA) -> None:
     with pytest.raises(CertificateError, match="it is one of 'CN=asynctls issuing CA"):
         read_crl(crl_of(other_ca), ca.issuing.certificate)
@@ -110,9 +184,6 @@ def test_a_forged_list_is_refused(ca: CA) -> None:
     assert serial in der
     with pytest.raises(CertificateError, match="signature"):
         read_crl(der.replace(serial, bytes.fromhex("1122334455667799")), ca.issuing.certificate)
-
-
-NUMBER = (x509.CRLNumber(7), False)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ Nothing is believed because of the connection that it came over: each list's sig
 from __future__ import annotations
 
 import asyncio
-import re
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 
@@ -27,18 +26,21 @@ if TYPE_CHECKING:
     from asynctls.enrolment.connection import TTPConnection
     from asynctls.enrolment.identity import Identity
 
-__all__ = ["fetch", "from_pem", "newest", "on_disk", "revoked", "to_pem"]
+__all__ = ["fetch", "from_pem", "newest", "on_disk", "revoke_the_same", "to_pem"]
 
 log = get_logger()
 
-_MARKER = re.compile(r"-----(BEGIN|END) X509 CRL-----")
-_PEM = re.compile(r"-----BEGIN X509 CRL-----(.*?)-----END X509 CRL-----", re.DOTALL)
+_BEGIN, _END = "-----BEGIN X509 CRL-----", "-----END X509 CRL-----"
 
 
 async def fetch(
-    ttp: TTPConnection, *, root: x509.Certificate, issuing: Iterable[x509.Certificate]
+    ttp: TTPConnection,
+    *,
+    root: x509.Certificate,
+    issuing: Iterable[x509.Certificate],
+    held: Iterable[RevocationList] = (),
 ) -> tuple[RevocationList, ...]:
-    """GETs the CRL of each issuing CA and the root's, and verifies them.
+    """GETs the CRL of each issuing CA and the root's, and verifies those that are not held.
 
     A list that the TTP does not have is left out: a CA that does not issue yet may have none, and a
     root whose key is elsewhere.
@@ -47,6 +49,7 @@ async def fetch(
         ttp: An open connection.
         root: Must have signed the root's list.
         issuing: Each must have signed its own.
+        held: Lists that were verified before: one that comes again is that one.
 
     Raises:
         TTPUnreachableError: No answer, or not this one; trying again can help.
@@ -58,9 +61,15 @@ async def fetch(
         for path, authority in (*asked, (est_codec.ROOT_CRL, root))
         if (der := await est_client.fetch_crl(ttp, path)) is not None
     ]
+    known = {(each.issuer, each.authority_key_id): each for each in held}
+
+    def read(der: bytes, authority: x509.Certificate) -> RevocationList:
+        same = known.get((authority.subject.public_bytes(), key_id_of(authority).digest))
+        return same if same is not None and same.der == der else read_crl(der, authority)
+
     try:
         return await asyncio.to_thread(
-            lambda: tuple(read_crl(der, authority) for der, authority in found)
+            lambda: tuple(read(der, authority) for der, authority in found)
         )
     except CertificateError as error:
         raise TTPNotTrustedError(f"the TTP's CRL cannot be used: {error}") from error
@@ -88,10 +97,13 @@ def from_pem(text: str, authorities: Sequence[x509.Certificate]) -> tuple[Revoca
         CertificateError: One is malformed, or of none of the authorities; or there is text, and
             none in it.
     """
-    if _MARKER.search(_PEM.sub("", text)) or (text.strip() and not _PEM.search(text)):
+    # Not by a regular expression, which holds every thread up until it has read all of the text.
+    before, *blocks = text.split(_BEGIN)
+    bodies = [block.split(_END) for block in blocks]
+    if _END in before or (before.strip() and not bodies) or any(len(each) != 2 for each in bodies):
         raise CertificateError("the CRLs are damaged")
     try:
-        ders = [b64decode("".join(body.split()), validate=True) for body in _PEM.findall(text)]
+        ders = [b64decode("".join(body.split()), validate=True) for body, _ in bodies]
     except ValueError as error:
         raise CertificateError("the CRLs are damaged") from error
     return tuple(_verified(der, authorities) for der in ders)
@@ -123,9 +135,14 @@ def newest(
     return tuple(each for key, each in lists.items() if key in trusted)
 
 
-def revoked(lists: Iterable[RevocationList]) -> frozenset[tuple[bytes, int]]:
-    """Who is revoked by these lists: issuer (DER) and serial number."""
-    return frozenset((each.issuer, serial) for each in lists for serial in each.serials)
+def revoke_the_same(some: Iterable[RevocationList], others: Iterable[RevocationList]) -> bool:
+    """Whether these lists revoke what those do, whatever else they say."""
+    ours, theirs = (
+        {(each.issuer, each.authority_key_id): each.serials for each in lists if each.serials}
+        for lists in (some, others)
+    )
+    # One that is held still is not gone through: it is the same object.
+    return ours == theirs
 
 
 def _is_taken(held: RevocationList, fetched: RevocationList) -> bool:

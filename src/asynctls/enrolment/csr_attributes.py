@@ -2,13 +2,13 @@
 
 CsrAttrs is a sequence of object identifiers ('have this attribute') and of attributes ('have it
 with this value'): enough here to ask for the link of section 3.5 and for the least size of a key.
-The few bytes of DER are put together by hand.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from asynctls.pki.der import OBJECT_IDENTIFIER, SEQUENCE, SET, integer, tlv
 from asynctls.pki.keys import KeyType
 
 if TYPE_CHECKING:
@@ -16,34 +16,19 @@ if TYPE_CHECKING:
 
 __all__ = ["csr_attributes"]
 
-_INTEGER, _OID, _SEQUENCE, _SET = 0x02, 0x06, 0x30, 0x31
-
 _CHALLENGE_PASSWORD = bytes.fromhex("2a864886f70d010907")  # 1.2.840.113549.1.9.7
 _RSA_ENCRYPTION = bytes.fromhex("2a864886f70d010101")  # 1.2.840.113549.1.1.1
 _EC_PUBLIC_KEY = bytes.fromhex("2a8648ce3d0201")  # 1.2.840.10045.2.1
 
 
-def _tlv(tag: int, *contents: bytes) -> bytes:
-    content = b"".join(contents)
-    length = len(content)
-    if length < 0x80:
-        return bytes((tag, length)) + content
-    size = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(size))) + size + content
-
-
 def _rsa(bits: int) -> bytes:
     # RFC 9908 gives the modulus' size as the value of rsaEncryption.
-    return _tlv(_SEQUENCE, _tlv(_OID, _RSA_ENCRYPTION), _tlv(_SET, _tlv(_INTEGER, _number(bits))))
-
-
-def _number(value: int) -> bytes:
-    return value.to_bytes(value.bit_length() // 8 + 1, "big")
+    return tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, _RSA_ENCRYPTION), tlv(SET, integer(bits)))
 
 
 def _ec(curve: str) -> bytes:
-    named = _tlv(_OID, bytes.fromhex(curve))
-    return _tlv(_SEQUENCE, _tlv(_OID, _EC_PUBLIC_KEY), _tlv(_SET, named))
+    named = tlv(OBJECT_IDENTIFIER, bytes.fromhex(curve))
+    return tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, _EC_PUBLIC_KEY), tlv(SET, named))
 
 
 _KEYS = {
@@ -70,5 +55,5 @@ def csr_attributes(*, key_types: Iterable[KeyType], link: bool) -> bytes | None:
     ]
     attributes = [_KEYS[kind] for kind in least]
     if link:
-        attributes.insert(0, _tlv(_OID, _CHALLENGE_PASSWORD))
-    return _tlv(_SEQUENCE, *attributes) if attributes else None
+        attributes.insert(0, tlv(OBJECT_IDENTIFIER, _CHALLENGE_PASSWORD))
+    return tlv(SEQUENCE, *attributes) if attributes else None

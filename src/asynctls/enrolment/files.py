@@ -74,12 +74,18 @@ class Files:
             return
         try:
             async with self.held(identity):
-                if has_new_trust:
-                    await to_its_end(store_trust, identity, crl=crls.to_pem(lists))
-                else:
-                    await to_its_end(identity.store.store_crl, crls.to_pem(lists))
+                # In the same thread, since a list may be long.
+                await to_its_end(_write, identity, lists, trust=has_new_trust)
         except StateLockedError:
             # Whoever holds the folder fetches for it.
             return
         self.found(identity.trust, lists)
         self.wrote("ca" if has_new_trust else "crl")
+
+
+def _write(identity: Identity, lists: tuple[RevocationList, ...], *, trust: bool) -> None:
+    crl = crls.to_pem(lists)
+    if trust:
+        store_trust(identity, crl=crl)
+    else:
+        identity.store.store_crl(crl)

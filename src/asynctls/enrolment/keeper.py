@@ -361,7 +361,7 @@ class Keeper:
         held, root = self._identity, self._identity.root
         async with est_client.connect(held.ttp, trust=held.trust) as ttp:
             issuing = await est_client.fetch_ca_certificates(ttp, root=root, now=utc_now())
-            fetched = await crls.fetch(ttp, root=root, issuing=issuing)
+            fetched = await crls.fetch(ttp, root=root, issuing=issuing, held=self._crls)
         async with self._swapping:
             if held is self._identity:
                 await self._take(held.trusting(issuing), fetched)
@@ -375,7 +375,7 @@ class Keeper:
             before, fetched, authorities=(identity.root, *identity.issuing)
         )
         # A list that says the same until later concerns no peer that was let in.
-        if crls.revoked(lists) != crls.revoked(before):
+        if not crls.revoke_the_same(lists, before):
             self._changed()
         if lists != before:
             self._crl_timer.look_again()

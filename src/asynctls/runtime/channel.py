@@ -41,7 +41,8 @@ __all__ = [
 ]
 
 _LENGTH_BYTES = 4
-_MOST_BYTES = 1 << 24
+# The longest CRL that is fetched from a TTP, 16 MiB, and as PEM a third more.
+_MOST_BYTES = 1 << 25
 # Of a text that is no UTF-8, msgspec raises Python's own error; of lists in lists without end too.
 _NO_MESSAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
