@@ -11,6 +11,7 @@ to a `StreamWriter` can do both on a `PeerStream`. Two things differ, for the be
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from asynctls.errors import ErrorCode, TruncatedError
@@ -39,14 +40,12 @@ class PeerStream:
         tls: the connection beneath, for a relay; not once something was read from here.
         cut_off_for: why this end cut the connection off (the peer was revoked, its certificate
             ended); None: it did not.
-        put_out: is set at that moment, for whoever waits for something else.
     """
 
     def __init__(self, stream: Stream, *, peer: Peer) -> None:
         self.tls = stream
         self.peer = peer
         self.cut_off_for: str | None = None
-        self.put_out = asyncio.Event()
         self._buffer = bytearray()
         self._peer_ended = False
         self._closing = False
@@ -238,6 +237,12 @@ class PeerStream:
             self.cut_off_for = reason
             self.abort()
             self.put_out.set()
+
+    @cached_property
+    def put_out(self) -> asyncio.Event:
+        """Is set when this end cuts the connection off, for whoever waits for something else."""
+        # Made when it is first asked for: of a thousand idle streams most never are.
+        return asyncio.Event()
 
     def _explained(self, error: TruncatedError) -> TruncatedError:
         if self.cut_off_for is None:

@@ -55,7 +55,7 @@ class Connections:
         """
         self._observer = observer or Observer()
         self._tasks = asyncio.TaskGroup()
-        self._live: set[asyncio.Task[None]] = set()
+        self._live: dict[asyncio.Task[None], tuple[Places, str | None]] = {}
         self._accepting = False
         self._sparing = Sparing()
 
@@ -107,11 +107,11 @@ class Connections:
             self._not_taken(writer, limit, places.most(limit))
             return
         task = self._tasks.create_task(self._serve(handle, reader, writer))
-        self._live.add(task)
-        task.add_done_callback(partial(self._ended, places, network))
+        self._live[task] = places, network
+        task.add_done_callback(self._ended)
 
-    def _ended(self, places: Places, network: str | None, task: asyncio.Task[None]) -> None:
-        self._live.discard(task)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        places, network = self._live.pop(task)
         places.leave(network)
 
     def _not_taken(self, writer: asyncio.StreamWriter, limit: Limit, most: int) -> None:

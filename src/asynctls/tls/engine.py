@@ -199,6 +199,8 @@ class Engine:
             )
         self._after_the_handshake()
         self._collect()
+        # Our own, which the context has: a thousand connections need no copy each.
+        self._sent.certificate = None
         self._done = True
         return True
 
