@@ -31,7 +31,6 @@ from structlog.testing import capture_logs
 
 from asynctls.config import Address, TTPConfig
 from asynctls.enrolment import Identity, JoinString, join
-from asynctls.logger import write_to
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.ttp.authority import Authority
@@ -218,14 +217,6 @@ def joined(ttp: TTP, tmp_path: Path) -> Joined:
         )
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def _log_as_it_comes() -> Iterator[None]:
-    """What a test sets up, or captures, is no set-up for the next one."""
-    yield
-    write_to(None)
-    structlog.reset_defaults()
 
 
 class LogWatch:

@@ -23,7 +23,6 @@ from asynctls import logs
 from asynctls.alerts import Alert
 from asynctls.config import Address, SecretText
 from asynctls.errors import ConfigError, Fault, StateError
-from asynctls.logger import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +37,7 @@ def as_it_was() -> Iterator[None]:
     logging.captureWarnings(capture=False)
     warnings.showwarning = show
     root.handlers[:] = handlers
+    structlog.reset_defaults()
 
 
 class Terminal(io.StringIO):
@@ -48,7 +48,7 @@ class Terminal(io.StringIO):
 def as_json(**values: object) -> dict[str, object]:
     stream = io.StringIO()
     logs.configure("json", stream=stream)
-    get_logger().info("an event", **values)
+    structlog.get_logger().info("an event", **values)
     loaded: dict[str, object] = json.loads(stream.getvalue())
     return loaded
 
@@ -56,7 +56,7 @@ def as_json(**values: object) -> dict[str, object]:
 def as_text(event: str = "an event", **values: object) -> str:
     stream = io.StringIO()
     logs.configure("console", stream=stream)
-    get_logger().info(event, **values)
+    structlog.get_logger().info(event, **values)
     return stream.getvalue()
 
 
@@ -112,8 +112,8 @@ def test_a_traceback_is_there_when_it_is_asked_for() -> None:
     try:
         dict[str, int]()["k"]
     except KeyError as error:
-        get_logger().exception("failed")
-        get_logger().error("failed", exc_info=error)
+        structlog.get_logger().exception("failed")
+        structlog.get_logger().error("failed", exc_info=error)
     for text in stream.getvalue().splitlines():
         line = json.loads(text)
         assert line["error"] == "KeyError: 'k'"
@@ -153,12 +153,12 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("NO_COLOR", raising=False)
     terminal = Terminal()
     logs.configure("auto", stream=terminal)
-    get_logger().info("seen", key="value")
+    structlog.get_logger().info("seen", key="value")
     assert "\x1b[32minfo" in terminal.getvalue()
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal()
     logs.configure("console", stream=terminal)
-    get_logger().info("seen", key="value")
+    structlog.get_logger().info("seen", key="value")
     assert "\x1b" not in terminal.getvalue()
     assert "key=value" in terminal.getvalue()
     assert "\x1b" not in as_text()
@@ -167,63 +167,33 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatc
 def test_auto_is_json_where_there_is_no_terminal() -> None:
     stream = io.StringIO()
     logs.configure(stream=stream)
-    get_logger().info("seen")
+    structlog.get_logger().info("seen")
     assert json.loads(stream.getvalue())["event"] == "seen"
 
 
 def test_less_than_the_level_is_not_logged() -> None:
     stream = io.StringIO()
     logs.configure("json", stream=stream, level="warning")
-    get_logger().info("quiet")
-    get_logger().warning("loud")
+    structlog.get_logger().info("quiet")
+    structlog.get_logger().warning("loud")
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["loud"]
 
 
-def test_what_a_process_is_can_be_in_every_line() -> None:
-    stream = io.StringIO()
-    logs.configure("json", stream=stream, always={"worker": 2})
-    get_logger().info("seen", key="value")
-    get_logger().info("of another", worker=1)
-    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [line["worker"] for line in lines] == [2, 1]
-
-
-def test_an_app_that_logs_by_structlog_logs_with_us() -> None:
-    stream = io.StringIO()
-    logs.configure("json", stream=stream, level="info", always={"worker": 2})
-    logs.configure_structlog()
-    theirs = structlog.get_logger()
-    with structlog.contextvars.bound_contextvars(request=7):
-        theirs.info("theirs", key="value")
-        theirs.debug("a detail")
-        get_logger().info("ours")
-    try:
-        dict[str, int]()["k"]
-    except KeyError:
-        theirs.bind(key="bound").exception("failed")
-    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [line["event"] for line in lines] == ["theirs", "ours", "failed"]
-    assert [line.get("request") for line in lines] == [7, 7, None]
-    assert [line.get("key") for line in lines] == ["value", None, "bound"]
-    assert [line["worker"] for line in lines] == [2, 2, 2]
-    assert (lines[2]["level"], lines[2]["error"]) == ("error", "KeyError: 'k'")
-
-
-def test_structlog_is_the_program_s_where_we_have_set_up_nothing() -> None:
-    logs.configure_structlog()
-    assert not structlog.is_configured()
+def test_what_is_bound_to_the_context_is_in_every_line() -> None:
+    with structlog.contextvars.bound_contextvars(address="a:1"):
+        assert as_json()["address"] == "a:1"
 
 
 def test_a_log_that_cannot_be_written_is_lost_and_nothing_more() -> None:
     stream = io.StringIO()
     logs.configure("json", stream=stream)
     stream.close()
-    get_logger().info("lost")
+    structlog.get_logger().info("lost")
     if not Path("/dev/full").exists():
         return
     with Path("/dev/full").open("w") as full:
         logs.configure("json", stream=full)
-        get_logger().info("lost")
+        structlog.get_logger().info("lost")
         with pytest.raises(OSError, match="No space"):
             full.close()
 
@@ -282,8 +252,8 @@ async def test_a_lost_task_s_exception_is_one_formatted_line() -> None:
 
 
 SAY = (
-    "from asynctls import logger, logs\n"
-    "logs.configure(); logger.get_logger().info('said', key='value')\n"
+    "import structlog; from asynctls import logs\n"
+    "logs.configure(); structlog.get_logger().info('said', key='value')\n"
 )
 
 
@@ -317,7 +287,7 @@ def test_what_was_told_in_another_way_is_not_logged_and_the_level_still_counts()
         return event["event"] == "a step"
 
     logs.configure("json", stream=stream, tell=tell)
-    log = get_logger()
+    log = structlog.get_logger()
     log.debug("a step")
     log.info("a step", n=1)
     log.debug("a detail")

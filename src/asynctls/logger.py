@@ -1,93 +1,44 @@
-"""The package's own logger: silent, warnings apart, in a program that has not set up a log.
+"""The package's own logger: silent, warnings apart, in a program that has not set up structlog.
 
-What is logged goes through structlog where somebody has set it up, which is the program's right
-alone; in our own commands to what `logs.configure` has made; else warnings and above go to standard
-error, as the standard library's `logging` has it. structlog is never imported here: it takes five
-times as long as Python itself to start. See docs/decisions/library-logging.md.
+As it comes, structlog prints every event on standard output, which belongs to the program. To set
+it up there is the program's right alone: `logs.configure` is what our own commands do. Where
+neither has happened, what we log goes to standard error, from a warning upward, as the standard
+library's `logging` does it. See docs/decisions/library-logging.md.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from asynctls.log_lines import LEVELS, Lines
+import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from structlog.typing import FilteringBoundLogger
 
-__all__ = ["Logger", "current", "get_logger", "write_to"]
+__all__ = ["get_logger"]
 
-_NAMES = {number: name for name, number in LEVELS.items()}
-_lines: Lines | None = None
+_Quiet: Any = structlog.make_filtering_bound_logger(logging.WARNING)
 
 
-def get_logger() -> Logger:
+def get_logger() -> FilteringBoundLogger:
     """A logger for a module; how it logs is found out anew for each event."""
-    return Logger()
+    return cast("FilteringBoundLogger", _Logger())
 
 
-def write_to(lines: Lines | None) -> None:
-    """Where events go that no structlog takes; None: as in a program that has set up nothing."""
-    global _lines  # noqa: PLW0603 - a process has one log
-    _lines = lines
+class _Logger:
+    """A bound logger of the moment, by the name of the method that is asked for."""
+
+    def __getattr__(self, method: str) -> Any:  # noqa: ANN401 - as structlog has it
+        if structlog.is_configured():
+            return getattr(structlog.get_logger(), method)
+        if method in ("debug", "info"):
+            # Asked several times for each connection: nothing is made for what nobody reads.
+            return _say_nothing
+        alone = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), wrapper_class=_Quiet)
+        return getattr(alone, method)
 
 
-def current() -> Lines | None:
-    """What `write_to` was given."""
-    return _lines
-
-
-class Logger:
-    """Logs events, each a name and values, by a method for each level, as structlog has them."""
-
-    __slots__ = ()
-
-    def debug(self, event: str, **values: object) -> None:
-        """What only somebody asks for who looks for a fault."""
-        _say("debug", event, values)
-
-    def info(self, event: str, **values: object) -> None:
-        """What happens in the ordinary way."""
-        _say("info", event, values)
-
-    def warning(self, event: str, **values: object) -> None:
-        """What somebody should look at."""
-        _say("warning", event, values)
-
-    def error(self, event: str, **values: object) -> None:
-        """What could not be done."""
-        _say("error", event, values)
-
-    def critical(self, event: str, **values: object) -> None:
-        """What nothing can be done after."""
-        _say("critical", event, values)
-
-    def exception(self, event: str, **values: object) -> None:
-        """An error, with the exception that is being handled and its traceback."""
-        _say("error", event, {"exc_info": True} | values)
-
-    def log(self, level: int, event: str, **values: object) -> None:
-        """At a level by its number in `logging`; one that has no name there counts as an error."""
-        _say(_NAMES.get(level, "error"), event, values)
-
-
-def _say(level: str, event: str, values: dict[str, object]) -> None:
-    theirs = _structlog()
-    if theirs is not None:
-        getattr(theirs(), level)(event, **values)
-    elif _lines is not None:
-        _lines.take(level, {"event": event} | values)
-    elif level not in ("debug", "info"):
-        Lines(sys.stderr).take(level, {"event": event} | values)
-
-
-def _structlog() -> Callable[[], Any] | None:
-    """What gives a logger of structlog, where it is set up."""
-    structlog: Any = sys.modules.get("structlog")
-    # Another thread may be importing it just now.
-    is_configured = getattr(structlog, "is_configured", None)
-    if is_configured is None or not is_configured():
-        return None
-    get_logger: Callable[[], Any] = structlog.get_logger
-    return get_logger
+def _say_nothing(_event: str, **_values: object) -> None:
+    """What structlog makes of an event below the level."""

@@ -1,26 +1,35 @@
-"""One form for all that a command logs: lines for people on a terminal, JSON lines elsewhere.
+"""One form for all that is logged: lines for people on a terminal, JSON lines elsewhere.
 
-What the standard library, asyncio and warnings say takes the same way, and what an app says by
-structlog.
+What the standard library, asyncio and warnings say takes the same way. Nothing here may end a
+daemon: a log that cannot be written is lost. Values come from peers as well, so nothing in them
+can begin a line or move a terminal's cursor.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
+import traceback
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from asynctls.log_lines import Lines, coloured, in_json, plain
-from asynctls.logger import current, get_logger, write_to
+import structlog
+from structlog.processors import NAME_TO_LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
-    from typing import NoReturn
 
-__all__ = ["configure", "configure_structlog"]
+    from structlog.typing import ExcInfo, WrappedLogger
 
-log = get_logger()
+__all__ = ["configure"]
+
+_FIRST = ("timestamp", "level", "event")
+_COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
+_BOLD, _DIM, _CYAN = "1", "2", "36"
+_EVENT_WIDTH = 24
+_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 
 
 def configure(
@@ -29,7 +38,6 @@ def configure(
     stream: TextIO | None = None,
     level: Literal["debug", "info", "warning", "error"] = "info",
     tell: Callable[[Mapping[str, object]], bool] | None = None,
-    always: Mapping[str, object] | None = None,
 ) -> None:
     """Sets up logging for this process; a later call takes the place of an earlier one.
 
@@ -40,58 +48,85 @@ def configure(
             ``logging`` hands over, warnings and above are taken.
         tell: is shown each event first, whatever its level; those that it has told in its own way,
             by its word, are not logged.
-        always: what each line has beside its event's own values.
     """
     # None as well where the process was started without a standard error.
     target: TextIO | None = sys.stderr if stream is None else stream
     terminal = target is not None and target.isatty()
     if log_format == "json" or (log_format == "auto" and not terminal):
-        form = in_json
+        render = _render_json
     elif terminal and not os.environ.get("NO_COLOR"):
-        form = coloured
+        render = _render_coloured
     else:
-        form = plain
-    write_to(Lines(target, form=form, level=level, tell=tell, always=always))
+        render = _render_plain
+    structlog.configure(
+        processors=[
+            *(() if tell is None else (_Told(tell, level),)),
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            _add_timestamp,
+            _say_error,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("debug" if tell else level),
+        logger_factory=_Factory(target),
+        # Cached loggers would keep the set-up of their first use, in tests as well.
+        cache_logger_on_first_use=False,
+    )
     _take_over_standard_logging()
 
 
-def configure_structlog() -> None:
-    """Has what an app says by structlog take the way of our own log, where `configure` made one.
+class _Told:
+    """Keeps from the log what was told in another way, and what is below its level."""
 
-    Once that is done our own events go through structlog too, so that what the app binds to the
-    context, or sets up in another way, counts for all that is logged. Imports structlog, and with
-    it rich.
-    """
-    lines = current()
-    if lines is None:
-        return
-    import structlog  # noqa: PLC0415 - takes 100 ms, for which only a server with an app should wait
+    def __init__(self, tell: Callable[[Mapping[str, object]], bool], level: str) -> None:
+        self._tell = tell
+        self._least = NAME_TO_LEVEL[level]
 
-    structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, _into_our_log],
-        wrapper_class=structlog.make_filtering_bound_logger(lines.least),
-        # Cached loggers would keep the set-up of their first use.
-        cache_logger_on_first_use=False,
-    )
+    def __call__(
+        self, _logger: WrappedLogger, method: str, event: MutableMapping[str, object]
+    ) -> MutableMapping[str, object]:
+        if self._tell(event) or NAME_TO_LEVEL[method] < self._least:
+            raise structlog.DropEvent
+        return event
 
 
-def _into_our_log(_logger: object, method: str, event: MutableMapping[str, object]) -> NoReturn:
-    from structlog import DropEvent  # noqa: PLC0415 - as above
+class _Output:
+    """Writes lines; what cannot be written is lost, for no daemon may die of its log."""
 
-    lines = current()
-    if lines is not None:
-        lines.take("error" if method == "exception" else method, dict(event))
-    raise DropEvent
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _Factory:
+    """Makes loggers that all write to one stream."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._output = _Output(stream)
+
+    def __call__(self, *_names: object) -> _Output:
+        return self._output
 
 
 class _StandardHandler(logging.Handler):
-    """Hands the standard library's log records to our log."""
+    """Hands the standard library's log records to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             message = record.getMessage()
         except (TypeError, ValueError):
             message = str(record.msg)
+        level = record.levelno if record.levelno in _LEVELS else logging.ERROR
         # asyncio's first line says what happened; those after it are reprs of its objects.
         event, _, details = message.partition("\n")
         values: dict[str, object] = {"logger": record.name}
@@ -99,7 +134,7 @@ class _StandardHandler(logging.Handler):
             values["details"] = details
         if record.exc_info and record.exc_info[1] is not None:
             values["exc_info"] = record.exc_info
-        log.log(record.levelno, event, **values)
+        structlog.get_logger().log(level, event, **values)
 
 
 def _take_over_standard_logging() -> None:
@@ -109,3 +144,108 @@ def _take_over_standard_logging() -> None:
             root.removeHandler(handler)
     root.addHandler(_StandardHandler(logging.WARNING))
     logging.captureWarnings(capture=True)
+
+
+def _add_timestamp(
+    _logger: WrappedLogger, _method: str, event: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    now = datetime.now(UTC)
+    event["timestamp"] = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return event
+
+
+def _say_error(
+    _logger: WrappedLogger, _method: str, event: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    """Exceptions become one line; the traceback is there only where exc_info asked for it."""
+    for key, value in event.items():
+        if isinstance(value, BaseException) and key != "exc_info":
+            event[key] = _in_one_line(value)
+    error = _error_of(event.pop("exc_info", None))
+    if error is not None:
+        event.setdefault("error", _in_one_line(error))
+        event["exception"] = "".join(traceback.format_exception(error)).rstrip("\n")
+    return event
+
+
+def _error_of(exc_info: ExcInfo | BaseException | object) -> BaseException | None:
+    match exc_info:
+        case BaseException():
+            return exc_info
+        case (_, BaseException() as error, _):
+            return error
+        case None | False:
+            return None
+    return sys.exc_info()[1]
+
+
+def _in_one_line(error: BaseException) -> str:
+    text = "; ".join(str(error).splitlines())
+    name = type(error).__name__
+    # Our own are sentences; those of others often make no sense without their class.
+    if type(error).__module__.partition(".")[0] == __package__ and text:
+        return text
+    return f"{name}: {text}" if text else name
+
+
+def _ordered(event: Mapping[str, object]) -> dict[str, object]:
+    keys = (*_FIRST, *sorted(event.keys() - set(_FIRST)))
+    return {key: event[key] for key in keys if key in event}
+
+
+def _render_json(_logger: WrappedLogger, _method: str, event: MutableMapping[str, object]) -> str:
+    return json.dumps(_ordered(event), default=_plain, skipkeys=True)
+
+
+def _plain(value: object) -> object:
+    """What JSON has no form for, in one that it has; a secret's ``str`` hides it."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
+
+
+def _render_plain(_logger: WrappedLogger, _method: str, event: MutableMapping[str, object]) -> str:
+    return _console_line(event, _uncoloured)
+
+
+def _render_coloured(
+    _logger: WrappedLogger, _method: str, event: MutableMapping[str, object]
+) -> str:
+    return _console_line(event, _coloured)
+
+
+def _console_line(event: Mapping[str, object], paint: Callable[[str, str], str]) -> str:
+    rest = _ordered({key: value for key, value in event.items() if key != "exception"})
+    timestamp, level, name = (str(rest.pop(key, "")) for key in _FIRST)
+    words = [
+        paint(_DIM, timestamp),
+        paint(_COLOURS.get(level, ""), f"{level:<8}"),
+        paint(_BOLD, f"{_clean(name):<{_EVENT_WIDTH}}"),
+        *(f"{paint(_CYAN, _clean(key))}={_readable(value)}" for key, value in rest.items()),
+    ]
+    lines = [" ".join(words).rstrip()]
+    lines += (f"  {_clean(line)}" for line in str(event.get("exception", "")).splitlines())
+    return "\n".join(lines)
+
+
+def _readable(value: object) -> str:
+    plain = _plain(value)
+    text = ",".join(map(str, plain)) if isinstance(plain, (list, tuple)) else str(plain)
+    bare = text and text.isprintable() and not any(sign in text for sign in " \"'=")
+    return text if bare else repr(text)
+
+
+def _clean(text: str) -> str:
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def _uncoloured(_colour: str, text: str) -> str:
+    return text
+
+
+def _coloured(colour: str, text: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m" if colour else text

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+import structlog
 
 from asynctls.cli import main
 
@@ -43,6 +44,7 @@ def logging_as_it_was() -> Iterator[None]:
     logging.captureWarnings(capture=False)
     warnings.showwarning = show
     root.handlers[:] = handlers
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

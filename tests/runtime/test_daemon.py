@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 Spawn = Callable[..., Any]
 
 DAEMON = """
-import asyncio, sys
+import asyncio, structlog, sys
 from datetime import timedelta
 from pathlib import Path
 from asynctls import logs
-from asynctls.logger import get_logger
 from asynctls.config import Address
 from asynctls.errors import StateLockedError
 from asynctls.runtime import (
@@ -32,7 +31,7 @@ async def echo(reader, writer):
 async def reload():
     pass
 def tell():
-    get_logger().info("told", connections=connections.live)
+    structlog.get_logger().info("told", connections=connections.live)
 async def main():
     global connections
     logs.configure("json")

@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from asynctls import logs
 from asynctls.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ __all__ = ["import_app"]
 def import_app(name: str) -> App:
     """Imports the app that ``name`` says, from the working folder or from what is installed.
 
-    What it says by structlog goes into our log. Blocks for as long as the module takes.
+    Blocks for as long as the module takes.
 
     Args:
         name: ``module:callable``; both may have dots in them.
@@ -32,7 +31,6 @@ def import_app(name: str) -> App:
         ConfigError: there is none by that name, its module fails, or it is no coroutine function
             that takes a session.
     """
-    logs.configure_structlog()
     module_name, _, path = name.partition(":")
     folder = str(Path.cwd())
     # First, as `python -m` has it: what is served is what lies here.

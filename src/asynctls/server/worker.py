@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import structlog
+
 from asynctls import logs
 from asynctls.admission import StaleCRL
 from asynctls.config import ServerConfig
@@ -44,7 +46,8 @@ async def _work(appointed: Appointment) -> None:
     config = appointed.config
     if not isinstance(config, ServerConfig):
         raise WorkerError("the supervisor gave no config of a server")
-    logs.configure(config.log_format, always={"worker": appointed.worker})
+    logs.configure(config.log_format)
+    structlog.contextvars.bind_contextvars(worker=appointed.worker)
     inherit(appointed.sockets)
     services = await services_of(config)
     observer, registry = _observer(config)
