@@ -35,7 +35,7 @@ from asynctls.pki.keys import KeyType, PrivateKey, generate_now
 from asynctls.pki.names import format_serial, sans_of
 from asynctls.pki.profiles import CMC_RA, Profile
 from asynctls.pki.requests import build_request
-from asynctls.ttp import ca, clock, public_address
+from asynctls.ttp import ca, clock, lists, public_address
 from asynctls.ttp.authority import Authority
 
 if TYPE_CHECKING:
@@ -654,3 +654,20 @@ def test_a_balancers_address_stands_in_tokens_and_its_host_in_the_certificate(
     assert public_address.own_names(balanced)[0] == "ttp.example"
     with pytest.raises(ConfigError, match="no_name"):
         public_address.own_names(ttp_config(tmp_path, public=Address("no_name", 443)))
+
+
+async def test_a_list_of_several_pages_has_each_certificate_once_in_order(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"host{number}" for number in range(7)]
+    for name in names:
+        await enrolled(authority, name)
+    for name in names[::2]:
+        await authority.revoke(name)
+    monkeypatch.setattr(lists, "_AT_ONCE", 2)
+    assert [each.name for each in await authority.list_certificates()] == names
+    revoked = [each.name async for each in authority.each_certificate("revoked")]
+    assert revoked == names[::2]
+    valid = [each.name async for each in authority.each_certificate("valid")]
+    assert valid == names[1::2]
+    assert await authority.list_certificates("expired") == []

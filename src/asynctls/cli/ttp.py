@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asynctls.ttp.authority import Authority
     from asynctls.ttp.chain import Head
     from asynctls.ttp.details import CertificateDetails
-    from asynctls.ttp.records import CertificateStatus, ListedCertificate
+    from asynctls.ttp.lists import CertificateStatus, ListedCertificate
 
 __all__ = ["command"]
 
@@ -150,10 +150,15 @@ def token(
 @role_options(TTPConfig, only=TTP_COMMON)
 def list_certificates(*, as_json: bool, status: CertificateStatus | None, **_given: object) -> None:
     """Lists the certificates that were issued, oldest first."""
-    certificates = beside(lambda authority: authority.list_certificates(status))
     if as_json:
-        write_json(_row(certificate) for certificate in certificates)
+
+        async def write_each(authority: Authority) -> None:
+            async for each in authority.each_certificate(status):
+                write_json([_row(each)])
+
+        beside(write_each)
         return
+    certificates = beside(lambda authority: authority.list_certificates(status))
     write_table(
         ["SERIAL", "NAME", "SANS", "NOT BEFORE", "NOT AFTER", "STATUS"],
         [

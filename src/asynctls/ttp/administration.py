@@ -30,13 +30,14 @@ from asynctls.ttp import (
 from asynctls.ttp.details import CertificateDetails, details_of
 from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.ledger import Ledger
+from asynctls.ttp.lists import page_of
 from asynctls.ttp.policy import Policy, checked_grant
 from asynctls.ttp.schema import Kind, TokenBody, row_of
 from asynctls.ttp.tokens import new_token
 from asynctls.ttp.upkeep import Caretaker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
     from asynctls.pki.status import RevocationList
     from asynctls.ttp.approvals import WaitingRequest
     from asynctls.ttp.chain import Head
-    from asynctls.ttp.records import CertificateStatus, LedgerCount, ListedCertificate
+    from asynctls.ttp.lists import CertificateStatus, ListedCertificate
+    from asynctls.ttp.records import LedgerCount
     from asynctls.ttp.trials import Trial
 
 __all__ = ["Administration"]
@@ -301,13 +303,30 @@ class Administration:
     async def list_certificates(
         self, only: CertificateStatus | None = None
     ) -> list[ListedCertificate]:
+        """All of `each_certificate`.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        return [each async for each in self.each_certificate(only)]
+
+    async def each_certificate(
+        self, only: CertificateStatus | None = None
+    ) -> AsyncIterator[ListedCertificate]:
         """Every certificate issued to a role, oldest first, or those of one status.
 
-        What was revoked stays ``revoked`` after its end.
+        What was revoked stays ``revoked`` after its end. They are read a page at a time.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
         """
         now = clock.now()
-        found = [each.listed(now) for each in await self._ledger.read(records.all_certificates)]
-        return [each for each in found if only is None or each.status == only]
+        after: int | None = 0
+        while after is not None:
+            page = await self._ledger.read(partial(page_of, only=only, after=after, now=now))
+            for each in page.certificates:
+                yield each
+            after = page.after
 
     async def show(self, which: str) -> list[CertificateDetails]:
         """All that is recorded of a serial number, or of every certificate of exactly a name.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from asynctls.ttp.records import CertificateStatus
+    from asynctls.ttp.lists import CertificateStatus
 
 __all__ = ["CertificateDetails", "details_of"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asynctls.config import KeyTypeName, ProfileName
-    from asynctls.ttp.records import CertificateStatus, ListedCertificate
+    from asynctls.ttp.lists import CertificateStatus, ListedCertificate
 
 __all__ = ["Authority"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 import sqlalchemy as sa
@@ -34,13 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "CertificateStatus",
     "LedgerCount",
-    "ListedCertificate",
     "OwnCertificate",
     "StoredCertificate",
     "StoredToken",
-    "all_certificates",
     "certificate_by_serial",
     "certificates_by_token",
     "count_own_certificates",
@@ -52,21 +49,6 @@ __all__ = [
     "unused_tokens",
     "valid_certificates",
 ]
-
-
-CertificateStatus = Literal["valid", "expired", "revoked"]
-
-
-@dataclass(frozen=True, slots=True)
-class ListedCertificate:
-    """One line of ``asynctls ttp list``."""
-
-    serial: str
-    name: str
-    sans: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
-    status: CertificateStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +76,6 @@ class StoredCertificate:
     der: bytes
     revoked_at: datetime | None
     issuer: str | None
-
-    def listed(self, now: datetime) -> ListedCertificate:
-        """As a list shows it at ``now``; what was revoked stays so after its end."""
-        status: CertificateStatus = "expired" if now > self.not_after else "valid"
-        if self.revoked_at is not None:
-            status = "revoked"
-        return ListedCertificate(
-            self.serial,
-            self.grant.name,
-            self.grant.sans,
-            self.not_before,
-            self.not_after,
-            status,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,14 +191,6 @@ def valid_certificates(
     return [_certificate(row) for row in connection.execute(valid)]
 
 
-@readable()
-def all_certificates(connection: sa.Connection) -> list[StoredCertificate]:
-    """Every certificate issued to a role, in the order of issuance."""
-    return [
-        _certificate(row) for row in connection.execute(_certificates.order_by(entries.c.sequence))
-    ]
-
-
 def has_own_certificate(connection: sa.Connection, serial: str) -> bool:
     """Whether one of the TTP's own certificates (root, issuing CA, TLS) is recorded."""
     own = sa.select(entries.c.sequence).where(
@@ -243,15 +203,17 @@ def has_own_certificate(connection: sa.Connection, serial: str) -> bool:
 def own_certificates(connection: sa.Connection, name: str) -> list[OwnCertificate]:
     """The TTP's own certificates of that name (``root``, ``issuing``, …), oldest first."""
     rows = connection.execute(
-        sa.select(entries.c.sequence, entries.c.at, entries.c.der, entries.c.body)
-        .where(is_kind(Kind.OWN_CERTIFICATE_ISSUED), entries.c.name == name)
-        .order_by(entries.c.sequence)
+        sa.select(entries.c.sequence, entries.c.at, entries.c.der, entries.c.body).where(
+            is_kind(Kind.OWN_CERTIFICATE_ISSUED), entries.c.name == name
+        )
     )
     bodies = ((row, msgspec.json.decode(row.body, type=OwnCertificateBody)) for row in rows)
-    return [
+    found = (
         OwnCertificate(row.sequence, moment(row.at), row.der, body.sealed_key, body.sealed_with)
         for row, body in bodies
-    ]
+    )
+    # Asked for in this order, SQLite would go through the whole ledger.
+    return sorted(found, key=lambda each: each.sequence)
 
 
 def count_own_certificates(connection: sa.Connection, name: str) -> int:
