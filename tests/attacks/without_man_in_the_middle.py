@@ -21,7 +21,7 @@ from asynctls.probe.flips import Flip, Flipping
 from asynctls.probe.man_in_the_middle import flip_name
 from asynctls.probe.relays import everybody
 from asynctls.tls import Engine, Side, client_context_for_any_host
-from asynctls.tls.records import HandshakeType
+from asynctls.tls.records import HandshakeType, Octets
 from tests.attacks.naked import Victim, bound_to_nothing, without
 from tests.attacks.victims import server_of, target_of
 
@@ -64,7 +64,7 @@ def _indifferent(flip: Flip, side: Side) -> Victim:
             self._restore = Flipping(changed)
             self._arrived = b""
 
-        def receive_data(self, received: bytes) -> None:
+        def receive_data(self, received: Octets) -> None:
             if self._side is not side or not received:
                 super().receive_data(received)
                 return

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from asynctls.costs.wire import Recording
     from asynctls.enrolment.keeper import Keeper
     from asynctls.tls import Engine, Gate
-    from asynctls.tls.records import Meter
+    from asynctls.tls.records import Meter, Octets
 
 __all__ = ["Caller", "Held", "conversation_of"]
 
@@ -76,9 +76,9 @@ class _Overheard(Stream):
         self.said = Overhearing()
         self.heard = Overhearing()
 
-    def write(self, plaintext: bytes) -> int:
+    def write(self, plaintext: Octets) -> int:
         produced = super().write(plaintext)
-        self.said.take(plaintext)
+        self.said.take(bytes(plaintext))
         return produced
 
     async def read(self, n: int = 1 << 16) -> bytes:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Protocol
 from asynctls.alerts import Alert
 from asynctls.errors import AsynctlsError, HandshakeError, PeerRefusedError, TruncatedError
 from asynctls.tls.reasons import explain_failure, explain_handshake, explain_silence, is_damage
-from asynctls.tls.records import Meter, Scanner
+from asynctls.tls.records import Meter, Octets, Scanner
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Admit", "Engine", "Side", "Verdict"]
 
 _MAX_PLAINTEXT_BYTES = 1 << 14
+# A BIO keeps the size that it once had to have.
+_MOST_AT_ONCE_BYTES = 1 << 16
 
 
 class Verdict(Protocol):
@@ -137,7 +139,7 @@ class Engine:
 
     # Bytes on the wire
 
-    def receive_data(self, received: bytes) -> None:
+    def receive_data(self, received: Octets) -> None:
         """Take what arrived from the peer; `b""` is its FIN."""
         if received:
             self._received.feed(received)
@@ -155,6 +157,8 @@ class Engine:
         return flight
 
     def _collect(self) -> int:
+        if not self._outgoing.pending:
+            return 0
         flight = self._outgoing.read()
         if flight:
             self._queue(flight)
@@ -267,10 +271,9 @@ class Engine:
         """
         if n < 1:
             raise ValueError(f"{n} bytes cannot be read: b'' would look like the end")
-        if not self._read_ahead and self._failure is None and not self._ended:
+        if not self._read_ahead and not self._is_over:
             # OpenSSL gives one record at most, and the buffer is allocated in full.
-            plaintext = self._decrypt(min(n, _MAX_PLAINTEXT_BYTES))
-            if plaintext:
+            for plaintext in self._decrypt(min(n, _MAX_PLAINTEXT_BYTES)):
                 return plaintext
         if self._read_ahead:
             taken = bytes(self._read_ahead[:n])
@@ -287,26 +290,57 @@ class Engine:
             )
         return None
 
-    def _decrypt(self, n: int) -> bytes:
-        """What OpenSSL has; where it has nothing, `_ended` and `_failure` say whether for good."""
+    def decrypt(self, received: memoryview, *, most: int) -> tuple[bytes, bool]:
+        """Take what arrived, and give the data in the records that are there in full.
+
+        Those are `most` at most; the other half of the answer is whether they were all. What ends
+        them is for `read` to tell, see `has_word`.
+        """
+        records = [bytes(self._read_ahead)]
+        self._read_ahead.clear()
+        for at in range(0, len(received) or 1, _MOST_AT_ONCE_BYTES):
+            if received:
+                self.receive_data(received[at : at + _MOST_AT_ONCE_BYTES])
+            if not self._is_over and len(records) <= most:
+                records += self._decrypt(_MAX_PLAINTEXT_BYTES, most + 1 - len(records))
+        return b"".join(records), len(records) <= most
+
+    @property
+    def has_word(self) -> bool:
+        """The peer's direction has ended or failed, or OpenSSL itself has an answer to send."""
+        return self._is_over or bool(self._to_send)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._ended or self._failure is not None
+
+    def _decrypt(self, n: int, most: int = 1) -> list[bytes]:
+        """So many records at most, `n` bytes of each.
+
+        Where there are fewer, `_ended` and `_failure` say whether that is for good.
+        """
+        read, incoming = self._tls.read, self._incoming
+        records: list[bytes] = []
         try:
-            plaintext = self._tls.read(n)
+            # To ask where there is nothing costs more than to ask for a record: an exception.
+            while len(records) < most and (incoming.pending or self._tls.pending()):
+                plaintext = read(n)
+                if not plaintext:
+                    self._ended = True
+                    break
+                records.append(plaintext)
         except ssl.SSLWantReadError:
-            plaintext = b""
+            pass
         except ssl.SSLZeroReturnError:
             self._ended = True
-            plaintext = b""
         except ssl.SSLError as error:
             self.damaged = is_damage(error)
             self._failure = explain_failure(error)
             self._failure.__cause__ = error
-            plaintext = b""
-        else:
-            self._ended = not plaintext
         self._collect()
-        return plaintext
+        return records
 
-    def write(self, plaintext: bytes) -> int:
+    def write(self, plaintext: Octets) -> int:
         """Encrypt; returns the TLS bytes that this added to what is to be sent.
 
         Raises:
@@ -321,7 +355,7 @@ class Engine:
         left = memoryview(plaintext)
         try:
             while left:
-                left = left[self._tls.write(left) :]
+                left = left[self._tls.write(left[:_MOST_AT_ONCE_BYTES]) :]
                 produced += self._collect()
         except ssl.SSLError as error:
             self._fail(explain_failure(error), error)
@@ -334,11 +368,8 @@ class Engine:
         self._close_notify_sent = True
         # SSL_shutdown() takes data that it meets for a fault and fails the connection over it, so
         # what has arrived is read out of its way first; no more than was handed in.
-        while self._failure is None and not self._ended:
-            plaintext = self._decrypt(_MAX_PLAINTEXT_BYTES)
-            if not plaintext:
-                break
-            self._read_ahead += plaintext
+        while not self._is_over and (records := self._decrypt(_MAX_PLAINTEXT_BYTES)):
+            self._read_ahead += records[0]
         if self._failure is None:
             try:
                 self._tls.unwrap()

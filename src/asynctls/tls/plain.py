@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from asynctls.errors import TruncatedError
 from asynctls.tls.closing import flushed, hang_up
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
+from asynctls.tls.pouring import Next
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,6 +48,15 @@ class PlainStream:
         watch_for_death(writer, keepalive_s=keepalive_s)
         allow_stalls(writer)
 
+    @property
+    def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Reader and writer, for `pouring`."""
+        return self._reader, self._writer
+
+    def arrived(self, received: memoryview) -> tuple[memoryview, Next]:
+        """What arrived is what was sent (`pouring.Pourable`)."""
+        return received, Next.ARRIVAL
+
     async def read(self, n: int = _CHUNK_BYTES) -> bytes:
         """At least one byte and at most `n`; `b""` when the peer has sent all.
 
@@ -58,7 +68,7 @@ class PlainStream:
         except OSError as error:
             raise _lost(error) from error
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Send. Await `drain` between large writes.
 
         Raises:
@@ -66,7 +76,7 @@ class PlainStream:
         """
         if self._writer.transport.is_closing():
             raise TruncatedError("the connection is closed: nothing more can be sent")
-        self._writer.write(data)
+        self._writer.write(bytes(data))
 
     async def drain(self) -> None:
         """Wait while the peer is slower than we write.

@@ -14,10 +14,14 @@ from one record header to the next.
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import TypeAlias
 
 from asynctls.tls.hellos import ClientHello, ServerHello, leaf_of
 
-__all__ = ["HandshakeType", "Meter", "Part", "Scanner"]
+__all__ = ["HandshakeType", "Meter", "Octets", "Part", "Scanner"]
+
+Octets: TypeAlias = bytes | bytearray | memoryview
+"""What arrived; of a view nothing is kept."""
 
 _HEADER_BYTES = 5
 _MAJOR = 3
@@ -194,7 +198,7 @@ class Scanner:
         """The first ServerHello of this direction."""
         return None if self._server_hello is None else ServerHello.read(self._server_hello)
 
-    def feed(self, received: bytes) -> None:
+    def feed(self, received: Octets) -> None:
         """Read on: `received` are the next bytes of this direction."""
         if len(self.opening) < _OPENING_BYTES:
             self.opening = (self.opening + received[:_OPENING_BYTES])[:_OPENING_BYTES]
@@ -220,7 +224,7 @@ class Scanner:
                     self._begin_record()
             at = stop
 
-    def _whole_records(self, received: bytes, at: int, end: int) -> int:
+    def _whole_records(self, received: Octets, at: int, end: int) -> int:
         """Read the records at `at` that are there in full, and say where they end.
 
         This is how OpenSSL and most others send: a record, in a handshake a message, at a time. At
@@ -254,7 +258,7 @@ class Scanner:
         self.meter.records += records
         return at
 
-    def _is_one_message(self, received: bytes, at: int, length: int) -> bool:
+    def _is_one_message(self, received: Octets, at: int, length: int) -> bool:
         """Whether the record at `at` has one handshake message, all of it, and nothing else."""
         size = length - _MESSAGE_HEADER_BYTES
         return (
@@ -296,7 +300,7 @@ class Scanner:
                 # One Finished is all that may come encrypted; more would be a renegotiation.
                 return _OTHER if self._finished or not self.encrypted else _FINISHED
 
-    def _body(self, received: bytes, at: int, stop: int) -> None:
+    def _body(self, received: Octets, at: int, stop: int) -> None:
         if self.encrypted or self._content in (_APPLICATION_DATA, _CHANGE_CIPHER_SPEC):
             self._count(self._part_of_record(), stop - at)
         elif self._content == _ALERT:
@@ -317,7 +321,7 @@ class Scanner:
                 self.fatal_alert = self._alert[1]
             self._alert.clear()
 
-    def _handshake(self, received: bytes, at: int, stop: int) -> None:
+    def _handshake(self, received: Octets, at: int, stop: int) -> None:
         message = self._message
         while at < stop:
             if len(message) < _MESSAGE_HEADER_BYTES:
@@ -336,7 +340,7 @@ class Scanner:
                 self._take_message(message[0], message, _MESSAGE_HEADER_BYTES, len(message))
                 message.clear()
 
-    def _take_message(self, kind: int, held: bytes | bytearray, at: int, stop: int) -> None:
+    def _take_message(self, kind: int, held: Octets, at: int, stop: int) -> None:
         """A handshake message is whole, or as much of it as is kept: its body is at `at`."""
         self.last_message = kind
         if kind not in _KEPT:

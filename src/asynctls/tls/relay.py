@@ -16,6 +16,7 @@ from typing import Protocol
 
 from asynctls.errors import TruncatedError
 from asynctls.tls.closing import LINGER_S
+from asynctls.tls.pouring import Pourable, pour
 
 __all__ = ["Duplex", "Relay"]
 
@@ -102,10 +103,18 @@ class Relay:
             raise failures[0]
 
     async def _carry(self, source: Duplex, sink: Duplex) -> None:
-        while piece := await source.read(_CHUNK_BYTES):
+        def carried(octets: int) -> None:
+            self._carried[source] += octets
+
+        while True:
+            if isinstance(source, Pourable) and isinstance(sink, Pourable):
+                await pour(source, sink, carried)
+            piece = await source.read(_CHUNK_BYTES)
+            if not piece:
+                break
             sink.write(piece)
             await sink.drain()
-            self._carried[source] += len(piece)
+            carried(len(piece))
         await self._pass_end_on(sink)
 
     async def _pass_end_on(self, stream: Duplex) -> None:

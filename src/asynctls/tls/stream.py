@@ -17,6 +17,7 @@ from asynctls.tls.addresses import address_of, network_of
 from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
 from asynctls.tls.engine import Admit, Engine, Side
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
+from asynctls.tls.pouring import Next
 from asynctls.tls.shaking_hands import flush, guarded, shake_hands, shake_hands_briefly
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynctls.tls.gate import Gate
-    from asynctls.tls.records import Meter
+    from asynctls.tls.records import Meter, Octets
 
 __all__ = ["CLOSE_TIMEOUT_S", "Stream"]
 
@@ -36,6 +37,7 @@ _CHUNK_BYTES = 1 << 16
 # A peer that sends records of a byte has a thousand of them in what has arrived at once, which are
 # read without any wait: others are to have their turn in between.
 _READS_AT_A_STRETCH = 16
+_RECORDS_AT_A_STRETCH = 32
 
 _CLOSED_HERE = "the connection was closed at this end before the peer had ended its own"
 
@@ -198,6 +200,20 @@ class Stream:
             if self._read_returned is not None and not self._read_returned.done():
                 self._read_returned.set_result(None)
 
+    @property
+    def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Reader and writer beneath, for `pouring`."""
+        return self._reader, self._writer
+
+    def arrived(self, received: memoryview) -> tuple[bytes, Next]:
+        """The data in records that have arrived in full (`pouring.Pourable`)."""
+        engine = self._engine
+        plaintext, all_read = engine.decrypt(received, most=_RECORDS_AT_A_STRETCH)
+        self.plaintext_received += len(plaintext)
+        if engine.has_word:
+            return plaintext, Next.WORD
+        return plaintext, Next.ARRIVAL if all_read else Next.REST
+
     async def _receive(self) -> bytes:
         if self._discarding:
             raise TruncatedError(_CLOSED_HERE)
@@ -212,7 +228,7 @@ class Stream:
             raise TruncatedError(_CLOSED_HERE)
         return received
 
-    def write(self, plaintext: bytes) -> int:
+    def write(self, plaintext: Octets) -> int:
         """Send; returns the TLS bytes that it took. Await `drain` between large writes.
 
         Raises:
