@@ -51,9 +51,16 @@ class Load:
         context.check_hostname = False
         return context
 
-    def handshakes(self, *, port: int, count: int, resume: bool) -> dict[str, float]:
-        """So many connections: handshake, a byte from the server, close."""
+    def handshakes(
+        self, *, port: int, count: int, resume: bool, tickets: bool = True
+    ) -> dict[str, float]:
+        """So many connections: handshake, a byte from the server, close.
+
+        Without tickets a client takes none (RFC 5077), as some do.
+        """
         context = self._context()
+        if not tickets:
+            context.options |= ssl.OP_NO_TICKET
         session = self._greeting(context, port, None) if resume else None
 
         def several(number: int) -> None:
