@@ -39,11 +39,11 @@ __all__ = ["WITHOUT_DEFENCE", "TakesAnyEnd", "Uncounting", "one_key"]
 class Uncounting(Opener):
     """A receiver without the sequence check: it takes each frame for the one that was due."""
 
-    def next_frame(self) -> Frame | None:
-        numbered_at = len(FIXED) + 2
-        if len(self._buffer) >= numbered_at + 8:
-            self._sequence = int.from_bytes(self._buffer[numbered_at : numbered_at + 8])
-        return super().next_frame()
+    def _open(self, buffer: bytes, at: int) -> Frame | None:
+        numbered_at = at + len(FIXED) + 2
+        if len(buffer) >= numbered_at + 8:
+            self._sequence = int.from_bytes(buffer[numbered_at : numbered_at + 8])
+        return super()._open(buffer, at)
 
 
 class TakesAnyEnd(Receiving):
