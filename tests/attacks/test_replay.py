@@ -277,12 +277,13 @@ async def test_a_recorded_connection_played_again_does_not_get_through_tls(
         async with forwarding(served.address) as relay:
             assert await talk(client, relay.address) == OTP
         assert await served.end() is None
-        answer = await play(b"".join(relay.from_client), served.address)
+        played = await play(b"".join(relay.from_client), served.address)
         refused = await served.end()
     assert isinstance(refused, PeerRefusedError)
     assert refused.alert is Alert.DECRYPT_ERROR
     assert "does not hold the private key" in refused.reason
-    assert answer.endswith(bytes((21, 3, 3, 0, 2, 2, Alert.DECRYPT_ERROR)))
+    assert played.answer.endswith(bytes((21, 3, 3, 0, 2, 2, Alert.DECRYPT_ERROR)))
+    assert played.closed
     assert served.told == [("client", PIN)]
 
 
@@ -345,7 +346,7 @@ async def test_without_tls_a_recorded_connection_is_served_again(
     async with plain_server.serving() as served:
         assert await talk(plain_client, served.address) == OTP
         assert await served.end() is None
-        assert OTP in await play(b"".join(plain_client.tape), served.address)
+        assert OTP in (await play(b"".join(plain_client.tape), served.address)).answer
         assert await served.end() is None
     assert served.told == [("client", PIN)] * 2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from asynctls.admission import Peer
 from asynctls.probe.attack import Attack, Needs, Target, Verdict
 from asynctls.probe.playbook import PLAYBOOK, try_all
+from asynctls.probe.relays import listening
 from asynctls.server.library import serving, serving_streams
 from asynctls.testing import CA
 
@@ -90,16 +93,64 @@ async def test_a_server_that_closes_by_itself_shows_nothing_when_it_is_cut(ca: C
     assert "CLOSE #1" in cut.answer
 
 
+@pytest.mark.parametrize(
+    ("stays", "end"),
+    [
+        (False, "the server said nothing, and closed the connection"),
+        (True, "the server said nothing, and had not closed the connection after 2 s"),
+    ],
+)
+async def test_who_does_not_answer_a_replay_has_closed_or_stayed_silent(
+    ca: CA, *, stays: bool, end: str
+) -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 2:
+            # The replay, between two honest connections.
+            while stays and await reader.read(1 << 16):
+                pass
+            return
+        further_reader, further_writer = await asyncio.open_connection(to.host, to.port)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(carry(reader, further_writer))
+            both.create_task(carry(further_reader, writer))
+
+    server = ca.identity("server")
+    async with (
+        serving(take_all, "127.0.0.1:0", identity=server, allow=["any"]) as to,
+        listening(serve) as address,
+    ):
+        (found,) = await try_all(
+            target_of(server, address, ca), attacks=named("whole connection again")
+        )
+    assert (found.verdict, found.answer) == (Verdict.WITHSTOOD, end)
+
+
+async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while piece := await source.read(1 << 16):
+            sink.write(piece)
+    sink.close()
+
+
+async def take_all(session: asynctls.Session) -> None:
+    async for _ in session:
+        pass
+
+
 async def test_no_app_gets_a_message_from_a_replay(ca: CA) -> None:
     sessions, told = 0, []
 
-    async def listening(session: asynctls.Session) -> None:
+    async def take_down(session: asynctls.Session) -> None:
         nonlocal sessions
         sessions += 1
         told.extend([message async for message in session])
 
     server = ca.identity("server")
-    async with serving(listening, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+    async with serving(take_down, "127.0.0.1:0", identity=server, allow=["any"]) as address:
         findings = await try_all(
             target_of(server, address, ca),
             attacks=[each for each in PLAYBOOK if each.group == "replay"],

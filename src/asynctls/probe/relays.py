@@ -35,6 +35,7 @@ __all__ = [
     "EndingTLS",
     "Forwarding",
     "LetIn",
+    "Played",
     "as_it_is",
     "ending_tls",
     "everybody",
@@ -180,20 +181,37 @@ async def _forward(
             sink.write_eof()
 
 
-async def play(recorded: bytes, to: Address, *, patience_s: float = PATIENCE_S) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of a recording that was sent again.
+
+    Attributes:
+        answer: every byte that came back.
+        closed: whether the connection was closed from there; else we lost patience with it.
+    """
+
+    answer: bytes
+    closed: bool
+
+
+async def play(recorded: bytes, to: Address, *, patience_s: float = PATIENCE_S) -> Played:
     """Send a recording, byte for byte; what comes back until the end, or until we lose patience."""
     reader, writer = await asyncio.open_connection(to.host, to.port)
-    answer = b""
-    # An OSError: a reset, or TimeoutError.
-    with contextlib.suppress(OSError):
+    answer, closed = b"", True
+    try:
         async with asyncio.timeout(patience_s):
             say(writer, recorded)
             while piece := await reader.read(1 << 16):
                 answer += piece
+    except TimeoutError:
+        closed = False
+    except OSError:
+        # A reset is an end as well.
+        pass
     writer.transport.abort()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
-    return answer
+    return Played(answer, closed)
 
 
 # With certificates

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from asynctls.probe.insider import Insider
-    from asynctls.probe.relays import Alter, Forwarding
+    from asynctls.probe.relays import Alter, Forwarding, Played
 
 __all__ = ["ATTACKS"]
 
@@ -64,11 +64,12 @@ async def _hello_again(target: Target) -> _Result:
 
 async def _connection_again(target: Target) -> _Result:
     recorded = await _recorded(target)
-    answer = _records(await play(b"".join(recorded.from_client), target.address))
-    taken = any(record[0] in (_CHANGE_CIPHER_SPEC, _APPLICATION_DATA) for record in answer)
-    if taken:
-        return Verdict.NOT_WITHSTOOD, _in_words(answer)
-    return await unless_nobody_is_served(target, _in_words(answer))
+    played = await play(b"".join(recorded.from_client), target.address)
+    answer = _records(played.answer)
+    words = f"{_in_words(answer)}, and {_end_in_words(played)}"
+    if any(record[0] in (_CHANGE_CIPHER_SPEC, _APPLICATION_DATA) for record in answer):
+        return Verdict.NOT_WITHSTOOD, words
+    return await unless_nobody_is_served(target, words)
 
 
 async def _recorded(target: Target) -> Forwarding:
@@ -98,7 +99,15 @@ def _in_words(answer: list[bytes]) -> str:
         return "the server went through the handshake"
     if last[:1] == bytes((_ALERT,)) and len(last) == _PLAIN_ALERT_BYTES:
         return f"the server refused: {alert_words(last[-1])}"
-    return "the server went no further, and did not say why"
+    if answer:
+        return "the server began a handshake and went no further, without saying why"
+    return "the server said nothing"
+
+
+def _end_in_words(played: Played) -> str:
+    if played.closed:
+        return "closed the connection"
+    return f"had not closed the connection after {PATIENCE_S:g} s"
 
 
 # In the same session, by a peer that has its keys
