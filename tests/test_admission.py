@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from asynctls.admission import (
     Admitted,
@@ -164,13 +165,15 @@ def test_a_crl_of_another_key_of_the_same_issuer_does_not_count() -> None:
 
 def test_where_one_may_go_on_a_crl_past_its_end_says_what_it_said() -> None:
     listed = x509.load_der_x509_certificate(ca().leaf()).serial_number
-    stale = replace(rules(ca().crl(listed, lifetime=SECOND)), stale_crl=StaleCRL.GO_ON)
+    stale = structs.replace(rules(ca().crl(listed, lifetime=SECOND)), stale_crl=StaleCRL.GO_ON)
     revoked = replace(Peer.of(ca().leaf()), serial_number=listed)
     later = NOW + timedelta(hours=2)
     assert admit(ca().leaf(), ALPN, now=later, rules=stale).alert is None
     assert refusal(admit_again(revoked, now=later, rules=stale))[0] == 44
     # A list that is held of nobody, or of the future, is another matter.
-    assert refusal(admit(ca().leaf(), ALPN, now=later, rules=replace(stale, crls=())))[0] == 80
+    assert (
+        refusal(admit(ca().leaf(), ALPN, now=later, rules=structs.replace(stale, crls=())))[0] == 80
+    )
 
 
 def test_a_crl_past_its_end_is_alert_80_and_never_45_or_44() -> None:
@@ -281,7 +284,9 @@ def test_the_first_rule_that_is_broken_is_the_answer() -> None:
         refusal(admit(certificate, ALPN, now=NOW + 9 * SECOND, rules=strict))[0],
         refusal(admit(certificate, ALPN, now=NOW + 4 * SECOND, rules=strict))[0],
         refusal(admit(certificate, ALPN, now=NOW, rules=strict))[0],
-        refusal(admit(certificate, ALPN, now=NOW, rules=replace(strict, crls=(ca().crl(),))))[0],
+        refusal(
+            admit(certificate, ALPN, now=NOW, rules=structs.replace(strict, crls=(ca().crl(),)))
+        )[0],
         refusal(admit(certificate, ALPN, now=NOW, rules=rules(allow="nobody-else")))[0],
     ]
     assert answers == [120, 45, 80, 44, 42, 49]
@@ -415,16 +420,16 @@ def test_what_strangers_show_is_not_remembered() -> None:
 
 
 def test_a_live_peer_may_outlive_its_certificate_and_nobody_comes_in_by_an_expired_one() -> None:
-    kept = replace(rules(), live_after_expiry=LiveAfterExpiry.KEEP)
+    kept = structs.replace(rules(), live_after_expiry=LiveAfterExpiry.KEEP)
     certificate = ca().leaf()
     peer = Peer.of(certificate)
     later = peer.not_after + SECOND
-    current = replace(kept, crls=(ca().crl(lifetime=3 * DAY),))
+    current = structs.replace(kept, crls=(ca().crl(lifetime=3 * DAY),))
     assert admit_again(peer, now=later, rules=current) == Admitted(peer)
     assert (
         refusal(admit(certificate, ALPN, now=later, rules=current))[0] == Alert.CERTIFICATE_EXPIRED
     )
-    revoked = replace(kept, crls=(ca().crl(peer.serial_number, lifetime=3 * DAY),))
+    revoked = structs.replace(kept, crls=(ca().crl(peer.serial_number, lifetime=3 * DAY),))
     assert refusal(admit_again(peer, now=later, rules=revoked))[0] == Alert.CERTIFICATE_REVOKED
-    nobody = replace(current, allow=Listed(()))
+    nobody = structs.replace(current, allow=Listed(()))
     assert refusal(admit_again(peer, now=later, rules=nobody))[0] == Alert.ACCESS_DENIED

@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography import x509
 
 from asynctls.alerts import Alert
@@ -117,8 +118,7 @@ class Peer:
         return f"{self.name} (serial {self.serial})"
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """What `admit` holds a peer against.
 
     Args:
@@ -143,7 +143,8 @@ class Rules:
 
     def __post_init__(self) -> None:
         if self.server_uri is not None:
-            object.__setattr__(self, "server_uri", format_san(parse_san(self.server_uri)))
+            uri = format_san(parse_san(self.server_uri))
+            msgspec.structs.force_setattr(self, "server_uri", uri)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +156,7 @@ class Admitted:
     reason: str = field(default="", init=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """The peer may not; it is told by `alert`, and `reason` is for our log.
 
     `peer` is None when there was no certificate, or none that can be read.

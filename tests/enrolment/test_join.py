@@ -6,12 +6,12 @@ import asyncio
 import socket
 import ssl
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from asynctls.config import Address, SecretText
 from asynctls.enrolment import (

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from cryptography.x509.oid import (
     ExtendedKeyUsageOID,
     ExtensionOID,
 )
+from msgspec.structs import replace
 
 from asynctls.errors import CertificateError
 from asynctls.pki.certificates import to_pem

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from asynctls.client import run as run_client
 from asynctls.config import Address, ClientConfig, SecretText

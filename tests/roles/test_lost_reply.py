@@ -6,10 +6,10 @@ import asyncio
 import json
 import sqlite3
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from asynctls.config import Address
 from asynctls.enrolment import Identity, JoinString

@@ -6,9 +6,10 @@ import asyncio
 import os
 import socket
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from asynctls.admission import Admitted, Anyone, LiveAfterExpiry, Peer, Refused, admit
 from asynctls.client.refusals import explained
@@ -123,8 +124,7 @@ async def open_session(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(msgspec.Struct, frozen=True):
     """An established connection, its server, our certificate (DER), and the rules it came by."""
 
     stream: Stream

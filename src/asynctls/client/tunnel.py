@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from asynctls.admission import LiveAfterExpiry
 from asynctls.client.connecting import open_session
@@ -30,8 +31,7 @@ __all__ = ["Tunnel", "TunnelService", "tunnels_of"]
 log = get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelService:
+class TunnelService(msgspec.Struct, frozen=True):
     """A tunnel as a value: where local programs find it, and where it leads.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["About"]
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(msgspec.Struct, frozen=True):
     """What a setting is for, and between what its value must lie (numbers, durations, ports)."""
 
     words: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = ["Address"]
 
@@ -12,8 +13,7 @@ _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _LARGEST_PORT = 65535
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """A host (name, IPv4 or IPv6 address, without brackets) and a TCP port (0: any free one)."""
 
     host: str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from asynctls.config.address import Address
 
@@ -15,8 +17,7 @@ _FORWARD = "forward:"
 _LONGEST_PATH = 103
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """A TCP address or the path of a UNIX socket."""
 
     where: Address | Path
@@ -55,8 +56,7 @@ class Endpoint:
         return str(self.where) if isinstance(self.where, Address) else f"{_UNIX}{self.where}"
 
 
-@dataclass(frozen=True, slots=True)
-class AppChoice:
+class AppChoice(msgspec.Struct, frozen=True):
     """What a server does: an app by its name, or ``forward`` and where to.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import stat
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -34,8 +33,7 @@ _ALTERNATIVES = frozenset({"join", "join_file"})
 _TUNNEL = "tunnel"
 
 
-@dataclass(slots=True)
-class _Reading(Generic[ConfigT]):
+class _Reading(msgspec.Struct, Generic[ConfigT]):
     """What was read of one table so far: its values, whence each came, and the faults.
 
     Attributes:
@@ -48,10 +46,10 @@ class _Reading(Generic[ConfigT]):
     kind: type[ConfigT]
     place: str
     keys: Mapping[str, Setting]
-    values: dict[str, object] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
-    tunnels: list[_Reading[ConfigT]] = field(default_factory=list)
+    values: dict[str, object] = msgspec.field(default_factory=dict)
+    sources: dict[str, str] = msgspec.field(default_factory=dict)
+    faults: list[Fault] = msgspec.field(default_factory=list)
+    tunnels: list[_Reading[ConfigT]] = msgspec.field(default_factory=list)
 
     @classmethod
     def of(cls, kind: type[ConfigT]) -> Self:

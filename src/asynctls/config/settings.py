@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -28,8 +27,7 @@ __all__ = ["Setting", "settings"]
 _SHOWN = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """One setting of a table; the command line makes its option from this.
 
     Attributes:

@@ -9,8 +9,9 @@ module takes one: what it is given is an address and a fingerprint, both of them
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from asynctls.enrolment import est_codec
 from asynctls.enrolment.connection import Everyone, TTPConnection, said_date
@@ -30,8 +31,7 @@ __all__ = ["Found", "fetch_root"]
 _SHOWN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """The root that was pinned, and what time the other side said it is (nobody vouches for it)."""
 
     root: x509.Certificate

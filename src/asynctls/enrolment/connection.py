@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from asynctls.errors import (
     AsynctlsError,
@@ -39,8 +40,7 @@ _LARGEST_ANSWER = 16 * 1024 * 1024
 _LIMITS = FetchLimits(body_bytes=_LARGEST_ANSWER, timeout_s=15.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """On whoever answers at the TTP's address; no alert: go on."""
 
     alert: Alert | None = None

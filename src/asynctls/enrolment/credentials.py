@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from asynctls.enrolment.clock import utc_now
 from asynctls.errors import CertificateError
 from asynctls.logger import get_logger
@@ -36,8 +38,7 @@ LARGEST_SESSION_CACHE = 256
 _RETRY = timedelta(seconds=10)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownPeer:
+class KnownPeer(msgspec.Struct, frozen=True):
     """Whom a full handshake was with: its TLS session, and the certificate (DER) it verified."""
 
     session: ssl.SSLSession

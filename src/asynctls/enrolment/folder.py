@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import stat
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
@@ -52,8 +51,7 @@ _DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _AGAIN = "join again with a new token"
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(msgspec.Struct, frozen=True):
     """An identity's state folder. All that reads or writes blocks.
 
     Attributes:

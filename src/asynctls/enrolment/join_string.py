@@ -9,8 +9,9 @@ curl. The name is for people only; what the token leads to is written in the TTP
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
 
 from asynctls.config import Address
 from asynctls.errors import JoinStringError
@@ -26,8 +27,7 @@ _NAME = re.compile(r"(?:[A-Za-z0-9._~!$'()*+,;:@/?-]|%[0-9A-Fa-f]{2})+")
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class JoinString:
+class JoinString(msgspec.Struct, frozen=True):
     """What a join string says; ``repr`` and ``str`` hide the secret, ``format()`` does not.
 
     Attributes:

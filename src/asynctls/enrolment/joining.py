@@ -12,9 +12,10 @@ import asyncio
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from asynctls.config import read_join
 from asynctls.enrolment import bootstrap, crls, est_client
@@ -221,8 +222,7 @@ async def join_in_memory(
     return identity
 
 
-@dataclass(frozen=True, slots=True)
-class _Granted:
+class _Granted(msgspec.Struct, frozen=True):
     certificate: x509.Certificate
     issuing: tuple[x509.Certificate, ...]
     root: x509.Certificate

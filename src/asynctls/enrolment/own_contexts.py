@@ -8,9 +8,10 @@ identity together.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from asynctls.enrolment.credentials import Credentials, FreshCredentials
 from asynctls.enrolment.texts import CERTIFICATE
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["OwnContexts"]
 
 
-@dataclass(frozen=True, slots=True)
-class Make:
+class Make(msgspec.Struct, frozen=True):
     """How contexts of one kind and one protocol are made of an identity; blocks."""
 
     kind: Callable[..., ssl.SSLContext]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import h11
+import msgspec
 
 from asynctls.errors import HTTPError
 from asynctls.http.messages import Request, Response, Stream
@@ -15,8 +15,7 @@ __all__ = ["FetchLimits", "fetch"]
 _READ_BYTES = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchLimits:
+class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What one answer may cost; sizes in bytes, the time in seconds for the whole exchange."""
 
     header_bytes: int = 16 * 1024

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -17,6 +16,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 import h11
+import msgspec
 
 from asynctls.errors import HTTPError, TruncatedError
 from asynctls.http.chunks import ChunkSizes
@@ -42,8 +42,7 @@ _VERSIONS = frozenset({b"1.0", b"1.1"})
 _CONTINUE = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one connection may cost; sizes in bytes, times in seconds."""
 
     header_bytes: int = 16 * 1024

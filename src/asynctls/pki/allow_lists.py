@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import msgspec
+
 from asynctls.errors import CertificateError
 from asynctls.pki.names import Pattern
 from asynctls.pki.pins import Pin
@@ -22,8 +24,7 @@ _ANY: Final = "any"
 _SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Anyone:
+class Anyone(msgspec.Struct, frozen=True):
     """An allow list that leaves nobody out: the explicit `any`."""
 
     def __str__(self) -> str:

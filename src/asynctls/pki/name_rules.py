@@ -8,8 +8,9 @@ issuer has a use for: every name below a domain, and a range of IP addresses (RF
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from asynctls.errors import CertificateError
 from asynctls.pki.names import NameKind, Pattern, kind_of, parse_san
@@ -25,8 +26,7 @@ _HOW_TO = (
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class NameRule:
+class NameRule(msgspec.Struct, frozen=True):
     """One rule, made by `parse`; `str()` gives its canonical text.
 
     Exactly one of the three is set: `suffix` (with its leading dot), `network`, or `pattern`.

@@ -11,10 +11,10 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
@@ -199,8 +199,7 @@ def parse_serial(text: str) -> int:
     return serial_number
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(msgspec.Struct, frozen=True):
     """One line of an allow list, made by `parse`; `str()` gives its canonical text.
 
     A name matches when it is of `kind` and `ending` (one label before it) or `stem` (anything

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
@@ -93,8 +94,7 @@ class NotRevoked(Enum):
 Status: TypeAlias = Revoked | NotRevoked
 
 
-@dataclass(frozen=True, slots=True)
-class IssuerID:
+class IssuerID(msgspec.Struct, frozen=True):
     """What a CertID says of the issuer: hashes of its name and its key (RFC 6960, 4.1.1)."""
 
     algorithm: str

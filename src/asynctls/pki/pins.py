@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from asynctls.errors import CertificateError
 from asynctls.pki.keys import spki_sha256
@@ -23,8 +24,7 @@ _PREFIX = "sha256//"
 _DIGEST_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(msgspec.Struct, frozen=True):
     """One public key, by the SHA-256 of its SubjectPublicKeyInfo; the text is `sha256//BASE64`."""
 
     spki_sha256: bytes

@@ -5,16 +5,14 @@ CRL distribution points and authority information access (RFC 5280, sections 4.2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 __all__ = ["Pointers", "pointing"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pointers:
+class Pointers(msgspec.Struct, frozen=True, kw_only=True):
     """Where a certificate's status and its issuer are to be had, as plain ``http:`` URLs.
 
     Attributes:

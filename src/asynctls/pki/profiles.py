@@ -22,11 +22,11 @@ choices that RFC 5280 leaves open:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -90,8 +90,7 @@ _ISSUED = _LEAF_USES.keys() - {Profile.OCSP}
 _LEAF_KEY_USAGES = frozenset({"digital_signature"})
 
 
-@dataclass(frozen=True, slots=True)
-class Issuer:
+class Issuer(msgspec.Struct, frozen=True):
     """A CA certificate with its private key.
 
     Attributes:

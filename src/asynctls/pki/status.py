@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -67,8 +68,7 @@ lifted and a revocation here cannot; `removeFromCRL`, which is for delta lists.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Revoked:
+class Revoked(msgspec.Struct, frozen=True):
     """One revoked certificate; `reason` is one of `REASONS`, or None for none given."""
 
     serial_number: int

@@ -9,8 +9,9 @@ import asyncio
 import errno
 import socket
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from asynctls.config import Address
 from asynctls.errors import ConfigError, Fault
@@ -39,8 +40,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(msgspec.Struct, frozen=True):
     """What is being listened on.
 
     Attributes:

@@ -7,8 +7,9 @@ import pickle
 import signal
 import socket
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from asynctls.errors import AsynctlsError, WorkerError
 from asynctls.logger import get_logger
@@ -44,8 +45,7 @@ T = TypeVar("T")
 _BEGIN_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Appointment:
+class Appointment(msgspec.Struct, frozen=True):
     """That this process is a worker, and for what.
 
     Attributes:

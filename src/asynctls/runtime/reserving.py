@@ -7,8 +7,9 @@ and no other user the port, also while no worker lives.
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from asynctls.runtime.inherited import inherited_sockets
 from asynctls.runtime.listening import address_of_socket, bind, told_as_faults
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Reserved", "reserve"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
+class Reserved(msgspec.Struct, frozen=True):
     """What is kept.
 
     Attributes:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import msgspec
 
 from asynctls.runtime.unix_listening import listen_at
 
@@ -63,8 +64,7 @@ class Runs(Protocol[TakenT_contra]):
         """Serves one connection to its end."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Running(Generic[ServiceT]):
+class _Running(msgspec.Struct, Generic[ServiceT], frozen=True):
     runs: Runs[ServiceT]
     listener: Closes
     ending: AsyncExitStack

@@ -7,8 +7,9 @@ added to a sum once it ends. Nothing is done for a frame or a record.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 if TYPE_CHECKING:
     from asynctls.session import Session
@@ -37,8 +38,7 @@ class Traffic(NamedTuple):
         return Traffic(*map(int.__add__, self, other))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Metered:
+class Metered(msgspec.Struct, frozen=True, eq=False):
     """A connection as it is counted: its TLS, and the session in it where there is one."""
 
     stream: Stream

@@ -8,9 +8,10 @@ import socket
 import stat
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from asynctls.errors import ConfigError, Fault
 from asynctls.logger import get_logger
@@ -37,8 +38,7 @@ _PRIVATE = 0o600
 _FILE_STAYS: Any = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 
-@dataclass(frozen=True, slots=True)
-class UnixListener:
+class UnixListener(msgspec.Struct, frozen=True):
     """What is being listened on."""
 
     path: Path

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from asynctls.admission import Admitted, LiveAfterExpiry, Peer, Refused, admit
 from asynctls.errors import HandshakeError, PeerRefusedError, RefusedByPeerError
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Accepted", "Acceptor", "Terms"]
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """An established connection, its peer, and the certificate that we showed (DER)."""
 
     stream: Stream
@@ -30,8 +30,7 @@ class Accepted:
     own_certificate: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """On which a peer comes in.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from asynctls.admission import LiveAfterExpiry
 from asynctls.errors import ConfigError, Fault
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Service", "services_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(msgspec.Struct, frozen=True):
     """One address, who may come there, and what each gets.
 
     Attributes:

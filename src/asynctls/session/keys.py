@@ -7,7 +7,7 @@ makes the two ends derive different keys, and so is found out by the first tag.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from asynctls import mac
 from asynctls.mac import Secret
@@ -20,8 +20,7 @@ SECRET_BYTES = 32
 _NO_SALT = bytes(32)
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """The two keys of a session; each is named by the one who seals with it."""
 
     client: Secret

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -20,12 +21,11 @@ PLACE_S = 0.5
 """How long a handshake has its place at a stretch: it ends in that, or its peer lets us wait."""
 
 
-@dataclass(slots=True)
-class _Share:
+class _Share(msgspec.Struct):
     """One address's part of the places; forgotten when nobody uses it."""
 
     places: asyncio.Semaphore
-    users: int = field(default=0)
+    users: int = msgspec.field(default=0)
 
 
 class Gate:

@@ -6,8 +6,9 @@ None where nothing can, and never raise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 __all__ = ["SIGNALS", "ClientHello", "ServerHello", "leaf_of"]
 
@@ -23,8 +24,7 @@ _VERSION_NAMES = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x030
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHello(msgspec.Struct, frozen=True):
     """What a client offers.
 
     `versions` are the names of the protocol versions that it offers (RFC 8446, section 4.2.1,
@@ -60,8 +60,7 @@ class ClientHello:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ServerHello:
+class ServerHello(msgspec.Struct, frozen=True):
     """What a server chose: protocol version, cipher suite (a number), ALPN (RFC 7301).
 
     `version` is that of the extension where there is one, as in TLS 1.3 (RFC 8446, section 4.2.1).

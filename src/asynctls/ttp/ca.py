@@ -13,10 +13,12 @@ ledger's database cannot bring in a CA; the ledger's rows say in which order the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
+
+from msgspec.structs import replace
 
 from asynctls import state
 from asynctls.errors import CertificateError, ConfigError, Fault, StateError

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from asynctls.enrolment.join_string import JoinString
 from asynctls.errors import JoinStringError
