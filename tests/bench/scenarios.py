@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.contenders import ANSWERING, FORWARDING, PAIRS, Contender, backend, python
 from tests.bench.figures import Curve, Table, Target
+from tests.bench.growing import growth
 from tests.bench.issuing import issuing
 from tests.bench.jobs import Job, loading
 from tests.bench.machine import cpu_s, resident_kib
@@ -275,5 +276,6 @@ SCENARIOS: dict[str, Callable[[Identities, Path, Size], Awaitable[Sequence[Table
     "pairs": pairs,
     "start": start,
     "issuing": issuing,
+    "growth": growth,
 }
 """By the names that the command line knows. The handshakes are run for both kinds of key."""

@@ -196,8 +196,9 @@ _REASON_EXTENSIONS = {
     )
     for reason in REASONS
 }
-# DER's only encoding of the 'TRUE' that makes an extension critical (X.690, section 11.1).
-_TRUE = b"\x01\x01\xff"
+# DER's only encoding of the 'TRUE' that makes an extension critical (X.690, section 11.1), and the
+# tag of the value that follows it (RFC 5280, section 4.1).
+_CRITICAL = b"\x01\x01\xff" + bytes((OCTET_STRING,))
 
 
 def _entry(revoked: Revoked) -> bytes:
@@ -282,7 +283,9 @@ def _read(der: bytes, issuer_certificate: x509.Certificate) -> RevocationList:
     number = _read_extensions(crl.extensions, key_id)
     # Looking at each entry's extensions doubles the time, and only these bytes can make one
     # critical (then the whole list must not be used: section 5.3).
-    if _TRUE in der and any(extension.critical for entry in crl for extension in entry.extensions):
+    if _CRITICAL in der and any(
+        extension.critical for entry in crl for extension in entry.extensions
+    ):
         raise CertificateError("an entry has a critical extension")
     return RevocationList(
         issuer=crl.issuer.public_bytes(),
