@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -132,6 +133,23 @@ async def test_a_person_sees_a_table_and_the_exit_code_says_that_one_got_through
     assert row[-2:] == ["NOT", "withstood"]
     assert re.search(r"^NOT withstood: .*NULL suites; ", "\n".join(lines), re.MULTILINE)
     assert re.fullmatch(r"[0-9]+ withstood, [0-9]+ NOT withstood, [0-9]+ not tried", lines[-1])
+
+
+@pytest.mark.one_loop
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
+async def test_of_an_address_that_swallows_packets_one_line_says_so_and_the_exit_code_is_1(
+    asynctls: Daemons, world: World
+) -> None:
+    client = await asyncio.to_thread(world.identity, "client", Profile.CLIENT)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        address = Address(*deaf.getsockname())
+        # Whoever comes after this one is not answered: the queue is full.
+        with socket.create_connection(deaf.getsockname()):
+            probing = await asynctls.start("probe", str(address), "--state", client.folder)
+            probed = await probing.ended()
+    assert (probed.code, probed.out) == (1, b"")
+    why = f"the server at {address} did not answer within 5 s"
+    assert probed.said == [f"asynctls: an honest client is not served: {why}"]
 
 
 def read_to_the_end(terminal: int) -> str:

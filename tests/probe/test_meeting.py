@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import asynctls
 from asynctls.config import Address
 from asynctls.errors import ProbeError
+from asynctls.probe import meeting
 from asynctls.probe.meeting import meet
 from asynctls.testing import CA
 
@@ -87,3 +90,18 @@ async def test_a_server_of_another_ca_is_not_probed(address: Address, tmp_path: 
 async def test_where_nobody_listens_nothing_is_probed(client: Identity) -> None:
     with pytest.raises(ProbeError, match="cannot be reached"):
         await meet(Address("127.0.0.1", 1), client)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
+async def test_an_address_that_swallows_packets_is_given_up_in_time(
+    client: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meeting, "_PATIENCE_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        address = Address(*deaf.getsockname())
+        # Whoever comes after this one is not answered: the queue is full.
+        with (
+            socket.create_connection(deaf.getsockname()),
+            pytest.raises(ProbeError, match=f"the server at {address} did not answer within 0.3 s"),
+        ):
+            await meet(address, client)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from asynctls.admission import Peer
 from asynctls.config import Address
 from asynctls.errors import HandshakeError
+from asynctls.probe import playbook
 from asynctls.probe.attack import Attack, Needs, Target, Verdict
 from asynctls.probe.playbook import PLAYBOOK, try_all
 
@@ -100,6 +104,32 @@ async def test_who_cannot_reach_the_server_says_nothing_of_it(target: Target) ->
     assert {each.verdict for each in findings} == {Verdict.NOT_TRIED}
     assert "cannot be reached" in findings[0].answer
     assert findings[1].answer == "it could not be tried: nothing came of it"
+
+
+@pytest.mark.one_loop
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
+async def test_a_server_whose_packets_are_swallowed_once_it_was_met_has_withstood_nothing(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playbook, "_LAST_S", 0.3)
+    # They connect by different ways.
+    names = ("SSL 3.0 alone", "relay that passes the frames on", "no certificate")
+    attacks = [each for each in PLAYBOOK if each.name in names]
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        address = Address(*deaf.getsockname())
+        # Whoever comes after this one is not answered: the queue is full.
+        with socket.create_connection(deaf.getsockname()):
+            *findings, last = await try_all(
+                replace(target, address=address, sessions=True), attacks=[*attacks, PLAYBOOK[-1]]
+            )
+    assert {each.verdict for each in findings} == {Verdict.NOT_TRIED}
+    hand_made, relayed, honest = (each.answer for each in findings)
+    assert hand_made == f"it could not be tried: the server at {address} did not answer within 2 s"
+    assert relayed.startswith("nothing within 2 s, without READY; but an honest client is not ser")
+    assert relayed.endswith(": no answer came in time")
+    assert honest == "it could not be tried: no answer came in time"
+    assert last.verdict is Verdict.NOT_WITHSTOOD
+    assert last.answer == "an honest client is not served within 0.3 s"
 
 
 async def test_no_attack_goes_on_when_the_time_is_over(target: Target) -> None:

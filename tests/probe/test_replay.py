@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from asynctls.admission import Peer
+from asynctls.config import Address
 from asynctls.probe.attack import Attack, Needs, Target, Verdict
 from asynctls.probe.playbook import PLAYBOOK, try_all
-from asynctls.probe.relays import listening
+from asynctls.probe.relays import listening, play
 from asynctls.server.library import serving, serving_streams
 from asynctls.testing import CA
 
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import asynctls
-    from asynctls.config import Address
     from asynctls.enrolment import Identity
     from asynctls.server.apps import App
 
@@ -127,6 +129,17 @@ async def test_who_does_not_answer_a_replay_has_closed_or_stayed_silent(
             target_of(server, address, ca), attacks=named("whole connection again")
         )
     assert (found.verdict, found.answer) == (Verdict.WITHSTOOD, end)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
+async def test_a_recording_is_not_sent_for_ever_to_whom_packets_do_not_reach() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as deaf,
+        # Whoever comes after this one is not answered: the queue is full.
+        socket.create_connection(deaf.getsockname()),
+        pytest.raises(TimeoutError),
+    ):
+        await play(b"what was recorded", Address(*deaf.getsockname()), patience_s=0.3)
 
 
 async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

@@ -211,7 +211,8 @@ async def unless_nobody_is_served(target: Target, words: str) -> tuple[Verdict, 
             if target.sessions:
                 await insider.open()
     except (AsynctlsError, OSError) as error:
-        return Verdict.NOT_TRIED, f"{words}; but an honest client is not served now: {error}"
+        why = str(error) or "no answer came in time"
+        return Verdict.NOT_TRIED, f"{words}; but an honest client is not served now: {why}"
     return Verdict.WITHSTOOD, words
 
 

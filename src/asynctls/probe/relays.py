@@ -195,8 +195,13 @@ class Played:
 
 
 async def play(recorded: bytes, to: Address, *, patience_s: float = PATIENCE_S) -> Played:
-    """Send a recording, byte for byte; what comes back until the end, or until we lose patience."""
-    reader, writer = await asyncio.open_connection(to.host, to.port)
+    """Send a recording, byte for byte; what comes back until the end, or until we lose patience.
+
+    Raises:
+        OSError: nobody is there.
+    """
+    async with asyncio.timeout(patience_s):
+        reader, writer = await asyncio.open_connection(to.host, to.port)
     answer, closed = b"", True
     try:
         async with asyncio.timeout(patience_s):
