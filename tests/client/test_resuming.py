@@ -11,7 +11,7 @@ import pytest
 
 from asynctls import admission
 from asynctls.alerts import Alert
-from asynctls.client import connecting
+from asynctls.client import connecting, resuming
 from asynctls.client.streams import open_peer_stream
 from asynctls.config import Address
 from asynctls.enrolment import Keeper
@@ -83,6 +83,24 @@ async def test_what_was_verified_for_another_name_or_address_is_not_resumed(
         assert not await client.resumes("other")
         assert not await client.resumes(by=Address("localhost", client.address.port))
         assert await client.resumes("other")
+
+
+async def test_of_many_servers_it_remembers_those_that_it_met_last(
+    asynctls_ca: CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resuming, "_MOST_SERVERS", 2)
+    names = ["a", "b", "c"]
+    async with _client(asynctls_ca, asynctls_ca.identity("server", *names)) as client:
+        for name in names:
+            assert not await client.resumes(name)
+        # The first of the three was forgotten, and takes the second's place when it is met again.
+        assert [await client.resumes(name) for name in ("b", "c", "a", "c", "b")] == [
+            True,
+            True,
+            False,
+            True,
+            False,
+        ]
 
 
 async def test_after_a_reload_or_a_renewal_it_is_a_full_handshake(asynctls_ca: CA) -> None:

@@ -123,15 +123,36 @@ async def test_the_last_good_one_stays_while_none_can_be_built() -> None:
     faults.clear()
     first = await fresh.get()
     faults.append(CertificateError("no"))
-    first.known["a server"] = KnownPeer(cast("ssl.SSLSession", None), b"")
     fresh.retire()
     assert await fresh.get() is first
     assert await fresh.get() is first
-    assert not first.known
     assert tries == 3
     clock.now += timedelta(seconds=10)
     faults.clear()
     assert await fresh.get() is not first
+
+
+@pytest.mark.parametrize("why", ["retired", "an hour old"])
+async def test_one_that_should_be_replaced_and_cannot_resumes_nobody(why: str) -> None:
+    clock = Clock()
+    faults: list[CertificateError] = []
+
+    def perhaps() -> Credentials:
+        if faults:
+            raise faults[0]
+        return build()
+
+    fresh = FreshCredentials(perhaps, clock=clock)
+    held = await fresh.get()
+    held.known["a server"] = KnownPeer(cast("ssl.SSLSession", None), b"")
+    assert (await fresh.get()).known
+    faults.append(CertificateError("no"))
+    if why == "retired":
+        fresh.retire()
+    else:
+        clock.now += LONGEST_LIFE
+    assert await fresh.get() is held
+    assert not held.known
 
 
 async def test_a_context_whose_session_cache_grows_is_replaced() -> None:

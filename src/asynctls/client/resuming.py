@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Resuming"]
 
+# A session takes a few KiB, its server's certificate included.
+_MOST_SERVERS = 256
+
 
 class Resuming:
     """What one connection to a server may resume, and what it leaves for the next one."""
@@ -58,8 +61,12 @@ class Resuming:
             return
         session = stream.ssl_session
         if session is not None:
+            self.forget()
+            if len(self._known) >= _MOST_SERVERS:
+                # The one whose session is oldest, of a program that goes from server to server.
+                del self._known[next(iter(self._known))]
             self._known[self._server] = KnownPeer(session, certificate)
 
     def forget(self) -> None:
-        """The handshake failed: the next one is a full one, which tells both ends more."""
+        """The next handshake is a full one; after one that failed, it tells both ends more."""
         self._known.pop(self._server, None)

@@ -110,9 +110,6 @@ class FreshCredentials:
     def retire(self) -> None:
         """What the context was built from has changed: the next connection gets a new one."""
         self._generation += 1
-        if self._credentials is not None:
-            # It stays for as long as no other can be built, and resumes nothing of before.
-            self._credentials.known.clear()
         self._ends = datetime.min.replace(tzinfo=UTC)
 
     def note_admitted(self, not_after: datetime) -> None:
@@ -136,6 +133,8 @@ class FreshCredentials:
                 if self._credentials is None:
                     raise
                 log.warning("TLS context not rebuilt, the last good one stays", reason=str(error))
+                # It verifies anew whom it knows, or a session could be resumed for ever.
+                self._credentials.known.clear()
                 self._hold(self._credentials, _RETRY)
                 return self._credentials
             if generation == self._generation:
