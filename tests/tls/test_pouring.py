@@ -11,7 +11,7 @@ import pytest
 
 from asynctls.errors import TruncatedError
 from asynctls.tls import Gate, PlainStream, Stream, client_context, server_context
-from asynctls.tls.pouring import Next, pour
+from asynctls.tls.pouring import Due, pour
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -148,7 +148,7 @@ async def test_records_of_a_byte_are_handed_on_a_few_at_a_time(kit: Kit) -> None
             client.write(b"x")
         received = await server.connection[0].readexactly(100 * (5 + 8 + 1 + 16))
         data, due = server.arrived(memoryview(received))
-        assert (bytes(data), due) == (b"x" * 32, Next.REST)
+        assert (bytes(data), due) == (b"x" * 32, Due.REST)
         pouring = asyncio.create_task(pour(server, sink, lambda _: None))
         assert await hears.readexactly(68) == b"x" * 68
         client.write(b"y")

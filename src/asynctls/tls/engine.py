@@ -160,8 +160,8 @@ class Engine:
         if not self._outgoing.pending:
             return 0
         flight = self._outgoing.read()
-        if flight:
-            self._queue(flight)
+        self._sent.feed(flight)
+        self._to_send.append(flight)
         return len(flight)
 
     def _queue(self, flight: bytes) -> None:
@@ -296,19 +296,24 @@ class Engine:
         Those are `most` at most; the other half of the answer is whether they were all. What ends
         them is for `read` to tell, see `has_word`.
         """
-        records = [bytes(self._read_ahead)]
-        self._read_ahead.clear()
-        for at in range(0, len(received) or 1, _MOST_AT_ONCE_BYTES):
+        records: list[bytes] = []
+        if self._read_ahead:
+            records.append(bytes(self._read_ahead))
+            self._read_ahead.clear()
+            most += 1
+        while True:
             if received:
-                self.receive_data(received[at : at + _MOST_AT_ONCE_BYTES])
-            if not self._is_over and len(records) <= most:
-                records += self._decrypt(_MAX_PLAINTEXT_BYTES, most + 1 - len(records))
-        return b"".join(records), len(records) <= most
+                self.receive_data(received[:_MOST_AT_ONCE_BYTES])
+            if self._failure is None and not self._ended:
+                records += self._decrypt(_MAX_PLAINTEXT_BYTES, most - len(records))
+            if len(received) <= _MOST_AT_ONCE_BYTES:
+                return b"".join(records), len(records) < most
+            received = received[_MOST_AT_ONCE_BYTES:]
 
     @property
     def has_word(self) -> bool:
         """The peer's direction has ended or failed, or OpenSSL itself has an answer to send."""
-        return self._is_over or bool(self._to_send)
+        return self._ended or self._failure is not None or bool(self._to_send)
 
     @property
     def _is_over(self) -> bool:
@@ -351,11 +356,15 @@ class Engine:
             raise RuntimeError("written before the handshake was done or after close_notify")
         if self._failure is not None:
             raise self._failure
-        produced = 0
-        left = memoryview(plaintext)
+        produced, left = 0, plaintext
         try:
-            while left:
+            while len(left) > _MOST_AT_ONCE_BYTES:
+                left = memoryview(left)
                 left = left[self._tls.write(left[:_MOST_AT_ONCE_BYTES]) :]
+                produced += self._collect()
+            if left:
+                # All of it, since nothing makes a memory BIO wait.
+                self._tls.write(left)
                 produced += self._collect()
         except ssl.SSLError as error:
             self._fail(explain_failure(error), error)

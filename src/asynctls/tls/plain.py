@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from asynctls.errors import TruncatedError
 from asynctls.tls.closing import flushed, hang_up
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
-from asynctls.tls.pouring import Next
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,6 +44,7 @@ class PlainStream:
     ) -> None:
         self._reader = reader
         self._writer = writer
+        self._transport = writer.transport
         watch_for_death(writer, keepalive_s=keepalive_s)
         allow_stalls(writer)
 
@@ -53,9 +53,9 @@ class PlainStream:
         """Reader and writer, for `pouring`."""
         return self._reader, self._writer
 
-    def arrived(self, received: memoryview) -> tuple[memoryview, Next]:
+    def arrived(self, received: memoryview) -> tuple[memoryview, None]:
         """What arrived is what was sent (`pouring.Pourable`)."""
-        return received, Next.ARRIVAL
+        return received, None
 
     async def read(self, n: int = _CHUNK_BYTES) -> bytes:
         """At least one byte and at most `n`; `b""` when the peer has sent all.
@@ -74,9 +74,9 @@ class PlainStream:
         Raises:
             TruncatedError: the connection is closed or lost.
         """
-        if self._writer.transport.is_closing():
+        if self._transport.is_closing():
             raise TruncatedError("the connection is closed: nothing more can be sent")
-        self._writer.write(bytes(data))
+        self._transport.write(bytes(data))
 
     async def drain(self) -> None:
         """Wait while the peer is slower than we write.

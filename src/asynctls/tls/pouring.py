@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Next", "Pourable", "pour"]
+__all__ = ["Due", "Pourable", "pour"]
 
 _CHUNK_BYTES = 1 << 18
 _NOTHING = memoryview(b"")
 
 
-class Next(Enum):
-    """What is due after what was handed on."""
+class Due(Enum):
+    """What comes after what was handed on, before anything else that arrives."""
 
-    ARRIVAL = "what arrives next"
     REST = "more of what has arrived"
     WORD = "what only `read` tells: an end, or a failure"
 
@@ -40,10 +39,10 @@ class Pourable(Protocol):
     def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """What it is over."""
 
-    def arrived(self, received: memoryview, /) -> tuple[bytes | memoryview, Next]:
-        """The data in `received`, the next bytes of the connection, which are gone afterwards.
+    def arrived(self, received: memoryview, /) -> tuple[bytes | memoryview, Due | None]:
+        """The data in `received`, the next bytes of the connection, and what is due then.
 
-        Nothing received: the rest of what was received before.
+        What was received is gone afterwards; it is nothing when the rest of before is asked for.
         """
 
     def write(self, data: bytes | memoryview, /) -> object:
@@ -69,7 +68,7 @@ async def pour(source: Pourable, sink: Pourable, carried: Callable[[int], None])
     reader, writer = source.connection
     flow = _Flow(source, sink, carried)
     flow.hand_on(_NOTHING)
-    while await flow.settled() is not Next.WORD:
+    while await flow.settled() is not Due.WORD:
         received = _at_hand(reader)
         if received is None:
             break
@@ -79,7 +78,7 @@ async def pour(source: Pourable, sink: Pourable, carried: Callable[[int], None])
     else:
         return
     with _Tap(cast("asyncio.Transport", writer.transport), flow.hand_on) as tap:
-        while await flow.settled() is not Next.WORD and not tap.over:
+        while await flow.settled() is not Due.WORD and not tap.over:
             await tap.interrupted()
 
 
@@ -92,30 +91,26 @@ class _Flow:
         self._to = sink.connection[1].transport
         self._most_waiting = self._to.get_write_buffer_limits()[1]
         self._carried = carried
-        self._next = Next.ARRIVAL
+        self._due: Due | None = None
 
     def hand_on(self, received: memoryview) -> bool:
         """Hand on what `received` holds; false: `settled` is due before there is more."""
-        data, self._next = self._source.arrived(received)
+        data, self._due = self._source.arrived(received)
         if data:
             self._sink.write(data)
             self._carried(len(data))
-        return self._next is Next.ARRIVAL and not self._full
+        return self._due is None and self._to.get_write_buffer_size() <= self._most_waiting
 
-    @property
-    def _full(self) -> bool:
-        return self._to.get_write_buffer_size() > self._most_waiting
-
-    async def settled(self) -> Next:
+    async def settled(self) -> Due | None:
         """Wait until all that has arrived is handed on, and the sink has room again."""
-        while self._full or self._next is Next.REST:
+        while self._due is Due.REST or self._to.get_write_buffer_size() > self._most_waiting:
             await self._sink.drain()
             # Who sends records of a byte has a thousand of them in what arrives at once: others
             # are to have their turn in between.
             await asyncio.sleep(0)
-            if self._next is Next.REST:
+            if self._due is Due.REST:
                 self.hand_on(_NOTHING)
-        return self._next
+        return self._due
 
 
 class _Buffers(threading.local):

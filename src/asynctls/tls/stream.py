@@ -17,7 +17,7 @@ from asynctls.tls.addresses import address_of, network_of
 from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
 from asynctls.tls.engine import Admit, Engine, Side
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
-from asynctls.tls.pouring import Next
+from asynctls.tls.pouring import Due
 from asynctls.tls.shaking_hands import flush, guarded, shake_hands, shake_hands_briefly
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Stream:
     ) -> None:
         self._reader = reader
         self._writer = writer
+        self._transport = writer.transport
         self._engine = engine
         self._gate = gate
         self._address = address_of(writer)
@@ -205,14 +206,14 @@ class Stream:
         """Reader and writer beneath, for `pouring`."""
         return self._reader, self._writer
 
-    def arrived(self, received: memoryview) -> tuple[bytes, Next]:
+    def arrived(self, received: memoryview) -> tuple[bytes, Due | None]:
         """The data in records that have arrived in full (`pouring.Pourable`)."""
         engine = self._engine
         plaintext, all_read = engine.decrypt(received, most=_RECORDS_AT_A_STRETCH)
         self.plaintext_received += len(plaintext)
         if engine.has_word:
-            return plaintext, Next.WORD
-        return plaintext, Next.ARRIVAL if all_read else Next.REST
+            return plaintext, Due.WORD
+        return plaintext, None if all_read else Due.REST
 
     async def _receive(self) -> bytes:
         if self._discarding:
@@ -235,11 +236,11 @@ class Stream:
             TruncatedError: the connection is closed or lost.
             RuntimeError: after `write_eof`.
         """
-        if self._closing or self._writer.transport.is_closing():
+        if self._closing or self._transport.is_closing():
             raise TruncatedError("the connection is closed: nothing more can be sent")
         produced = self._engine.write(plaintext)
         self.plaintext_sent += len(plaintext)
-        flush(self._engine, self._writer)
+        self._transport.write(self._engine.data_to_send())
         return produced
 
     async def drain(self) -> None:
