@@ -49,7 +49,8 @@ async def linger(
     with always if gate is None else gate.linger(network_of(writer)) as place:
         try:
             async with asyncio.timeout(LINGER_S):
-                await flushed(writer)
+                if writer.transport.get_write_buffer_size():
+                    await flushed(writer)
                 if place and not writer.transport.is_closing():
                     writer.write_eof()
                     await _discard(reader)
