@@ -6,14 +6,18 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 
-from asynctls.http import Limits, Request, Response
+from asynctls.http import Limits, Request, Response, serve
+
+if TYPE_CHECKING:
+    from tests.http.conftest import Answer, Plain
 
 Served = Callable[..., AbstractAsyncContextManager[Any]]
+Answered = Callable[["Answer"], AbstractAsyncContextManager[Any]]
 
 
 async def echo(request: Request) -> Response:
@@ -38,6 +42,29 @@ async def test_a_request_is_answered_with_length_and_date(served: Served) -> Non
     assert b"GMT" in head
     assert b"Content-Length: 12" in head
     assert body == b"GET /last 0\n"
+
+
+@pytest.mark.parametrize(("size", "writes"), [(0, 1), (1, 1), (1 << 16, 1), ((1 << 16) + 1, 2)])
+async def test_header_and_body_leave_together_and_a_long_body_in_pieces(
+    answered: Answered, size: int, writes: int
+) -> None:
+    written: list[bytes] = []
+
+    async def answer(plain: Plain) -> None:
+        def noted(data: bytes) -> None:
+            written.append(data)
+            plain.writer.write(data)
+
+        plain.write = noted  # type: ignore[method-assign] # as whoever sends it sees it
+        await serve(plain, sized, limits=Limits(), stopping=asyncio.Event())
+
+    async def sized(request: Request) -> Response:
+        return Response(200, (), bytes(size))
+
+    async with answered(answer) as connection:
+        said = await connection.ask(LAST)
+    assert said == b"".join(written)
+    assert len(written) == writes
 
 
 async def test_pipelined_requests_are_answered_in_order(served: Served) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asynctls.tls.records import Scanner
 
-__all__ = ["facts", "handshake", "record", "scanned"]
+__all__ = ["facts", "handshake", "octets", "record", "scanned"]
 
 
 def record(content: int, body: bytes) -> bytes:
@@ -15,6 +15,11 @@ def record(content: int, body: bytes) -> bytes:
 def handshake(kind: int, body: bytes) -> bytes:
     """A handshake message."""
     return bytes((kind,)) + len(body).to_bytes(3) + body
+
+
+def octets(stream: bytes) -> list[bytes]:
+    """As a peer sends them that sends one at a time."""
+    return [bytes((octet,)) for octet in stream]
 
 
 def scanned(*pieces: bytes) -> Scanner:

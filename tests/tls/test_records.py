@@ -14,7 +14,7 @@ from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.tls import Engine, Part, Side, client_context, server_context
 from asynctls.tls.records import HandshakeType, Scanner
-from tests.tls.octets import facts, handshake, record, scanned
+from tests.tls.octets import facts, handshake, octets, record, scanned
 
 if TYPE_CHECKING:
     from tests.tls.conftest import Kit, Wire
@@ -99,7 +99,7 @@ def test_any_chunks_give_the_same(directions: tuple[bytes, bytes], cuts: list[in
 
 def test_octet_by_octet_gives_the_same(directions: tuple[bytes, bytes]) -> None:
     for direction in directions:
-        assert facts(scanned(*(bytes((o,)) for o in direction))) == facts(scanned(direction))
+        assert facts(scanned(*octets(direction))) == facts(scanned(direction))
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
@@ -133,13 +133,14 @@ def test_garbage_of_every_kind_is_counted_and_never_raises(garbage: bytes, cut: 
     # At most one record's header and one more that is not whole yet are uncounted.
     assert len(garbage) - 2 * HEADER < scanner.meter.total <= len(garbage)
     assert facts(scanned(garbage[:cut], garbage[cut:])) == facts(scanner)
+    assert facts(scanned(*octets(garbage))) == facts(scanner)
 
 
 def records() -> st.SearchStrategy[bytes]:
-    body = st.one_of(
-        st.binary(max_size=60),
-        st.builds(handshake, st.sampled_from([1, 2, 11, 4, 99]), st.binary(max_size=60)),
-    )
+    message = st.builds(handshake, st.sampled_from([1, 2, 11, 4, 99]), st.binary(max_size=60))
+    cut_short = st.builds(lambda whole, at: whole[:at], message, st.integers(0, 64))
+    several = st.lists(message, min_size=2, max_size=3).map(b"".join)
+    body = st.one_of(st.binary(max_size=60), message, cut_short, several)
     return st.builds(record, st.sampled_from([20, 21, 22, 23]), body)
 
 
@@ -148,6 +149,8 @@ def test_well_formed_records_of_any_content_are_counted_exactly(stream: bytes, c
     scanner = scanned(stream)
     assert scanner.meter.total == len(stream)
     assert facts(scanned(stream[:cut], stream[cut:])) == facts(scanner)
+    # So nothing is ever taken whole.
+    assert facts(scanned(*octets(stream))) == facts(scanner)
 
 
 def test_what_is_no_tls_is_not_read_further() -> None:
