@@ -12,12 +12,13 @@ from asynctls.pki.profiles import Profile
 from asynctls.ttp.policy import Grant, Refusal, Rule
 from asynctls.ttp.records import StoredCertificate, StoredToken
 from asynctls.ttp.tokens import FailureLimit, RecordLimit, is_secret_of, judge, new_token
+from asynctls.ttp.uses import Uses
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 GRANT = Grant("server", ("server",), Profile.SERVER, timedelta(hours=24))
 TOKEN = StoredToken("abc", GRANT, NOW + MINUTE, bytes(32), None)
-MINE, OTHERS = b"m" * 32, b"o" * 32
+MINE = b"m" * 32
 ISSUED = StoredCertificate("0A", GRANT, NOW - MINUTE, NOW + 60 * MINUTE, MINE, b"der", None, None)
 
 
@@ -43,37 +44,37 @@ def test_a_wrong_secret_is_never_right_and_never_raises(secret: str) -> None:
 
 
 def test_a_token_that_nobody_used_leads_to_a_new_certificate() -> None:
-    assert judge(TOKEN, [], MINE, NOW) is None
+    assert judge(TOKEN, Uses(), NOW) is None
 
 
 def test_the_same_key_gets_the_same_certificate_again() -> None:
-    assert judge(TOKEN, [ISSUED], MINE, NOW) is ISSUED
+    assert judge(TOKEN, Uses(ISSUED), NOW) is None
 
 
 def test_another_key_is_refused_whatever_the_time() -> None:
     for now in (NOW, NOW + 2 * MINUTE):
-        assert rule_of(judge(TOKEN, [ISSUED], OTHERS, now)) is Rule.TOKEN_USED
+        assert rule_of(judge(TOKEN, Uses(others=1), now)) is Rule.TOKEN_USED
 
 
 def test_a_token_ends_when_its_time_is_over() -> None:
     last = TOKEN.expires_at - timedelta(seconds=1)
-    assert judge(TOKEN, [], MINE, last) is None
-    assert rule_of(judge(TOKEN, [], MINE, TOKEN.expires_at)) is Rule.TOKEN_EXPIRED
-    assert rule_of(judge(TOKEN, [ISSUED], MINE, TOKEN.expires_at)) is Rule.TOKEN_EXPIRED
+    assert judge(TOKEN, Uses(), last) is None
+    assert rule_of(judge(TOKEN, Uses(), TOKEN.expires_at)) is Rule.TOKEN_EXPIRED
+    assert rule_of(judge(TOKEN, Uses(ISSUED), TOKEN.expires_at)) is Rule.TOKEN_EXPIRED
 
 
 def test_a_revoked_token_leads_nowhere() -> None:
-    assert rule_of(judge(replace(TOKEN, revoked_at=NOW), [], MINE, NOW)) is Rule.TOKEN_REVOKED
+    assert rule_of(judge(replace(TOKEN, revoked_at=NOW), Uses(), NOW)) is Rule.TOKEN_REVOKED
 
 
 def test_a_revoked_certificate_is_not_handed_out_again() -> None:
     revoked = replace(ISSUED, revoked_at=NOW)
-    assert rule_of(judge(TOKEN, [revoked], MINE, NOW)) is Rule.CERTIFICATE_REVOKED
+    assert rule_of(judge(TOKEN, Uses(revoked), NOW)) is Rule.CERTIFICATE_REVOKED
 
 
 def test_an_expired_certificate_is_not_handed_out_again() -> None:
     expired = replace(ISSUED, not_after=NOW - timedelta(seconds=1))
-    assert rule_of(judge(TOKEN, [expired], MINE, NOW)) is Rule.CERTIFICATE_EXPIRED
+    assert rule_of(judge(TOKEN, Uses(expired), NOW)) is Rule.CERTIFICATE_EXPIRED
 
 
 class Clock:
@@ -125,22 +126,13 @@ def test_memory_is_bounded_and_the_longest_quiet_is_forgotten() -> None:
 
 def test_a_token_with_several_uses_gives_each_key_one_certificate() -> None:
     token = replace(TOKEN, uses=2)
-    assert judge(token, [ISSUED], OTHERS, NOW) is None
-    both = [ISSUED, replace(ISSUED, serial="0B", spki_sha256=OTHERS)]
-    assert judge(token, both, OTHERS, NOW) is both[1]
-    refusal = judge(token, both, b"third" * 6, NOW)
+    assert judge(token, Uses(others=1), NOW) is None
+    assert judge(token, Uses(ISSUED), NOW) is None
+    refusal = judge(token, Uses(others=2, led_to=("0A", "0B")), NOW)
     assert rule_of(refusal) is Rule.TOKEN_USED
     assert isinstance(refusal, Refusal)
     assert "used 2 times" in refusal.reason
     assert "0A, 0B" in refusal.reason
-
-
-def test_a_key_that_waits_for_approval_uses_the_token_up() -> None:
-    token = replace(TOKEN, approve=True)
-    assert judge(token, [], MINE, NOW, waiting=[MINE]) is None
-    assert rule_of(judge(token, [], OTHERS, NOW, waiting=[MINE])) is Rule.TOKEN_USED
-    # Approved and issued, it is still one key.
-    assert judge(token, [ISSUED], MINE, NOW, waiting=[MINE]) is ISSUED
 
 
 def test_refusals_of_one_credential_are_recorded_up_to_a_number_and_then_counted() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from asynctls.ttp.transactions import Transaction
 
-__all__ = ["WaitingRequest", "approve", "request_by_key", "waiting_keys", "waiting_requests"]
+__all__ = ["WaitingRequest", "approve", "request_by_key", "waiting_requests"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +89,6 @@ def request_by_key(
         _requests.where(entries.c.token_id == token_id, entries.c.spki_sha256 == spki_sha256)
     ).one_or_none()
     return None if row is None else _request(row)
-
-
-def waiting_keys(connection: sa.Connection, token_id: str) -> list[bytes]:
-    """The keys that requests with that token were let wait with, approved since or not."""
-    found = sa.select(entries.c.spki_sha256).where(
-        is_kind(Kind.ENROLMENT_PENDING), entries.c.token_id == token_id
-    )
-    return list(connection.execute(found).scalars())
 
 
 @readable()

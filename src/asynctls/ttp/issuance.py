@@ -31,9 +31,10 @@ from asynctls.pki.keys import spki_sha256
 from asynctls.pki.names import format_serial
 from asynctls.pki.profiles import Issuer, issue, key_id_text
 from asynctls.pki.requests import read_request
-from asynctls.ttp import approvals, records, tokens
+from asynctls.ttp import records, tokens
 from asynctls.ttp.policy import Grant, Policy, Refusal, Rule, decide, judge_link
 from asynctls.ttp.schema import CertificateBody, Kind, PendingBody, row_of
+from asynctls.ttp.uses import uses_by
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -203,16 +204,11 @@ def _by_token(
     if isinstance(request, RequestError):
         return _refusal_of(request)
     key = spki_sha256(request.public_key)
-    again = tokens.judge(
-        token,
-        records.certificates_by_token(connection, token.token_id),
-        key,
-        asked.at,
-        waiting=approvals.waiting_keys(connection, token.token_id) if token.approve else (),
-    )
-    if isinstance(again, Refusal):
-        return again
-    waits = approvals.request_by_key(connection, token.token_id, key) if token.approve else None
+    uses = uses_by(connection, token, key)
+    refusal = tokens.judge(token, uses, asked.at)
+    if refusal is not None:
+        return refusal
+    again, waits = uses.again, uses.waits
     grant = token.grant
     # What this key got, or was shown to a person with, is all that it can get.
     if again is not None:

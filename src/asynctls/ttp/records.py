@@ -39,7 +39,7 @@ __all__ = [
     "StoredCertificate",
     "StoredToken",
     "certificate_by_serial",
-    "certificates_by_token",
+    "certificate_by_token_key",
     "count_own_certificates",
     "count_rows",
     "has_own_certificate",
@@ -123,7 +123,9 @@ _certificates = (
 
 # Built once: to build such a statement costs more than to run it.
 _token_by_id = _tokens.where(entries.c.token_id == sa.bindparam("token"))
-_certificates_by_token = _certificates.where(entries.c.token_id == sa.bindparam("token"))
+_certificate_by_token_key = _certificates.where(
+    entries.c.token_id == sa.bindparam("token"), entries.c.spki_sha256 == sa.bindparam("key")
+)
 _certificate_by_serial = _certificates.where(entries.c.serial == sa.bindparam("number"))
 _renewal_by_key = _certificates.where(
     entries.c.renews == sa.bindparam("number"), entries.c.spki_sha256 == sa.bindparam("key")
@@ -163,10 +165,13 @@ def certificate_by_serial(connection: sa.Connection, serial: str) -> StoredCerti
 
 
 @readable()
-def certificates_by_token(connection: sa.Connection, token_id: str) -> list[StoredCertificate]:
-    """What a token led to: no certificate when it is unused, one for each key else."""
-    rows = connection.execute(_certificates_by_token, {"token": token_id})
-    return [_certificate(row) for row in rows]
+def certificate_by_token_key(
+    connection: sa.Connection, token_id: str, spki_sha256: bytes
+) -> StoredCertificate | None:
+    """The certificate that a token led to for that key, if this is asked for once more."""
+    asked = {"token": token_id, "key": spki_sha256}
+    row = connection.execute(_certificate_by_token_key, asked).one_or_none()
+    return None if row is None else _certificate(row)
 
 
 @readable()

@@ -19,16 +19,16 @@ from asynctls.mac import Secret, sha256
 from asynctls.ttp.policy import Refusal, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable
     from datetime import datetime
 
-    from asynctls.ttp.records import StoredCertificate, StoredToken
+    from asynctls.ttp.records import StoredToken
+    from asynctls.ttp.uses import Uses
 
 __all__ = ["UNKNOWN", "FailureLimit", "RecordLimit", "is_secret_of", "judge", "new_token"]
 
 _SECRET_BYTES = 32
 _ID_BYTES = 6
-_SHOWN = 3
 _NOBODY = sha256(secrets.token_bytes(_SECRET_BYTES))
 
 UNKNOWN = Refusal(
@@ -50,31 +50,19 @@ def is_secret_of(token: StoredToken | None, secret: str) -> bool:
     return hmac.compare_digest(presented, stored) and token is not None
 
 
-def judge(
-    token: StoredToken,
-    issued: Sequence[StoredCertificate],
-    spki_sha256: bytes,
-    now: datetime,
-    *,
-    waiting: Collection[bytes] = (),
-) -> StoredCertificate | Refusal | None:
-    """What somebody who knows a token's secret gets for a key: each key gets one certificate.
+def judge(token: StoredToken, uses: Uses, now: datetime) -> Refusal | None:
+    """Why somebody who knows a token's secret gets nothing for a key, if so.
+
+    Each key gets one certificate, and that one again.
 
     Args:
         token: the token.
-        issued: what was issued for it.
-        spki_sha256: the key that a certificate is asked for.
+        uses: what there is of it by the time that the key asks.
         now: the time.
-        waiting: the keys that a request was let wait with, which uses the token up as well.
-
-    Returns:
-        None: a new certificate may be issued. A certificate: this is a retry, and that is the
-        answer again. A refusal: neither.
     """
-    again = next((each for each in issued if each.spki_sha256 == spki_sha256), None)
-    keys = {each.spki_sha256 for each in issued} | set(waiting)
-    if spki_sha256 not in keys and len(keys) >= token.uses:
-        return Refusal(Rule.TOKEN_USED, _used(token, issued))
+    again = uses.again
+    if again is None and uses.waits is None and uses.others >= token.uses:
+        return Refusal(Rule.TOKEN_USED, _used(token, uses))
     if again is not None and again.revoked_at is not None:
         return Refusal(
             Rule.CERTIFICATE_REVOKED,
@@ -99,16 +87,16 @@ def judge(
             f"certificate {again.serial} of {again.grant.name}, which this token led to, expired "
             f"on {_when(again.not_after)}; join again with a new token",
         )
-    return again
+    return None
 
 
-def _used(token: StoredToken, issued: Sequence[StoredCertificate]) -> str:
+def _used(token: StoredToken, uses: Uses) -> str:
     how = "already, with another key"
     if token.uses > 1:
         how = f"{token.uses} times already, with other keys"
     led_to = ", for a request that waits for approval"
-    if issued:
-        led_to = f", for certificate {', '.join(each.serial for each in issued[:_SHOWN])}"
+    if uses.led_to:
+        led_to = f", for certificate {', '.join(uses.led_to)}"
     return (
         f"the token {token.token_id} for {token.grant.name} was used {how}{led_to}; if that was "
         "not you, have it revoked and ask for a new join string"
