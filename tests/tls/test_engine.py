@@ -454,6 +454,31 @@ def test_data_go_both_ways_and_are_counted(kit: Kit) -> None:
         client.read(0)
 
 
+def test_what_openssl_does_not_take_at_once_is_offered_again(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = established(kit)
+
+    class Slow:
+        """It takes a part, as with SSL_MODE_ENABLE_PARTIAL_WRITE, which Python does not set."""
+
+        def __init__(self, tls: ssl.SSLObject) -> None:
+            self._tls = tls
+
+        def write(self, content: memoryview) -> int:
+            return self._tls.write(content[:1000])
+
+    content = bytes(range(256)) * 10
+    slow = Slow(wire.client._tls)
+    with monkeypatch.context() as patch:
+        patch.setattr(wire.client, "_tls", slow)
+        produced = wire.client.write(content)
+    before = len(wire.from_client)
+    wire.move()
+    assert produced == len(wire.from_client) - before
+    assert b"".join(iter(lambda: wire.server.read(1 << 14) or b"", b"")) == content
+
+
 def test_each_direction_ends_by_itself(kit: Kit) -> None:
     wire = established(kit)
     client, server = wire.client, wire.server

@@ -358,14 +358,11 @@ class Engine:
             raise self._failure
         produced, left = 0, plaintext
         try:
-            while len(left) > _MOST_AT_ONCE_BYTES:
-                left = memoryview(left)
-                left = left[self._tls.write(left[:_MOST_AT_ONCE_BYTES]) :]
+            while left:
+                fits = len(left) <= _MOST_AT_ONCE_BYTES
+                taken = self._tls.write(left if fits else memoryview(left)[:_MOST_AT_ONCE_BYTES])
                 produced += self._collect()
-            if left:
-                # All of it, since nothing makes a memory BIO wait.
-                self._tls.write(left)
-                produced += self._collect()
+                left = b"" if taken == len(left) else memoryview(left)[taken:]
         except ssl.SSLError as error:
             self._fail(explain_failure(error), error)
         return produced
