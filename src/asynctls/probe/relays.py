@@ -80,13 +80,13 @@ async def listening(
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handler(reader, writer)
-        finally:
-            writer.transport.abort()
+        await handler(reader, writer)
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(serve(reader, writer)))
+        task = asyncio.create_task(serve(reader, writer))
+        tasks.add(task)
+        # It may be cancelled before it began.
+        task.add_done_callback(lambda _task: writer.transport.abort())
 
     listener = await asyncio.start_server(connected, "127.0.0.1", 0)
     try:
