@@ -1,12 +1,13 @@
 """Mallory between two victims, with two certificates of hers: what she shows to either.
 
 `forwarding_frames` passes the session's bytes on; `speaking_for_both` speaks the session protocol
-on both legs.
+on both legs. `passing_on` is for who has no certificate: it passes on what TCP brings.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,27 @@ if TYPE_CHECKING:
     from asynctls.tls import Stream
     from tests.attacks.world import Holder, World
 
-__all__ = ["forwarding_frames", "speaking_for_both"]
+__all__ = ["forwarding_frames", "passing_on", "speaking_for_both"]
+
+
+async def passing_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to: Address
+) -> None:
+    """Brings every byte of one connection to an address, and back."""
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while piece := await source.read(1 << 16):
+                sink.write(piece)
+        sink.close()
+
+    further_reader, further_writer = await asyncio.open_connection(to.host, to.port)
+    try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(carry(reader, further_writer))
+            both.create_task(carry(further_reader, writer))
+    finally:
+        further_writer.transport.abort()
 
 
 def forwarding_frames(

@@ -143,7 +143,7 @@ ALL_AT_ONCE: Sequence[Change] = (
 )
 ANY_LENGTH: Sequence[Change] = (
     (shape, "MAX_PAYLOAD", 1 << 31),
-    (shape, "SHAPES", {**shape.SHAPES, FrameType.DATA << 8: shape.Shape(0, 1 << 31)}),
+    (shape, "_shape_of", {**shape.SHAPES, FrameType.DATA << 8: shape.Shape(0, 1 << 31)}.get),
 )
 
 WITHOUT_DEFENCE: Mapping[str, Callable[[World], AbstractAsyncContextManager[Target]]] = {

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import struct
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from asynctls.probe.exhaustion import ATTACKS
 from asynctls.probe.footprint import Memory, listeners
 from asynctls.probe.relays import listening
 from asynctls.server.library import serving, serving_streams
+from tests.attacks.between import passing_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +69,61 @@ async def test_a_server_without_sessions_is_loaded_as_well(asynctls_ca: CA, name
     assert verdict is not Verdict.NOT_TRIED, answer
     assert "it had not refused" not in answer
     assert "its memory grew by" in answer
+
+
+@pytest.mark.one_loop
+async def test_what_claims_to_be_too_large_was_answered_so_that_it_had_arrived(
+    asynctls_ca: CA,
+) -> None:
+    client, server = asynctls_ca.identity("client"), asynctls_ca.identity("server")
+    async with serving(take_all, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        target = target_of(address, client, server, sessions=True)
+        _, answer = await BY_NAME["oversized lengths"].run(target)
+    assert "a record of 64 KiB was answered by record overflow (alert 22)" in answer
+    assert "a ClientHello of 16 MiB was answered by illegal parameter (alert 47)" in answer
+    assert "a frame of 1 GiB was answered by ERROR 5: " in answer
+
+
+@pytest.mark.one_loop
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is nobody's")
+async def test_a_server_that_cuts_off_whoever_attacks_whatever_he_says_was_told_nothing(
+    asynctls_ca: CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However many others this machine is busy with.
+    monkeypatch.setattr(exhaustion, "P99_S", 5.0)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if writer.get_extra_info("peername")[0] == "127.0.0.1":
+            await passing_on(reader, writer, to=to)
+
+    client, server = asynctls_ca.identity("client"), asynctls_ca.identity("server")
+    async with (
+        serving(take_all, "127.0.0.1:0", identity=server, allow=["any"]) as to,
+        listening(serve) as address,
+    ):
+        target = target_of(address, client, server, sessions=True)
+        verdict, answer = await BY_NAME["oversized lengths"].run(target)
+    assert verdict is Verdict.NOT_TRIED, answer
+    assert answer.endswith(
+        "nothing shows that it had a ClientHello of 16 MiB, a frame of 1 GiB, a record of 64 KiB"
+    )
+
+
+@pytest.mark.one_loop
+async def test_an_app_that_fails_by_itself_has_refused_no_frame(
+    asynctls_ca: CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exhaustion, "P99_S", 5.0)
+
+    async def failing(session: Session) -> None:
+        raise RuntimeError("it can do nothing")
+
+    client, server = asynctls_ca.identity("client"), asynctls_ca.identity("server")
+    async with serving(failing, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        target = target_of(address, client, server, sessions=True)
+        verdict, answer = await BY_NAME["oversized lengths"].run(target)
+    assert verdict is Verdict.NOT_TRIED, answer
+    assert answer.endswith("nothing shows that it had a frame of 1 GiB")
 
 
 @pytest.mark.one_loop

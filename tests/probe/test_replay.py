@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -17,8 +15,10 @@ from asynctls.probe.playbook import PLAYBOOK, try_all
 from asynctls.probe.relays import listening, play
 from asynctls.server.library import serving, serving_streams
 from asynctls.testing import CA
+from tests.attacks.between import passing_on
 
 if TYPE_CHECKING:
+    import asyncio
     from pathlib import Path
 
     import asynctls
@@ -115,10 +115,7 @@ async def test_who_does_not_answer_a_replay_has_closed_or_stayed_silent(
             while stays and await reader.read(1 << 16):
                 pass
             return
-        further_reader, further_writer = await asyncio.open_connection(to.host, to.port)
-        async with asyncio.TaskGroup() as both:
-            both.create_task(carry(reader, further_writer))
-            both.create_task(carry(further_reader, writer))
+        await passing_on(reader, writer, to=to)
 
     server = ca.identity("server")
     async with (
@@ -140,13 +137,6 @@ async def test_a_recording_is_not_sent_for_ever_to_whom_packets_do_not_reach() -
         pytest.raises(TimeoutError),
     ):
         await play(b"what was recorded", Address(*deaf.getsockname()), patience_s=0.3)
-
-
-async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while piece := await source.read(1 << 16):
-            sink.write(piece)
-    sink.close()
 
 
 async def take_all(session: asynctls.Session) -> None:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from asynctls.admission import Peer
 from asynctls.errors import AsynctlsError, HandshakeError
 from asynctls.probe.attack import PATIENCE_S
+from asynctls.probe.insider import Insider
 from asynctls.session import Limits, Session
 from asynctls.tls import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from asynctls.probe.attack import Target
     from asynctls.probe.clients import Client
@@ -42,6 +43,8 @@ class Attacker:
         target: as given.
         begun: is set once the server has something to bear.
         got_through: what the server did that it should not have, in words.
+        due: what the server is to refuse, in words.
+        refused: of these, what it has refused, and by what.
     """
 
     def __init__(
@@ -50,7 +53,8 @@ class Attacker:
         self.target = target
         self.begun = asyncio.Event()
         self.got_through: set[str] = set()
-        self._refused: set[str] = set()
+        self.due: set[str] = set()
+        self.refused: dict[str, str] = {}
         self._client = client
         self._where = (host, target.address.port)
         self._local_address = local_address
@@ -68,19 +72,30 @@ class Attacker:
             for _ in range(number):
                 tasks.create_task(again_and_again())
 
-    @contextlib.contextmanager
-    def refused(self, words: str) -> Iterator[None]:
-        """What is done in the context is to be refused within its time-out, however it is.
+    @property
+    def unshown(self) -> set[str]:
+        """What the server has not refused so far: perhaps it never had it."""
+        return self.due - self.refused.keys()
 
-        Once it was, a server that is late another time is only busy.
+    def not_refused(self, what: str) -> None:
+        """It was not, within `PATIENCE_S`; once it was, a server that is late is only busy."""
+        if what in self.unshown:
+            self.got_through.add(f"it had not refused {what} after {PATIENCE_S:g} s")
+
+    async def cut_off(self, what: str) -> None:
+        """The server did not say why it ended the connection in which it got ``what``.
+
+        It may do so to all who come from here, whatever they say: so it has refused this only if it
+        serves an honest connection from the same address.
         """
-        try:
-            with contextlib.suppress(AsynctlsError, ConnectionError):
-                yield
-            self._refused.add(words)
-        except TimeoutError:
-            if words not in self._refused:
-                self.got_through.add(f"it had not refused {words} after {PATIENCE_S:g} s")
+        if what in self.unshown:
+            with contextlib.suppress(AsynctlsError, OSError):
+                async with self.connection() as connection:
+                    stream = await self.stream(connection)
+                    if self.target.sessions:
+                        certificate = self.target.identity.certificate
+                        await Insider(stream, certificate=certificate).open()
+                self.refused[what] = "the end of the connection"
 
     @asynccontextmanager
     async def connection(self, *, window_bytes: int | None = None) -> AsyncIterator[Connection]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
+from asynctls.errors import ErrorCode
+from asynctls.probe.answers import hear
 from asynctls.probe.attack import PATIENCE_S
-from asynctls.probe.insider import Insider, inside
-from asynctls.probe.offers import say
+from asynctls.probe.insider import Insider
+from asynctls.probe.offers import alert_words, answered, say
 from asynctls.session.shape import EMPTY_MAP, FIXED, NUMBERING, byte_string_head
 from asynctls.session.states import FrameType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from asynctls.probe.attacker import Attacker
     from asynctls.tls import Stream
@@ -44,6 +47,7 @@ _IN_ONE_RECORD = 128
 _PIECE_BYTES = 1 << 14
 _CLAIMED_BYTES = 1 << 30
 _SENT_BYTES = 1 << 20
+_TOO_MUCH = (ErrorCode.TOO_LARGE, ErrorCode.MALFORMED)
 
 # Records of TLS 1.2 (RFC 5246, section 6.2.1): type, version, length.
 _OLD_HELLO = bytes.fromhex("1603000004") + bytes.fromhex("01000000")
@@ -100,41 +104,65 @@ async def alerts_never_read(attacker: Attacker) -> None:
 
 
 async def oversized_lengths(attacker: Attacker) -> None:
-    """Records, handshake messages and frames that say they are larger than any may be."""
+    """Records, handshake messages and frames that say they are larger than any may be.
 
-    async def raw(words: str, head: bytes, more: bytes) -> None:
+    An alert or an ERROR shows that what it answers has arrived.
+    """
+
+    async def raw(what: str, head: bytes, more: bytes) -> None:
         async with attacker.connection() as (reader, writer):
-            with attacker.refused(words):
-                async with asyncio.timeout(PATIENCE_S):
-                    say(writer, head)
-                    attacker.begun.set()
-                    for _ in range(_SENT_BYTES // len(more)):
-                        say(writer, more)
-                        await writer.drain()
-                    await _to_its_end(reader)
+            # Who has refused may cut us off while we go on: the alert is to be read before.
+            answer, _ = await asyncio.gather(
+                answered(reader), _push(writer, head, more, attacker.begun)
+            )
+        if answer.alert is not None:
+            attacker.refused[what] = alert_words(answer.alert)
+        elif answer.closed:
+            await attacker.cut_off(what)
+        else:
+            attacker.not_refused(what)
 
-    async def framed() -> None:
+    async def framed(what: str) -> None:
         async with attacker.connection() as connection:
-            certificate = attacker.target.identity.certificate
             stream = await attacker.stream(connection)
-            async with inside(stream, certificate=certificate) as insider:
-                numbering = NUMBERING.pack(FrameType.DATA << 8, insider.seal.sequence)
-                head = FIXED + numbering + EMPTY_MAP + byte_string_head(_CLAIMED_BYTES)
-                with attacker.refused("a frame of 1 GiB"):
-                    async with asyncio.timeout(PATIENCE_S):
-                        await insider.send(head)
-                        await insider.last_answer()
+            insider = Insider(stream, certificate=attacker.target.identity.certificate)
+            # READY: what is said next will be read.
+            await insider.open()
+            numbering = NUMBERING.pack(FrameType.DATA << 8, insider.seal.sequence)
+            await insider.send(FIXED + numbering + EMPTY_MAP + byte_string_head(_CLAIMED_BYTES))
+            heard = await hear(insider)
+        if not heard.over:
+            attacker.not_refused(what)
+        elif heard.error is None and not heard.closed:
+            await attacker.cut_off(what)
+        elif heard.error is not None and heard.error.code in _TOO_MUCH:
+            attacker.refused[what] = f"ERROR {heard.error.code}: {heard.error.text}"
 
     piece = bytes(_PIECE_BYTES)
     hello = _HANDSHAKE_RECORD + _OVERSIZED_HELLO + piece[len(_OVERSIZED_HELLO) :]
+    attacks: dict[str, Callable[[str], Awaitable[None]]] = {
+        "a record of 64 KiB": partial(raw, head=_OVERSIZED_RECORD, more=piece),
+        "a ClientHello of 16 MiB": partial(raw, head=hello, more=_HANDSHAKE_RECORD + piece),
+    }
+    if attacker.target.sessions:
+        attacks["a frame of 1 GiB"] = framed
+    attacker.due |= attacks.keys()
     async with asyncio.TaskGroup() as tasks:
-        for each in (
-            partial(raw, "a record of 64 KiB", _OVERSIZED_RECORD, piece),
-            partial(raw, "a ClientHello of 16 MiB", hello, _HANDSHAKE_RECORD + piece),
-        ):
-            tasks.create_task(attacker.keep(MEMBERS, each))
-        if attacker.target.sessions:
-            tasks.create_task(attacker.keep(MEMBERS, framed))
+        for what, attack in attacks.items():
+            tasks.create_task(attacker.keep(MEMBERS, partial(attack, what)))
+
+
+async def _push(
+    writer: asyncio.StreamWriter, head: bytes, more: bytes, begun: asyncio.Event
+) -> None:
+    """1 MiB, or what the server takes of it."""
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(PATIENCE_S):
+            say(writer, head)
+            begun.set()
+            for _ in range(_SENT_BYTES // len(more)):
+                say(writer, more)
+                await writer.drain()
 
 
 async def tiny_frames(attacker: Attacker) -> None:

@@ -83,20 +83,38 @@ async def _load(target: Target, *, burden: _Burden) -> tuple[Verdict, str]:
             await _look_on(attacker, memory, for_s=limit_s + _BEYOND_S)
             served, p99_s = meanwhile.served, meanwhile.p99_s
             connecting.cancel()
-            if _has_got_through(attacker, memory) or p99_s < limit_s:
+            done = p99_s < limit_s and not attacker.unshown
+            if done or _has_got_through(attacker, memory):
                 break
         attacking.cancel()
-    answer = "; ".join((*sorted(attacker.got_through), _service(served, p99_s), memory.words))
-    if _has_got_through(attacker, memory):
-        return Verdict.NOT_WITHSTOOD, answer
-    if p99_s < limit_s:
-        return Verdict.WITHSTOOD, answer
-    if on_loopback:
-        return Verdict.NOT_WITHSTOOD, answer
-    return Verdict.NOT_TRIED, (
-        f"{answer}; but it came from the attackers' address, which a server rightly gives a part "
-        "of its places alone: run this on the server's own host, over loopback"
+    return _judged(attacker, memory, served, p99_s, limit_s=limit_s, on_loopback=on_loopback)
+
+
+def _judged(
+    attacker: Attacker,
+    memory: Memory,
+    served: int,
+    p99_s: float,
+    *,
+    limit_s: float,
+    on_loopback: bool,
+) -> tuple[Verdict, str]:
+    """What the last stretch shows."""
+    refusals = (f"{what} was answered by {by}" for what, by in sorted(attacker.refused.items()))
+    answer = "; ".join(
+        (*sorted(attacker.got_through), *refusals, _service(served, p99_s), memory.words)
     )
+    if _has_got_through(attacker, memory) or (p99_s >= limit_s and on_loopback):
+        return Verdict.NOT_WITHSTOOD, answer
+    if p99_s >= limit_s:
+        return Verdict.NOT_TRIED, (
+            f"{answer}; but it came from the attackers' address, which a server rightly gives a "
+            "part of its places alone: run this on the server's own host, over loopback"
+        )
+    if attacker.unshown:
+        unshown = ", ".join(sorted(attacker.unshown))
+        return Verdict.NOT_TRIED, f"{answer}; but nothing shows that it had {unshown}"
+    return Verdict.WITHSTOOD, answer
 
 
 async def _begins(attacker: Attacker) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asynctls.config import Address
     from asynctls.tls.hellos import ServerHello
 
-__all__ = ["Answer", "alert_words", "connection", "offer", "say"]
+__all__ = ["Answer", "alert_words", "answered", "connection", "offer", "say"]
 
 _CHUNK_BYTES = 1 << 16
 
@@ -33,11 +33,13 @@ class Answer:
         words: what it did, for the table.
         hello: its ServerHello: it goes on with what it chose; None: it did not.
         alert: its fatal alert, a number; None: there was none.
+        closed: it closed the connection, and said neither.
     """
 
     words: str
     hello: ServerHello | None = None
     alert: int | None = None
+    closed: bool = False
 
 
 @asynccontextmanager
@@ -77,20 +79,31 @@ async def offer(address: Address, hello: bytes) -> Answer:
     Raises:
         ServerUnreachableError: nobody answers there.
     """
-    scanner = Scanner()
     async with connection(address) as (reader, writer):
         try:
             say(writer, hello)
-            async with asyncio.timeout(PATIENCE_S):
-                while (answer := _answer_in(scanner)) is None:
-                    received = await reader.read(_CHUNK_BYTES)
-                    if not received:
-                        return Answer("closed the connection")
-                    scanner.feed(received)
-        except TimeoutError:
-            return Answer(f"said nothing within {PATIENCE_S:g} s")
-        except OSError:
-            return Answer("closed the connection")
+        except ConnectionResetError:
+            return _CLOSED
+        return await answered(reader)
+
+
+_CLOSED = Answer("closed the connection", closed=True)
+
+
+async def answered(reader: asyncio.StreamReader) -> Answer:
+    """Reads from a server until it has agreed or refused, for `PATIENCE_S` at the most."""
+    scanner = Scanner()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while (answer := _answer_in(scanner)) is None:
+                received = await reader.read(_CHUNK_BYTES)
+                if not received:
+                    return _CLOSED
+                scanner.feed(received)
+    except TimeoutError:
+        return Answer(f"said nothing within {PATIENCE_S:g} s")
+    except OSError:
+        return _CLOSED
     return answer
 
 
