@@ -206,6 +206,16 @@ async def test_a_second_key_cannot_wait_beside_the_first(authority: Authority) -
     assert len(await authority.pending()) == 1
 
 
+async def test_a_key_that_waited_and_got_its_certificate_is_one_use(authority: Authority) -> None:
+    of = await token(authority, approve=True, uses=2)
+    await waits(authority, of, 0)
+    (waiting,) = await authority.pending()
+    await authority.approve(waiting.number)
+    await enrol(authority, of, 0)
+    await waits(authority, of, 1)
+    assert await refused(enrol(authority, of, 2)) == "token-used"
+
+
 async def test_what_would_be_refused_does_not_wait(authority: Authority) -> None:
     of = await token(authority, approve=True)
     assert await refused(enrol(authority, of, 0, "somebody")) == "beyond-grant"
