@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asynctls.config import Address
     from asynctls.enrolment.credentials import Credentials
     from asynctls.tls import Stream
-    from asynctls.tls.engine import Admit
+    from asynctls.tls.sides import Admit
 
 __all__ = ["Resuming"]
 

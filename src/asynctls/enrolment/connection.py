@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from asynctls.alerts import Alert
     from asynctls.config import Address
-    from asynctls.tls.engine import Admit
+    from asynctls.tls.sides import Admit
 
 __all__ = ["Everyone", "TTPConnection", "Verdict", "said_date"]
 

@@ -14,12 +14,13 @@ from asynctls.tls.contexts import (
     server_context,
     try_out,
 )
-from asynctls.tls.engine import Admit, Engine, Side, Verdict
+from asynctls.tls.engine import Engine
 from asynctls.tls.gate import Gate
 from asynctls.tls.liveness import KEEPALIVE_S
 from asynctls.tls.plain import PlainStream
 from asynctls.tls.records import Meter, Part
 from asynctls.tls.relay import Duplex, Relay
+from asynctls.tls.sides import Admit, Side, Verdict
 from asynctls.tls.stream import Stream
 from asynctls.tls.tcp import look_up, open_tcp
 

@@ -22,48 +22,26 @@ Who is refused there can no longer be told: nothing is sent, and `PeerRefusedErr
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
-from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from asynctls.alerts import Alert
 from asynctls.errors import AsynctlsError, HandshakeError, PeerRefusedError, TruncatedError
 from asynctls.tls.reasons import explain_failure, explain_handshake, explain_silence, is_damage
 from asynctls.tls.records import Meter, Octets, Scanner
+from asynctls.tls.sides import Side
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
     from asynctls.tls.hellos import ClientHello
+    from asynctls.tls.sides import Admit
 
-__all__ = ["Admit", "Engine", "Side", "Verdict"]
+__all__ = ["Engine"]
 
 _MAX_PLAINTEXT_BYTES = 1 << 14
 # A BIO keeps the size that it once had to have.
 _MOST_AT_ONCE_BYTES = 1 << 16
-
-
-class Verdict(Protocol):
-    """What `Admit` answers: `alert` is None for a peer that is let in, else why it is not."""
-
-    @property
-    def alert(self) -> Alert | None:
-        """The fatal alert that the peer is to be told; None: it is let in."""
-
-    @property
-    def reason(self) -> str:
-        """Why, in plain words, for our log."""
-
-
-Admit = Callable[[bytes | None, str | None], Verdict]
-"""Decides on a peer from its certificate (DER; None: it showed none) and the ALPN agreed on."""
-
-
-class Side(Enum):
-    """Which end of the connection an engine is."""
-
-    CLIENT = "client"
-    SERVER = "server"
 
 
 class Engine:
@@ -110,7 +88,10 @@ class Engine:
                 server_hostname=server_hostname,
             )
             if session is not None:
-                self._offer(session)
+                # If the context was rebuilt since, its tickets are worth nothing, which costs one
+                # full handshake and needs no care of the caller's.
+                with suppress(ValueError):
+                    self._tls.session = session
         except ValueError as error:
             raise HandshakeError(
                 f"{server_hostname!r} cannot be a server's host name: {error}"
@@ -128,14 +109,6 @@ class Engine:
         self._failure: AsynctlsError | None = None
         self.damaged = False
         """A record of the peer's did not verify: it was changed on the way."""
-
-    def _offer(self, session: ssl.SSLSession) -> None:
-        try:
-            self._tls.session = session
-        except ValueError:
-            # The context was rebuilt since: its tickets are worth nothing, which costs one full
-            # handshake and needs no care of the caller's.
-            return
 
     # Bytes on the wire
 
@@ -164,10 +137,6 @@ class Engine:
         self._to_send.append(flight)
         return len(flight)
 
-    def _queue(self, flight: bytes) -> None:
-        self._sent.feed(flight)
-        self._to_send.append(flight)
-
     # Handshake
 
     def handshake(self) -> bool:
@@ -192,15 +161,13 @@ class Engine:
             return False
         except ssl.SSLError as error:
             self._collect()
-            self._fail(
-                explain_handshake(
-                    error,
-                    received=self._received,
-                    sent=self._sent,
-                    server_hostname=self._server_hostname,
-                ),
+            failure = explain_handshake(
                 error,
+                received=self._received,
+                sent=self._sent,
+                server_hostname=self._server_hostname,
             )
+            self._fail(failure, error)
         self._after_the_handshake()
         self._collect()
         # Our own, which the context has: a thousand connections need no copy each.
@@ -252,7 +219,9 @@ class Engine:
     def _throw_away(self, alert: Alert, *, can_tell: bool) -> None:
         self._outgoing.read()
         if can_tell:
-            self._queue(bytes((21, 3, 3, 0, 2, 2, alert)))
+            record = bytes((21, 3, 3, 0, 2, 2, alert))
+            self._sent.feed(record)
+            self._to_send.append(record)
 
     def _fail(self, failure: AsynctlsError, cause: Exception | None = None) -> NoReturn:
         self._failure = failure
@@ -271,7 +240,7 @@ class Engine:
         """
         if n < 1:
             raise ValueError(f"{n} bytes cannot be read: b'' would look like the end")
-        if not self._read_ahead and not self._is_over:
+        if not self._read_ahead and not self._ended and self._failure is None:
             # OpenSSL gives one record at most, and the buffer is allocated in full.
             for plaintext in self._decrypt(min(n, _MAX_PLAINTEXT_BYTES)):
                 return plaintext
@@ -314,10 +283,6 @@ class Engine:
     def has_word(self) -> bool:
         """The peer's direction has ended or failed, or OpenSSL itself has an answer to send."""
         return self._ended or self._failure is not None or bool(self._to_send)
-
-    @property
-    def _is_over(self) -> bool:
-        return self._ended or self._failure is not None
 
     def _decrypt(self, n: int, most: int = 1) -> list[bytes]:
         """So many records at most, `n` bytes of each.
@@ -374,7 +339,10 @@ class Engine:
         self._close_notify_sent = True
         # SSL_shutdown() takes data that it meets for a fault and fails the connection over it, so
         # what has arrived is read out of its way first; no more than was handed in.
-        while not self._is_over and (records := self._decrypt(_MAX_PLAINTEXT_BYTES)):
+        while not self._ended and self._failure is None:
+            records = self._decrypt(_MAX_PLAINTEXT_BYTES)
+            if not records:
+                break
             self._read_ahead += records[0]
         if self._failure is None:
             try:
@@ -439,11 +407,6 @@ class Engine:
     def ssl_session(self) -> ssl.SSLSession | None:
         """The session, for a client to resume by a later engine of the same context."""
         return self._tls.session
-
-    @property
-    def close_notify_sent(self) -> bool:
-        """Our direction has ended."""
-        return self._close_notify_sent
 
     @property
     def sent(self) -> Meter:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Self
 from asynctls.errors import TruncatedError
 from asynctls.tls.addresses import address_of, network_of
 from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
-from asynctls.tls.engine import Admit, Engine, Side
+from asynctls.tls.engine import Engine
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
 from asynctls.tls.pouring import Due
 from asynctls.tls.shaking_hands import flush, guarded, shake_hands, shake_hands_briefly
+from asynctls.tls.sides import Admit, Side
 
 if TYPE_CHECKING:
     import ssl

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ssl
 
     from asynctls.tls import Admit
-    from asynctls.tls.engine import Verdict
+    from asynctls.tls.sides import Verdict
 
 _ALPN: Final = "asynctls/1"
 _EDIT: Final = 4
