@@ -143,14 +143,30 @@ async def test_a_sink_that_takes_nothing_stops_the_source_and_loses_nothing(kit:
 
 
 async def test_records_of_a_byte_are_handed_on_a_few_at_a_time(kit: Kit) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
     async with encrypted(kit) as (client, server), plain() as (sink, _, (hears, _)):
         for _ in range(100):
             client.write(b"x")
         received = await server.connection[0].readexactly(100 * (5 + 8 + 1 + 16))
         data, due = server.arrived(memoryview(received))
         assert (bytes(data), due) == (b"x" * 32, Due.REST)
-        pouring = asyncio.create_task(pour(server, sink, lambda _: None))
+        handed_on: list[tuple[int, int]] = []
+        other = asyncio.create_task(others())
+        pouring = asyncio.create_task(
+            pour(server, sink, lambda octets: handed_on.append((turns, octets)))
+        )
         assert await hears.readexactly(68) == b"x" * 68
+        other.cancel()
+        assert [octets for _, octets in handed_on] == [32, 32, 4]
+        # Others had their turn in between.
+        assert len({turn for turn, _ in handed_on}) == 3
         client.write(b"y")
         assert await hears.readexactly(1) == b"y"
         client.write_eof()
