@@ -3,8 +3,9 @@
     python -m tests.bench [--full] [--only SCENARIO]... [--into FOLDER]
 
 Prints each table as it is done, then every target with its ratio and whether it holds, and leaves
-``results.json`` and ``results.html`` in ``bench-results/``. A short run takes a few minutes and
-says where to look; figures to quote come from ``--full`` on a machine that does nothing else.
+``results.json``, ``results.md`` and ``results.html`` in ``bench-results/``. A short run takes a few
+minutes and says where to look; figures to quote come from ``--full`` on a machine that does nothing
+else.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ BOTH_KEYS = ("handshakes", "forwarding")
 
 async def run(only: list[str], size: Size, into: Path, console: Console) -> None:
     """Each scenario; the tables as they come."""
-    results = Results(made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", machine=describe())
+    results = Results(
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", machine=describe(), full=size is FULL
+    )
     with tempfile.TemporaryDirectory() as folder:
         for key_type in (KeyType.ECDSA_P256, KeyType.RSA_2048):
             async with joined(Path(folder) / key_type, key_type) as identities:

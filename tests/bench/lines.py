@@ -50,12 +50,21 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """All that the page needs; `logarithmic` says how both axes count."""
+    """All that the page needs.
+
+    Attributes:
+        logarithmic: how both axes count.
+        lines: one for each name.
+        across: the marks of the axis of sizes.
+        up: those of the figures.
+        guide: from where to where a line runs that grows as its size does; None: not drawn.
+    """
 
     logarithmic: bool
     lines: tuple[Line, ...]
     across: tuple[Mark, ...]
     up: tuple[Mark, ...]
+    guide: tuple[float, float, float, float] | None
 
 
 def drawn(curve: Curve) -> Drawn:
@@ -87,7 +96,13 @@ def drawn(curve: Curve) -> Drawn:
         )
         for name in curve.points
     )
-    return Drawn(logarithmic, lines, across, up)
+    guide = _linear(len(across) - 1, len(up) - 1) if logarithmic else None
+    return Drawn(logarithmic, lines, across, up, guide)
+
+
+def _linear(wide: int, high: int) -> tuple[float, float, float, float]:
+    """From the corner, as many powers of ten up as across."""
+    return 0, 100, 100 * min(1, high / wide), 100 - 100 * min(1, wide / high)
 
 
 def _powers(values: Iterable[float]) -> tuple[Callable[[float], float], tuple[Mark, ...]]:

@@ -1,30 +1,30 @@
-"""The results of a run: as tables on the terminal, as JSON, as a page with bars."""
+"""The results of a run: as tables on the terminal, as JSON, as a table to quote, as a page."""
 
 from __future__ import annotations
 
 import json
-import statistics
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, select_autoescape
 from rich import box
 from rich.table import Table as Printed
 
 from tests.bench.figures import Curve, Row, Table, growth, quotient
-from tests.bench.lines import drawn
+from tests.bench.page import measured, page, verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Results", "printed", "targets_printed", "write"]
-
-_FOLDER = Path(__file__).parent
 
 
 @dataclass(slots=True)
 class Results:
-    """All of a run."""
+    """All of a run; `full`: figures that may be quoted."""
 
     made_at: str
     machine: dict[str, str]
+    full: bool = False
     tables: list[Table] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
 
@@ -82,10 +82,6 @@ def _table(table: Table) -> Printed:
     return shown
 
 
-def _short(figure: float) -> str:
-    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"
-
-
 def targets_printed(results: Results) -> Printed:
     """Every target, and whether it holds."""
     shown = Printed(title="targets", title_justify="left", box=box.SIMPLE_HEAD)
@@ -96,23 +92,12 @@ def targets_printed(results: Results) -> Printed:
     return shown
 
 
-def measured(row: Row) -> str:
-    """The ratio, or the figure where the target is one."""
-    if row.ratio is None:
-        return "not here"
-    return f"{row.ratio:,.0f}" if row.target.limit > 10 else f"{row.ratio:.2f}"
-
-
-def verdict(row: Row) -> str:
-    """Whether it holds, in a word."""
-    return {True: "yes", False: "NO", None: "not measured"}[row.holds]
-
-
 def write(results: Results, folder: Path) -> list[Path]:
-    """JSON and page; their paths."""
+    """JSON, a table in Markdown, and a page; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     values = {
         "made_at": results.made_at,
+        "full": results.full,
         "machine": results.machine,
         "tables": [asdict(table) for table in results.tables],
         "curves": [asdict(curve) for curve in results.curves],
@@ -129,45 +114,31 @@ def write(results: Results, folder: Path) -> list[Path]:
             for row in results.rows
         ],
     }
-    as_json, page = folder / "results.json", folder / "results.html"
-    as_json.write_text(json.dumps(values, indent=1))
-    page.write_text(_page(results))
-    return [as_json, page]
+    contents = {
+        "results.json": json.dumps(values, indent=1),
+        "results.md": quoted(results),
+        "results.html": page(results),
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(content)
+    return [folder / name for name in contents]
 
 
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    name: str
-    ours: bool
-    least: float
-    median: float
-    most: float
-    figure: str
-
-
-def _bars(table: Table) -> list[_Bar]:
-    widest = max(max(rounds) for rounds in table.rounds.values())
-    return [
-        _Bar(
-            name,
-            ours=name.startswith("asynctls") or name in ("sent", "received"),
-            least=100 * min(rounds) / widest,
-            median=100 * statistics.median(rounds) / widest,
-            most=100 * max(rounds) / widest,
-            figure=_short(statistics.median(rounds)),
-        )
-        for name, rounds in sorted(
-            table.rounds.items(),
-            key=lambda each: table.median(each[0]),
-            reverse=table.more_is_better,
-        )
+def quoted(results: Results) -> str:
+    """Every target as a row of Markdown, with date and machine: for the README and the guide."""
+    machine = ", ".join(f"{name} {value}" for name, value in results.machine.items())
+    kind = "a full run" if results.full else "a short run, not to be quoted"
+    lines = [
+        f"{results.made_at}, {kind}: {machine}.",
+        "",
+        "| what | who | against | target | measured | holds |",
+        "|---|---|---|---|---|---|",
     ]
-
-
-def _page(results: Results) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER), autoescape=select_autoescape(default=True)
-    )
-    return environment.get_template("results.html.j2").render(
-        results=results, bars=_bars, drawn=drawn, measured=measured, verdict=verdict
-    )
+    for row in results.rows:
+        ours, against = row.target.ours, row.target.against or ""
+        cells = (row.table, ours, against, row.target.words, measured(row), verdict(row))
+        lines.append(f"| {' | '.join(cells)} |")
+    absent = sorted({name for table in results.tables for name in table.absent})
+    if absent:
+        lines += ["", f"Not here: {', '.join(absent)}."]
+    return "\n".join(lines) + "\n"
