@@ -43,6 +43,11 @@ def named(*names: str) -> list[Attack]:
     return [attack for attack in PLAYBOOK if attack.name in names]
 
 
+async def take_all(session: asynctls.Session) -> None:
+    async for _ in session:
+        pass
+
+
 async def hasty(session: asynctls.Session) -> None:
     """It has nothing to say, and ends its direction at once."""
 
@@ -67,6 +72,24 @@ async def test_an_app_that_fails_by_itself_has_withstood_nothing(ca: CA, attack:
         (found,) = await try_all(target_of(server, address, ca), attacks=named(attack))
     assert found.verdict is Verdict.NOT_TRIED
     assert found.answer.startswith("it takes an app that lets the session be: the server sent ERR")
+
+
+@pytest.mark.parametrize(
+    ("app", "takes"),
+    [
+        (take_all, "it takes an app that says something by itself"),
+        (failing, "it takes an app that lets the session be: there was one frame"),
+    ],
+)
+async def test_of_a_server_that_says_too_little_no_frames_can_be_altered(
+    ca: CA, app: App, takes: str
+) -> None:
+    server = ca.identity("server")
+    async with serving(app, "127.0.0.1:0", identity=server, allow=["any"]) as address:
+        (found,) = await try_all(
+            target_of(server, address, ca), attacks=named("frame left out, towards our client")
+        )
+    assert (found.verdict, found.answer) == (Verdict.NOT_TRIED, takes)
 
 
 @pytest.mark.parametrize("app", [hasty, failing])
@@ -137,11 +160,6 @@ async def test_a_recording_is_not_sent_for_ever_to_whom_packets_do_not_reach() -
         pytest.raises(TimeoutError),
     ):
         await play(b"what was recorded", Address(*deaf.getsockname()), patience_s=0.3)
-
-
-async def take_all(session: asynctls.Session) -> None:
-    async for _ in session:
-        pass
 
 
 async def test_no_app_gets_a_message_from_a_replay(ca: CA) -> None:

@@ -2,7 +2,8 @@
 
 From the network that is a recording of TLS records. Whoever got hold of frames in the clear (in a
 log, say, or out of a process's memory) has a session's; and a peer has the keys of its own session,
-so that it could say a genuine frame twice. `tickets` has the attacks that resume an old session.
+so that it could say a genuine frame twice. `towards_us` is about the server's frames, and `tickets`
+has the attacks that resume an old session.
 
 No app of the server's is told anything by these: the frames that are sent are pieces of a message
 that never ends, unless the server takes what it should refuse.
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.admission import Peer
 from asynctls.errors import SessionClosedError, SessionError
-from asynctls.probe import tickets
+from asynctls.probe import tickets, towards_us
 from asynctls.probe.answers import Heard, explained, hear
 from asynctls.probe.attack import PATIENCE_S, Attack, Needs, Target, Verdict
 from asynctls.probe.clients import honest, speaking, unless_nobody_is_served
@@ -309,6 +310,24 @@ ATTACKS: tuple[Attack, ...] = (
         "genuine frames, the second and the third of them exchanged",
         f"{_SESSION}, sequence",
         partial(_tampered, _second_and_third_exchanged),
+    ),
+    _attack(
+        "frame again, towards our client",
+        "the server's first frame after READY twice",
+        f"{_SESSION}, sequence",
+        partial(towards_us.altered, towards_us.first_twice),
+    ),
+    _attack(
+        "frame left out, towards our client",
+        "the server's frames, the first after READY left out",
+        f"{_SESSION}, sequence",
+        partial(towards_us.altered, towards_us.first_left_out),
+    ),
+    _attack(
+        "frames exchanged, towards our client",
+        "the server's frames, the first and the second after READY exchanged",
+        f"{_SESSION}, sequence",
+        partial(towards_us.altered, towards_us.exchanged),
     ),
     _attack(
         "frame reflected",
