@@ -1,7 +1,8 @@
 """The HMAC layer's ground: tag, verify, derive; session frames and the ledger's chain stand on it.
 
 HMAC-SHA-256 (RFC 2104, FIPS 198-1) by the standard library, whose one-shot ``hmac.digest`` goes
-straight to OpenSSL, and HKDF-SHA-256 (RFC 5869), of which extracting is one such HMAC.
+straight to OpenSSL, or by `cryptography` where one key has many messages, and HKDF-SHA-256
+(RFC 5869), of which extracting is one such HMAC.
 """
 
 from __future__ import annotations

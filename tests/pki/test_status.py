@@ -137,6 +137,12 @@ def test_what_is_no_serial_number_is_not_listed(ca: CA, serial_number: int) -> N
         crl_of(ca, Revoked(serial_number, ca.now))
 
 
+def test_what_is_no_date_of_a_revocation_is_not_listed(ca: CA) -> None:
+    assert crl_of(ca, Revoked(5, datetime(1950, 1, 1, tzinfo=UTC)))
+    with pytest.raises(CertificateError, match="1950"):
+        crl_of(ca, Revoked(5, datetime(1949, 12, 31, 23, 59, 59, tzinfo=UTC)))
+
+
 def test_a_list_signed_by_rsa_pss_is_read(make_ca: MakeCA) -> None:
     ca = make_ca(KeyType.RSA_2048)
     pss = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)

@@ -123,8 +123,8 @@ def sign_crl(
         lifetime: until nextUpdate, a second or more.
 
     Raises:
-        CertificateError: a reason that is none, a number or serial number that cannot be one, or
-            no lifetime.
+        CertificateError: a reason that is none, a number, serial number or date that cannot be one,
+            or no lifetime.
     """
     now = now.astimezone(UTC).replace(microsecond=0)
     lifetime = timedelta(seconds=lifetime // timedelta(seconds=1))
@@ -183,6 +183,8 @@ def may_replace(held: RevocationList, fetched: RevocationList) -> Replacement:
 
 
 _MAX_NUMBER = 1 << 159
+_FIRST_YEAR = 1950
+_FIRST_GENERALIZED = 2050
 _PARTIAL = (x509.IssuingDistributionPoint, x509.DeltaCRLIndicator)
 _CRL_REASON = tlv(OBJECT_IDENTIFIER, bytes.fromhex("551d15"))  # 2.5.29.21
 _REASON_EXTENSIONS = {
@@ -222,8 +224,11 @@ def _entry(revoked: Revoked) -> bytes:
 
 def _time(at: datetime) -> bytes:
     """Until 2049 as UTCTime, from 2050 on as GeneralizedTime (RFC 5280, section 5.1.2.4)."""
-    digits = at.astimezone(UTC).strftime("%Y%m%d%H%M%SZ")
-    if "1950" <= digits < "2050":
+    at = at.astimezone(UTC)
+    if at.year < _FIRST_YEAR:
+        raise CertificateError("a certificate is revoked in 1950 or later (RFC 5280)")
+    digits = at.strftime("%Y%m%d%H%M%SZ")
+    if at.year < _FIRST_GENERALIZED:
         return tlv(UTC_TIME, digits[2:].encode())
     return tlv(GENERALIZED_TIME, digits.encode())
 

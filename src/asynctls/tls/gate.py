@@ -68,7 +68,7 @@ class Gate:
         finally:
             share.users -= 1
             if not share.users:
-                self._shares.pop(network, None)
+                del self._shares[network]
 
     def _share_of(self, network: str | None) -> _Share:
         share = self._shares.get(network)
