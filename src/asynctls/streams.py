@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from asynctls.errors import ErrorCode, TruncatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from asynctls.admission import Peer
     from asynctls.tls import Stream
@@ -237,6 +237,11 @@ class PeerStream:
             self.cut_off_for = reason
             self.abort()
             self.put_out.set()
+            if self.on_put_out is not None:
+                self.on_put_out()
+
+    on_put_out: Callable[[], None] | None = None
+    """Is called at that moment, for whoever wants no task that waits for it."""
 
     @cached_property
     def put_out(self) -> asyncio.Event:

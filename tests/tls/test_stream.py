@@ -767,6 +767,29 @@ async def test_a_flood_of_tiny_records_leaves_others_their_turn(ends: Ends) -> N
     assert len(turns) >= records // 32
 
 
+async def test_where_both_have_said_all_nothing_is_waited_for(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lingered: list[object] = []
+    go_on = asyncio.Event()
+
+    async def say_all_and_stay(stream: Stream) -> None:
+        stream.write_eof()
+        await go_on.wait()
+
+    async def linger(_reader: object, writer: object, _gate: object) -> None:
+        lingered.append(writer)
+
+    async with ends.server(say_all_and_stay) as port:
+        client = await ends.connect(port)
+        assert await client.read() == b""
+        with monkeypatch.context() as patched:
+            patched.setattr("asynctls.tls.stream.linger", linger)
+            await client.close()
+        go_on.set()
+    assert not lingered
+
+
 async def test_ten_mebibytes_each_way_at_once_with_backpressure(kit: Kit, ends: Ends) -> None:
     content = bytes(range(256)) * 4096 * 10
     largest = 0

@@ -109,27 +109,47 @@ async def standing_watched(
         sessions: the live ones.
         rules: what counts at that moment.
     """
-    changed = asyncio.Event()
-    # What changed between `admit` and now would be missed.
-    changed.set()
-    forget = keeper.on_change(changed.set)
-    watch = asyncio.create_task(_watch(changed, sessions, rules))
+    watch = _Watch(sessions, rules)
+    forget = keeper.on_change(watch.changed)
     try:
+        # What changed between `admit` and now would be missed.
+        await watch.judge()
         yield
     finally:
         forget()
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+        await watch.stop()
 
 
-async def _watch(
-    changed: asyncio.Event, sessions: Callable[[], Iterable[Live]], rules: Callable[[], Rules]
-) -> None:
-    while True:
-        await changed.wait()
-        changed.clear()
+class _Watch:
+    """Judges again when something has changed, and has no task until then."""
+
+    def __init__(self, sessions: Callable[[], Iterable[Live]], rules: Callable[[], Rules]) -> None:
+        self._sessions = sessions
+        self._rules = rules
+        self._wanted = False
+        self._judging: asyncio.Task[None] | None = None
+
+    def changed(self) -> None:
+        """Something has."""
+        self._wanted = True
+        if self._judging is None or self._judging.done():
+            self._judging = asyncio.create_task(self._judge_while_wanted())
+
+    async def _judge_while_wanted(self) -> None:
+        while self._wanted:
+            self._wanted = False
+            await self.judge()
+
+    async def judge(self) -> None:
+        """Ends those that would not be let in now."""
         try:
-            await end_unwelcome(tuple(sessions()), rules())
+            await end_unwelcome(tuple(self._sessions()), self._rules())
         except Exception:
             # The border of this task: a fault with one session must not spare all later ones.
             log.exception("a session could not be judged again")
+
+    async def stop(self) -> None:
+        """Judges no more."""
+        if self._judging is not None:
+            self._judging.cancel()
+            await asyncio.gather(self._judging, return_exceptions=True)

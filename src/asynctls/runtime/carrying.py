@@ -6,6 +6,7 @@ the program alone would not notice that the peer was put out, and keep its conne
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from asynctls.errors import TruncatedError
@@ -32,7 +33,17 @@ async def carry(stream: PeerStream, plain: PlainStream) -> None:
             was aborted.
     """
     stream.tls.allow_stalls()
-    await unless(stream.put_out, Relay(stream.tls, plain).run())
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(None) as carrying:
+            # A task that waits for this would cost as much as the relay.
+            stream.on_put_out = lambda: carrying.reschedule(loop.time())
+            await Relay(stream.tls, plain).run()
+    except (TimeoutError, TruncatedError):
+        if stream.cut_off_for is None:
+            raise
+    finally:
+        stream.on_put_out = None
     if stream.cut_off_for is not None:
         raise TruncatedError(f"this end cut {stream.peer} off: {stream.cut_off_for}")
 

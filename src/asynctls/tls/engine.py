@@ -409,6 +409,11 @@ class Engine:
         return self._tls.session
 
     @property
+    def ended(self) -> bool:
+        """The peer's direction has ended, by its close_notify."""
+        return self._ended
+
+    @property
     def sent(self) -> Meter:
         """Bytes given by `data_to_send`, by part."""
         return self._sent.meter

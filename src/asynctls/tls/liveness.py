@@ -26,9 +26,14 @@ _PROBES = 3
 _Option: TypeAlias = tuple[int, int, int]
 
 
-def watch_for_death(writer: asyncio.StreamWriter, *, keepalive_s: float = KEEPALIVE_S) -> None:
-    """Have TCP end a connection whose peer is gone, or takes nothing, for `keepalive_s`."""
-    _set(writer, _options(keepalive_s))
+def watch_for_death(
+    writer: asyncio.StreamWriter, *, keepalive_s: float = KEEPALIVE_S, stalls: bool = False
+) -> None:
+    """Have TCP end a connection whose peer is gone, or takes nothing, for `keepalive_s`.
+
+    With `stalls` the peer may take nothing for as long as it likes (`allow_stalls`).
+    """
+    _set(writer, _options(keepalive_s, 0.0 if stalls else keepalive_s))
 
 
 def allow_stalls(writer: asyncio.StreamWriter) -> None:
@@ -42,7 +47,7 @@ def allow_stalls(writer: asyncio.StreamWriter) -> None:
 
 # Connections come by the hundred, and the times that they are given are few.
 @lru_cache(maxsize=16)
-def _options(keepalive_s: float) -> list[_Option]:
+def _options(keepalive_s: float, user_timeout_s: float) -> list[_Option]:
     interval = max(1, int(keepalive_s / (2 * _PROBES)))
     idle = max(1, int(keepalive_s) - _PROBES * interval)
     return [
@@ -52,7 +57,7 @@ def _options(keepalive_s: float) -> list[_Option]:
             ("TCP_KEEPALIVE", idle),
             ("TCP_KEEPINTVL", interval),
             ("TCP_KEEPCNT", _PROBES),
-            ("TCP_USER_TIMEOUT", int(keepalive_s * 1000)),
+            ("TCP_USER_TIMEOUT", int(user_timeout_s * 1000)),
         ),
     ]
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from asynctls.errors import TruncatedError
 from asynctls.tls.closing import flushed, hang_up
-from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
+from asynctls.tls.liveness import KEEPALIVE_S, watch_for_death
+from asynctls.tls.pouring import Pourable
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,7 +27,7 @@ _CHUNK_BYTES = 1 << 16
 _AT_ONCE = struct.pack("ii", 1, 0)
 
 
-class PlainStream:
+class PlainStream(Pourable):
     """A connection without TLS; one task reads while another writes.
 
     Args:
@@ -45,8 +46,7 @@ class PlainStream:
         self._reader = reader
         self._writer = writer
         self._transport = writer.transport
-        watch_for_death(writer, keepalive_s=keepalive_s)
-        allow_stalls(writer)
+        watch_for_death(writer, keepalive_s=keepalive_s, stalls=True)
 
     @property
     def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,23 +32,26 @@ class Due(Enum):
     WORD = "what only `read` tells: an end, or a failure"
 
 
-@runtime_checkable
-class Pourable(Protocol):
+class Pourable(ABC):
     """A stream over a TCP connection; `Stream` and `PlainStream` are such."""
 
     @property
+    @abstractmethod
     def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """What it is over."""
 
+    @abstractmethod
     def arrived(self, received: memoryview, /) -> tuple[bytes | memoryview, Due | None]:
         """The data in `received`, the next bytes of the connection, and what is due then.
 
         What was received is gone afterwards; it is nothing when the rest of before is asked for.
         """
 
+    @abstractmethod
     def write(self, data: bytes | memoryview, /) -> object:
         """Send; what is in a view is sent or copied by the time that this returns."""
 
+    @abstractmethod
     async def drain(self) -> None:
         """Wait while the peer is slower than we write."""
 

@@ -88,13 +88,13 @@ class Relay:
         try:
             try:
                 async with asyncio.TaskGroup() as directions:
-                    directions.create_task(self._carry(self._one, self._other))
                     directions.create_task(self._carry(self._other, self._one))
+                    await self._carry(self._one, self._other)
             except* TruncatedError as group:
                 failures.extend(group.exceptions)
             async with asyncio.TaskGroup() as ends:
-                for stream in (self._one, self._other):
-                    ends.create_task(self._end(stream))
+                ends.create_task(self._end(self._other))
+                await self._end(self._one)
         except BaseException:
             for stream in (self._one, self._other):
                 stream.abort()

@@ -17,7 +17,7 @@ from asynctls.tls.addresses import address_of, network_of
 from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
 from asynctls.tls.engine import Engine
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
-from asynctls.tls.pouring import Due
+from asynctls.tls.pouring import Due, Pourable
 from asynctls.tls.shaking_hands import flush, guarded, shake_hands, shake_hands_briefly
 from asynctls.tls.sides import Admit, Side
 
@@ -43,7 +43,7 @@ _RECORDS_AT_A_STRETCH = 32
 _CLOSED_HERE = "the connection was closed at this end before the peer had ended its own"
 
 
-class Stream:
+class Stream(Pourable):
     """An established TLS connection; made by `accept` and `connect`.
 
     One task reads while others write. Each direction ends by itself: `read` gives `b""` when the
@@ -298,7 +298,8 @@ class Stream:
         except BaseException:
             await hang_up(self._writer)
             raise
-        if self._reading:
+        if self._reading or self._engine.ended:
+            # Whoever has said that it sent all sends nothing that a close could trip over.
             await hang_up(self._writer)
         else:
             self._discarding = True
