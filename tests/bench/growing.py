@@ -53,6 +53,8 @@ __all__ = ["growth"]
 T = TypeVar("T")
 
 _ROUNDS = 5
+# Sessions that are opened in one job.
+_AT_ONCE = 100
 _HOUR = timedelta(hours=1)
 # A doubling of the size may cost a seventh more: what has to be read is less often in memory.
 _FLAT, _LINEAR = 0.2, 1.15
@@ -350,7 +352,8 @@ async def _sessions(identities: Identities, sizes: Sequence[int]) -> list[Curve]
         before, held = resident_kib(server.pid), 0
         for size in sizes:
             began = cpu_s(server.pid)
-            await job("hold_sessions", port=server.port, count=size - held)
+            for _ in range(0, size - held, _AT_ONCE):
+                await job("hold_sessions", port=server.port, count=_AT_ONCE)
             opened.add("one", size, (cpu_s(server.pid) - began) / (size - held) * 1e3)
             held = size
             memory.add("each", size, (resident_kib(server.pid) - before) / size)
