@@ -148,7 +148,7 @@ ATTACKS: tuple[Attack, ...] = (
         name="TLS 1.3 alone",
         group="downgrade",
         tried="a hand-made ClientHello that offers TLS 1.3 and no other version",
-        source="RFC 9266, section 1: 1.3 has no tls-unique, to which sessions are bound",
+        source="RFC 8446, appendix C.5: 1.3 has no tls-unique, to which sessions are bound",
         run=_refuses_tls_1_3,
     ),
     Attack(
@@ -194,7 +194,7 @@ ATTACKS: tuple[Attack, ...] = (
         "export suites",
         suites.EXPORT,
         "keys of 40 and 56 bits",
-        "FREAK (CVE-2015-0204); Logjam (CVE-2015-4000)",
+        "RFC 9325, section 4.1; FREAK (CVE-2015-0204); Logjam (CVE-2015-4000)",
     ),
     Attack(
         name="compression",

@@ -182,7 +182,7 @@ ATTACKS: tuple[Attack, ...] = (
     _attack(
         "alerts never read",
         f"{burdens.CONNECTIONS} connections that provoke a fatal alert, read nothing and stay",
-        "CVE-2016-8610; CWE-400",
+        "RFC 4732, section 2.1.2; CWE-772",
         burdens.alerts_never_read,
     ),
     _attack(

@@ -141,7 +141,7 @@ def client_hello(
     Args:
         version: the one that is offered.
         suites: the cipher suites that are offered.
-        server_name: the host that is asked for (RFC 6066), a DNS name.
+        server_name: the host that is asked for (RFC 6066, section 3), a DNS name.
         alpn: the application protocol that is offered.
         compressions: the compression methods that are offered.
     """

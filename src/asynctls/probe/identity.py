@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ATTACKS", "WEAK_BITS"]
 
 WEAK_BITS = 1024
-"""Of the weak RSA key: 80 bits of security, where 112 are the least (RFC 9325, section 4.5)."""
+"""Of the weak RSA key, where 2048 are the least (RFC 9325, section 4.5)."""
 
 _GROUP = "identity"
 _MINUTE = timedelta(minutes=1)

@@ -283,7 +283,7 @@ ATTACKS: tuple[Attack, ...] = (
         name="relay that passes the frames on",
         group=_GROUP,
         tried="a relay that ends TLS with both sides content, and passes the session's frames on",
-        source="docs/session-protocol.md, key schedule; RFC 5929; RFC 7627, section 1",
+        source="docs/session-protocol.md, key schedule; RFC 5929, section 3; RFC 7627, section 1",
         run=_frames_passed_on,
         on_sessions=True,
     ),

@@ -282,14 +282,14 @@ ATTACKS: tuple[Attack, ...] = (
     _attack(
         "ClientHello again",
         "the recorded ClientHello of an honest connection",
-        "RFC 5246, appendix F.1.1",
+        "RFC 5246, section 7.4.1.3; appendix F.2",
         _hello_again,
         on_sessions=False,
     ),
     _attack(
         "whole connection again",
         "every record that an honest client sent in an earlier connection",
-        "RFC 5246, appendix F.1.1; section 7.4.8",
+        "RFC 5246, section 7.4.8; appendix F.1.1.2",
         _connection_again,
         on_sessions=False,
     ),
@@ -344,7 +344,7 @@ ATTACKS: tuple[Attack, ...] = (
     _attack(
         "whole session again",
         "every frame of an earlier session of ours, KEY included, in a new connection",
-        f"{_SESSION}, binding; RFC 5929",
+        f"{_SESSION}, binding; RFC 5929, section 3",
         _session_again,
     ),
     _attack(

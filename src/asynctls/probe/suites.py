@@ -32,6 +32,8 @@ TLS_1_3_SUITES: Mapping[int, str] = {
     0x1301: "TLS_AES_128_GCM_SHA256",
     0x1302: "TLS_AES_256_GCM_SHA384",
     0x1303: "TLS_CHACHA20_POLY1305_SHA256",
+    0x1304: "TLS_AES_128_CCM_SHA256",
+    0x1305: "TLS_AES_128_CCM_8_SHA256",
 }
 """All that TLS 1.3 began with (RFC 8446, appendix B.4)."""
 
