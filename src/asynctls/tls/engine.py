@@ -104,9 +104,10 @@ class Engine:
         self._done = False
         self._read_ahead = bytearray()
         self._fin = False
-        self._ended = False
         self._close_notify_sent = False
         self._failure: AsynctlsError | None = None
+        self.ended = False
+        """The peer's direction has ended, by its close_notify."""
         self.damaged = False
         """A record of the peer's did not verify: it was changed on the way."""
 
@@ -240,7 +241,7 @@ class Engine:
         """
         if n < 1:
             raise ValueError(f"{n} bytes cannot be read: b'' would look like the end")
-        if not self._read_ahead and not self._ended and self._failure is None:
+        if not self._read_ahead and not self.ended and self._failure is None:
             # OpenSSL gives one record at most, and the buffer is allocated in full.
             for plaintext in self._decrypt(min(n, _MAX_PLAINTEXT_BYTES)):
                 return plaintext
@@ -250,7 +251,7 @@ class Engine:
             return taken
         if self._failure is not None:
             raise self._failure
-        if self._ended:
+        if self.ended:
             return b""
         if self._fin:
             raise TruncatedError(
@@ -273,7 +274,7 @@ class Engine:
         while True:
             if received:
                 self.receive_data(received[:_MOST_AT_ONCE_BYTES])
-            if self._failure is None and not self._ended:
+            if self._failure is None and not self.ended:
                 records += self._decrypt(_MAX_PLAINTEXT_BYTES, most - len(records))
             if len(received) <= _MOST_AT_ONCE_BYTES:
                 return b"".join(records), len(records) < most
@@ -282,12 +283,12 @@ class Engine:
     @property
     def has_word(self) -> bool:
         """The peer's direction has ended or failed, or OpenSSL itself has an answer to send."""
-        return self._ended or self._failure is not None or bool(self._to_send)
+        return self.ended or self._failure is not None or bool(self._to_send)
 
     def _decrypt(self, n: int, most: int = 1) -> list[bytes]:
         """So many records at most, `n` bytes of each.
 
-        Where there are fewer, `_ended` and `_failure` say whether that is for good.
+        Where there are fewer, `ended` and `_failure` say whether that is for good.
         """
         read, incoming = self._tls.read, self._incoming
         records: list[bytes] = []
@@ -296,13 +297,13 @@ class Engine:
             while len(records) < most and (incoming.pending or self._tls.pending()):
                 plaintext = read(n)
                 if not plaintext:
-                    self._ended = True
+                    self.ended = True
                     break
                 records.append(plaintext)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
-            self._ended = True
+            self.ended = True
         except ssl.SSLError as error:
             self.damaged = is_damage(error)
             self._failure = explain_failure(error)
@@ -339,7 +340,7 @@ class Engine:
         self._close_notify_sent = True
         # SSL_shutdown() takes data that it meets for a fault and fails the connection over it, so
         # what has arrived is read out of its way first; no more than was handed in.
-        while not self._ended and self._failure is None:
+        while not self.ended and self._failure is None:
             records = self._decrypt(_MAX_PLAINTEXT_BYTES)
             if not records:
                 break
@@ -407,11 +408,6 @@ class Engine:
     def ssl_session(self) -> ssl.SSLSession | None:
         """The session, for a client to resume by a later engine of the same context."""
         return self._tls.session
-
-    @property
-    def ended(self) -> bool:
-        """The peer's direction has ended, by its close_notify."""
-        return self._ended
 
     @property
     def sent(self) -> Meter:
