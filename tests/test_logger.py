@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAM = """
 import structlog, sys
@@ -53,3 +57,41 @@ def test_a_library_logs_as_its_program_says_and_else_keeps_quiet(
         assert len(lines) == len(events)
         for line, event in zip(lines, events, strict=True):
             assert event in line
+
+
+def ended(program: str, *, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+    )
+
+
+def test_a_command_imports_structlog_for_its_first_event_and_rich_never() -> None:
+    done = ended(
+        "import sys; from asynctls import logger, logs\n"
+        "logs.configure('json')\n"
+        "assert 'structlog' not in sys.modules\n"
+        "logger.get_logger().info('said')\n"
+        "assert 'structlog' in sys.modules and 'rich' not in sys.modules\n"
+        "import rich\n"
+    )
+    assert '"event": "said"' in done.stderr
+
+
+def test_an_app_finds_structlog_as_it_comes_and_set_up(tmp_path: Path) -> None:
+    (tmp_path / "its.py").write_text(
+        "import structlog, sys\n"
+        "structlog.get_logger().info('imported')\n"
+        "assert 'rich' in sys.modules\n"
+        "async def app(session): ...\n"
+    )
+    done = ended(
+        "from asynctls import logs; from asynctls.server.importing import import_app\n"
+        "logs.configure('json'); import_app('its:app')\n",
+        folder=tmp_path,
+    )
+    assert done.stdout == ""
+    assert '"event": "imported"' in done.stderr

@@ -47,9 +47,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from asynctls.alerts import Alert
@@ -121,8 +120,7 @@ class AsynctlsError(Exception):
     """Base of all that this package raises on purpose; ``str()`` is one line for a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One thing wrong with a setting: its key (``server.listen``), where it was set, and what."""
 
     key: str

@@ -12,14 +12,15 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TextIO
 
-import structlog
-from structlog.processors import NAME_TO_LEVEL
+from asynctls.logger import get_logger, set_up_at_first_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
     from structlog.typing import ExcInfo, WrappedLogger
 
@@ -30,6 +31,9 @@ _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critica
 _BOLD, _DIM, _CYAN = "1", "2", "36"
 _EVENT_WIDTH = 24
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+_NUMBERS = {logging.getLevelName(level).lower(): level for level in _LEVELS}
+
+log = get_logger()
 
 
 def configure(
@@ -58,9 +62,22 @@ def configure(
         render = _render_coloured
     else:
         render = _render_plain
+    set_up_at_first_event(partial(_set_up, target, render, level, tell))
+    _take_over_standard_logging()
+
+
+def _set_up(
+    target: TextIO | None,
+    render: Callable[..., str],
+    level: str,
+    tell: Callable[[Mapping[str, object]], bool] | None,
+) -> None:
+    with _without_rich():
+        import structlog  # noqa: PLC0415 - see logger
+
     structlog.configure(
         processors=[
-            *(() if tell is None else (_Told(tell, level),)),
+            *(() if tell is None else (_Told(tell, level, structlog.DropEvent),)),
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             _add_timestamp,
@@ -72,21 +89,44 @@ def configure(
         # Cached loggers would keep the set-up of their first use, in tests as well.
         cache_logger_on_first_use=False,
     )
-    _take_over_standard_logging()
+
+
+@contextmanager
+def _without_rich() -> Iterator[None]:
+    """Whoever imports something meanwhile does not find rich, unless it is imported already.
+
+    structlog takes it wherever it is, for tracebacks that no command of ours prints, and it takes
+    six times as long as Python itself to start. Programs, and a server whose app may log by it,
+    import structlog themselves, as it comes.
+    """
+    if "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment] # the import system's word for "absent"
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
 
 
 class _Told:
     """Keeps from the log what was told in another way, and what is below its level."""
 
-    def __init__(self, tell: Callable[[Mapping[str, object]], bool], level: str) -> None:
+    def __init__(
+        self,
+        tell: Callable[[Mapping[str, object]], bool],
+        level: str,
+        drop: type[BaseException],
+    ) -> None:
         self._tell = tell
-        self._least = NAME_TO_LEVEL[level]
+        self._least = _NUMBERS[level]
+        self._drop = drop
 
     def __call__(
         self, _logger: WrappedLogger, method: str, event: MutableMapping[str, object]
     ) -> MutableMapping[str, object]:
-        if self._tell(event) or NAME_TO_LEVEL[method] < self._least:
-            raise structlog.DropEvent
+        if self._tell(event) or _NUMBERS[method] < self._least:
+            raise self._drop
         return event
 
 
@@ -134,7 +174,7 @@ class _StandardHandler(logging.Handler):
             values["details"] = details
         if record.exc_info and record.exc_info[1] is not None:
             values["exc_info"] = record.exc_info
-        structlog.get_logger().log(level, event, **values)
+        log.log(level, event, **values)
 
 
 def _take_over_standard_logging() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -73,6 +74,9 @@ def asynctls(
             capfd.readouterr()
             with pytest.raises(SystemExit) as ended:
                 main(words)
+            # A command's process would be over.
+            gc.unfreeze()
+            gc.enable()
         printed = capfd.readouterr()
         code = ended.value.code
         assert isinstance(code, int)

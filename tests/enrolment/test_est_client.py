@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from asynctls.config import Address
-from asynctls.enrolment import bootstrap, crls, est_client, est_codec
+from asynctls.enrolment import bootstrap, crls, est_certificates, est_client
 from asynctls.enrolment.clock import disagreement
 from asynctls.enrolment.connection import TTPConnection, said_date
 from asynctls.errors import (
@@ -96,7 +96,7 @@ async def test_no_is_told_with_its_rule_and_without_control_codes(
 async def test_an_answer_that_is_no_certificate_is_not_taken(
     ttp: Any, answering: Answering
 ) -> None:
-    two = est_codec.encode_certificates(authorities(ttp))
+    two = est_certificates.encode_certificates(authorities(ttp))
     for body, words in ((b"nonsense", "cannot be read"), (two, "2 certificates instead of one")):
         async with answering(200, body) as connection:
             with pytest.raises(TTPUnreachableError, match=words):
@@ -108,8 +108,8 @@ async def test_ca_certificates_of_another_root_are_not_kept(
 ) -> None:
     (root,) = certificates_from_pem(trust(ttp).encode())
     async with running_ttp(tmp_path / "other") as other:
-        theirs = est_codec.encode_certificates(authorities(other))
-        both = est_codec.encode_certificates([*authorities(other), *authorities(ttp)])
+        theirs = est_certificates.encode_certificates(authorities(other))
+        both = est_certificates.encode_certificates([*authorities(other), *authorities(ttp)])
     now = datetime.now(UTC)
     async with answering(200, theirs, b"nonsense", both) as connection:
         with pytest.raises(TTPNotTrustedError, match="no issuing CA"):

@@ -324,10 +324,10 @@ async def test_a_ttp_for_another_host_is_not_trusted(ttp: Any, tmp_path: Path) -
 @asynccontextmanager
 async def impostor(identity: Identity, got: list[bytes], *, trust: str) -> AsyncIterator[Address]:
     """Answers /cacerts with the true CA certificates, by a key and certificate of its own."""
-    from asynctls.enrolment import est_codec
+    from asynctls.enrolment import est_certificates
     from asynctls.pki.certificates import certificates_from_pem
 
-    body = est_codec.encode_certificates(certificates_from_pem(trust.encode()))
+    body = est_certificates.encode_certificates(certificates_from_pem(trust.encode()))
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

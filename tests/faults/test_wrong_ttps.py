@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asynctls as library
-from asynctls.enrolment import Identity, Keeper, connection, est_codec, join
+from asynctls.enrolment import Identity, Keeper, connection, est_certificates, est_codec, join
 from asynctls.errors import AsynctlsError, TTPNotTrustedError, TTPUnreachableError
 from asynctls.http import FetchLimits
 from asynctls.pki.certificates import certificate_from_der, certificates_from_pem
@@ -120,9 +120,9 @@ class House:
         self.port = server.ttp.port
         self.true_chain = (folder / "ttp.pem", folder / "ttp.key")
         root, *issuing = certificates_from_pem(server.trust.encode())
-        self.authorities = http(est_codec.encode_certificates([*issuing, root]))
+        self.authorities = http(est_certificates.encode_certificates([*issuing, root]))
         self.others_certificate = http(
-            est_codec.encode_certificates([certificate_from_der(client.certificate)])
+            est_certificates.encode_certificates([certificate_from_der(client.certificate)])
         )
 
     def renewing(self, answer: bytes) -> Answers:

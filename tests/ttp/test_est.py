@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from asynctls.config import Address, TTPConfig
-from asynctls.enrolment import est_codec
+from asynctls.enrolment import est_certificates, est_codec
 from asynctls.enrolment.csr_attributes import csr_attributes
 from asynctls.http import Request, Response
 from asynctls.mac import Secret
@@ -75,7 +75,7 @@ def one_certificate(response: Response) -> x509.Certificate:
     assert response.header("Content-Type") == "application/pkcs7-mime; smime-type=certs-only"
     assert response.header("Content-Transfer-Encoding") == "base64"
     assert b"\n" not in response.body
-    (certificate,) = est_codec.decode_certificates(response.body)
+    (certificate,) = est_certificates.decode_certificates(response.body)
     return certificate
 
 
@@ -86,7 +86,9 @@ async def test_cacerts_are_the_issuing_ca_and_the_root_without_line_breaks(
     assert response.status == 200
     assert response.header("Content-Type") == "application/pkcs7-mime; smime-type=certs-only"
     assert b"\n" not in response.body
-    assert set(est_codec.decode_certificates(response.body)) == set(authority.ca_certificates)
+    assert set(est_certificates.decode_certificates(response.body)) == set(
+        authority.ca_certificates
+    )
 
 
 async def test_no_csr_attributes_are_asked_for(est: EST) -> None:

@@ -6,6 +6,7 @@ wrong. What was asked for goes to standard output, everything else to standard e
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -57,6 +58,9 @@ def commands() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits; every error becomes its exit code here, nowhere else."""
+    # A tenth of a start was to look for garbage among what is being imported; `runtime.run` turns
+    # it on again.
+    gc.disable()
     _open_what_is_closed()
     _escape_what_the_locale_lacks()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, get_args
 
@@ -246,6 +245,8 @@ async def _join_string(
     make: Callable[[Authority], Awaitable[tuple[str, Secret]]],
 ) -> str:
     """A new token's; before the TTP's first start this makes its CA, whose fingerprint is in it."""
+    import asyncio
+
     from asynctls.enrolment import JoinString
     from asynctls.ttp import ca
     from asynctls.ttp.authority import Authority

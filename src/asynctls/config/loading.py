@@ -5,9 +5,7 @@ msgspec stops at the first fault, hence each key is converted by itself.
 
 from __future__ import annotations
 
-import difflib
 import stat
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -168,6 +166,8 @@ def _split(setting: Setting, text: str) -> object:
 
 
 def _read_file(path: Path, faults: list[Fault]) -> dict[str, object]:
+    import tomllib  # noqa: PLC0415 - most commands have no file
+
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -254,6 +254,8 @@ def _check_privacy(reading: _Reading[ConfigT], name: str, path: Path) -> None:
 
 
 def _proposal(name: str, known: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - only who mistypes needs it
+
     near = difflib.get_close_matches(name.lower().replace("-", "_"), list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

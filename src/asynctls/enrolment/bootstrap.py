@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asynctls.enrolment import est_codec
+from asynctls.enrolment import est_certificates, est_codec
 from asynctls.enrolment.connection import Everyone, TTPConnection, said_date
 from asynctls.errors import CertificateError, TTPNotTrustedError, TTPUnreachableError
 from asynctls.pki.certificates import check_issued_by, fingerprint
@@ -54,7 +54,7 @@ async def fetch_root(address: Address, root_sha256: bytes) -> Found:
             "it is no TTP, or not one that is ready"
         )
     try:
-        certificates = est_codec.decode_certificates(answer.body)
+        certificates = est_certificates.decode_certificates(answer.body)
     except CertificateError as error:
         raise TTPNotTrustedError(f"{address} is no TTP: {error}") from error
     for certificate in certificates:

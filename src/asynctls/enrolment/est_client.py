@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from asynctls.alerts import Alert
-from asynctls.enrolment import est_codec
+from asynctls.enrolment import est_certificates, est_codec
 from asynctls.enrolment.connection import TTPConnection, Verdict
 from asynctls.errors import (
     CertificateError,
@@ -100,7 +100,7 @@ async def fetch_ca_certificates(
     answer = await ttp.get(est_codec.CACERTS)
     _check(answer)
     try:
-        issuing = chained_to(root, est_codec.decode_certificates(answer.body), now=now)
+        issuing = chained_to(root, est_certificates.decode_certificates(answer.body), now=now)
     except CertificateError as error:
         raise TTPNotTrustedError(f"the TTP's CA certificates cannot be used: {error}") from error
     if not issuing:
@@ -201,7 +201,7 @@ async def _request(ttp: TTPConnection, key: PrivateKey) -> bytes:
 def _issued(answer: Response) -> x509.Certificate:
     _check(answer)
     try:
-        certificates = est_codec.decode_certificates(answer.body)
+        certificates = est_certificates.decode_certificates(answer.body)
     except CertificateError as error:
         raise TTPUnreachableError(f"the TTP's answer cannot be read: {error}") from error
     if len(certificates) != 1:

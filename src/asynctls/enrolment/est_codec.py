@@ -8,17 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-
-from asynctls.errors import CertificateError, RequestError
-from asynctls.pki.malformed import MALFORMED
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cryptography import x509
+from asynctls.errors import RequestError
 
 __all__ = [
     "ATTRIBUTES_TYPE",
@@ -35,10 +26,9 @@ __all__ = [
     "SIMPLE_REENROLL",
     "ca_path",
     "crl_path",
-    "decode_certificates",
+    "decode",
     "decode_request",
     "encode",
-    "encode_certificates",
     "linked_to",
 ]
 
@@ -76,26 +66,21 @@ def encode(der: bytes) -> bytes:
     return base64.b64encode(der)
 
 
+def decode(body: bytes) -> bytes:
+    """What a body holds.
+
+    Raises:
+        ValueError: It is not base64.
+    """
+    try:
+        return base64.b64decode(body.translate(None, _WHITE_SPACE), validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error
+
+
 def linked_to(tls_unique: bytes) -> str:
     """The challengePassword that binds a request to its connection (RFC 7030, section 3.5)."""
     return base64.b64encode(tls_unique).decode()
-
-
-def encode_certificates(certificates: Sequence[x509.Certificate]) -> bytes:
-    """A certs-only body (RFC 7030, section 4.1.3)."""
-    return encode(pkcs7.serialize_certificates(list(certificates), Encoding.DER))
-
-
-def decode_certificates(body: bytes) -> tuple[x509.Certificate, ...]:
-    """The certificates of a certs-only body, in its order; nothing is verified.
-
-    Raises:
-        CertificateError: It is no such body.
-    """
-    try:
-        return tuple(pkcs7.load_der_pkcs7_certificates(_decode(body)))
-    except MALFORMED as error:
-        raise CertificateError("the answer holds no certificates (PKCS#7, base64)") from error
 
 
 def decode_request(body: bytes) -> bytes:
@@ -105,13 +90,6 @@ def decode_request(body: bytes) -> bytes:
         RequestError: It is not base64.
     """
     try:
-        return _decode(body)
+        return decode(body)
     except ValueError as error:
         raise RequestError("the body is not a request in base64 (RFC 8951, section 3.1)") from error
-
-
-def _decode(body: bytes) -> bytes:
-    try:
-        return base64.b64decode(body.translate(None, _WHITE_SPACE), validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error

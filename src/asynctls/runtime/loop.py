@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
@@ -34,6 +35,10 @@ def run(main: Coroutine[object, None, T]) -> T:
             sockets were to be handed over (`inherited`) and were not.
         SystemExit: 130 on Ctrl-C, where the coroutine does not handle it itself (``Signals``).
     """
+    if not gc.isenabled():
+        # A command's, while it imports. What that made stays to the end, and is not gone through.
+        gc.freeze()
+        gc.enable()
     try:
         factory = _loop_factory(os.environ.get(_VARIABLE, ""))
         inherit(InheritedSockets.taken_from(os.environ, pid=os.getpid()))

@@ -9,7 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+# As it comes, before we set it up: the app may log by it.
+import structlog  # noqa: F401
+
 from asynctls.errors import ConfigError, Fault
+from asynctls.logger import set_up_now
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -31,6 +35,7 @@ def import_app(name: str) -> App:
         ConfigError: there is none by that name, its module fails, or it is no coroutine function
             that takes a session.
     """
+    set_up_now()
     module_name, _, path = name.partition(":")
     folder = str(Path.cwd())
     # First, as `python -m` has it: what is served is what lies here.

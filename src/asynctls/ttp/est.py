@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asynctls.enrolment import est_codec
+from asynctls.enrolment import est_certificates, est_codec
 from asynctls.enrolment.csr_attributes import csr_attributes
 from asynctls.errors import EnrolmentPendingError, EnrolmentRefusedError, LedgerError, RequestError
 from asynctls.http import Request, Response
@@ -118,7 +118,7 @@ class EST:
 
     async def _cacerts(self, _request: Request, _asker: Asker) -> Response:
         return Response(
-            200, _ISSUED, est_codec.encode_certificates(self._authority.ca_certificates)
+            200, _ISSUED, est_certificates.encode_certificates(self._authority.ca_certificates)
         )
 
     async def _csrattrs(self, _request: Request, _asker: Asker) -> Response:
@@ -199,7 +199,7 @@ def _posted(request: Request) -> bytes:
 
 def _issued(certificate: x509.Certificate) -> Response:
     # RFC 7030, section 4.2.3: the certificate that was issued, and no other.
-    return Response(200, _ISSUED, est_codec.encode_certificates([certificate]))
+    return Response(200, _ISSUED, est_certificates.encode_certificates([certificate]))
 
 
 def _refusal(error: EnrolmentRefusedError) -> Response:

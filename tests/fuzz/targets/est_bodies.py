@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from asynctls.enrolment import est_codec
+from asynctls.enrolment import est_certificates, est_codec
 from asynctls.errors import CertificateError, RequestError
 from tests.fuzz.world import ISSUING, ROOT, leaf
 
@@ -22,20 +22,22 @@ def run(data: bytes) -> bool:
 
 def _taken(body: bytes) -> bool:
     try:
-        certificates = est_codec.decode_certificates(body)
+        certificates = est_certificates.decode_certificates(body)
     except CertificateError as error:
         assert str(error).isprintable()
         return False
     if certificates:
-        again = est_codec.decode_certificates(est_codec.encode_certificates(certificates))
+        again = est_certificates.decode_certificates(
+            est_certificates.encode_certificates(certificates)
+        )
         assert set(again) == set(certificates)
     return True
 
 
 def seeds() -> dict[str, bytes]:
     """Bodies of no, one and two certificates, and their content."""
-    one = est_codec.encode_certificates([leaf("server")])
-    two = est_codec.encode_certificates([ISSUING.certificate, ROOT.certificate])
+    one = est_certificates.encode_certificates([leaf("server")])
+    two = est_certificates.encode_certificates([ISSUING.certificate, ROOT.certificate])
     return {
         "one": one,
         "two": two,
