@@ -79,7 +79,6 @@ import asyncio, gc, sys
 from asynctls import logs
 from asynctls.runtime import run
 async def main():
-    logs.configure("json")
     loop = asyncio.get_running_loop()
     def boom():
         raise ValueError("in a callback")
@@ -90,6 +89,7 @@ async def main():
     done = asyncio.Event()
     loop.call_soon(done.set)
     await done.wait()
+logs.configure("json")
 run(main())
 """
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from asynctls.errors import ConfigError, Fault
-from asynctls.logger import get_logger
+from asynctls.logger import get_logger, set_up_now
 from asynctls.runtime.inherited import InheritedSockets, inherit
 from asynctls.runtime.sparing import Sparing
 
@@ -35,6 +35,8 @@ def run(main: Coroutine[object, None, T]) -> T:
             sockets were to be handed over (`inherited`) and were not.
         SystemExit: 130 on Ctrl-C, where the coroutine does not handle it itself (``Signals``).
     """
+    # Else the first event would import structlog on the loop.
+    set_up_now()
     if not gc.isenabled():
         # A command's, while it imports. What that made stays to the end, and is not gone through.
         gc.freeze()
