@@ -116,3 +116,14 @@ def test_the_ttp_s_verbs_serve_nobody(tmp_path: Path) -> None:
     packages, _ = imported("ttp", "list", *folder)
     assert "sqlalchemy" in packages
     assert not packages & (DRAWING | {"alembic", "h11"})
+
+
+def test_nobody_looks_for_garbage_while_a_command_imports() -> None:
+    script = (
+        "import click, gc; from asynctls.cli import commands, main\n"
+        "commands.add_command(click.Command('look', callback=lambda: 7 + gc.isenabled()))\n"
+        "commands.get_command = lambda context, name: commands.commands[name]\n"
+        "main(['look'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == 7

@@ -106,3 +106,26 @@ def test_what_nobody_could_catch_is_logged_once_in_a_while(spawn: Spawn) -> None
     assert "error" not in by_message["odd"]
     (callback,) = (line for line in lines if line.get("error") == "ValueError: in a callback")
     assert "Traceback" in callback["exception"]
+
+
+COMMAND = """
+import gc, sys
+from asynctls import logs
+from asynctls.runtime import run
+async def main():
+    assert gc.isenabled() and gc.get_freeze_count() > 10_000
+    assert "structlog" in sys.modules
+gc.disable()
+logs.configure("json")
+assert "structlog" not in sys.modules
+run(main())
+"""
+
+
+@pytest.mark.one_loop
+def test_a_command_s_loop_is_held_up_by_no_import_and_goes_through_none_for_garbage(
+    spawn: Spawn,
+) -> None:
+    process = spawn(COMMAND)
+    _out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
