@@ -302,6 +302,8 @@ def on_second_message(change: Callable[[bytes], bytes]) -> Alter:
 async def say_twice_and_listen(client: Client, server: Address) -> None:
     async with asyncio.timeout(LIMIT_S), client.session(server) as session:
         await session.send(PIN)
+        # In a record of its own.
+        await asyncio.sleep(0)
         await session.send(PIN)
         async for _ in session:
             pass

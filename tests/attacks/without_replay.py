@@ -49,15 +49,15 @@ class Uncounting(Opener):
 class TakesAnyEnd(Receiving):
     """Takes the connection's end for the peer's CLOSE."""
 
-    async def _read_event(self) -> None:
+    def _read_a_stretch(self, halted: asyncio.Future[None]) -> bool:
         try:
-            await super()._read_event()
+            return super()._read_a_stretch(halted)
         except SessionTruncatedError:
             self._protocol._failure = None
             self._protocol._receiving = State.CLOSED
             self._take(Ended())
             # Until `stop`.
-            await asyncio.get_running_loop().create_future()
+            return False
 
 
 def one_key(secret: Secret, seen: bytes) -> Keys:

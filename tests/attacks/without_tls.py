@@ -8,18 +8,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from asynctls.errors import TruncatedError
 from asynctls.session import ALPN
 from asynctls.tls import address_of
+from asynctls.tls.direct import Direct
+from asynctls.tls.pouring import at_hand
 from tests.attacks.victims import Client, Server
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asynctls.config import Address
     from asynctls.session import Channel
+    from asynctls.tls import Engine
 
 __all__ = ["PlainClient", "PlainServer"]
+
+
+class _Bytes:
+    """What stands where a TLS engine would: bytes in, the same bytes out."""
+
+    def __init__(self) -> None:
+        self._arrived = bytearray()
+        self._ended = False
+
+    def receive_data(self, received: bytes) -> None:
+        self._arrived += received
+        self._ended |= not received
+
+    def read(self, n: int) -> bytes | None:
+        found = bytes(self._arrived[:n])
+        del self._arrived[:n]
+        return found if found or self._ended else None
+
+    def data_to_send(self) -> bytes:
+        return b""
 
 
 class _BareTCP:
@@ -42,6 +67,20 @@ class _BareTCP:
         self._reader = reader
         self._writer = writer
         self._tape = tape
+        self._bytes = _Bytes()
+        self._direct: Direct | None = None
+
+    def deliver(self, readable: Callable[[], None], /) -> None:
+        self._direct = Direct(self._writer, cast("Engine", self._bytes), readable)
+        if found := at_hand(self._reader):
+            self._bytes.receive_data(found)
+
+    def read_now(self, n: int, /) -> bytes | None:
+        return self._direct.read(n) if self._direct is not None else None
+
+    @property
+    def congested(self) -> bool:
+        return self._direct is not None and self._direct.congested
 
     async def read(self, n: int, /) -> bytes:
         try:
@@ -64,6 +103,8 @@ class _BareTCP:
         pass
 
     async def close(self) -> None:
+        if self._direct is not None:
+            self._direct.let_go()
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()

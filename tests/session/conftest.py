@@ -57,10 +57,20 @@ class MemoryChannel:
         self.truncated = False
         self.closed = False
         self._wake = asyncio.Event()
+        self._readable: Callable[[], None] | None = None
+        self._told = False
 
     def _notify(self) -> None:
-        self._wake.set()
-        self.other._wake.set()
+        for end in (self, self.other):
+            end._wake.set()
+            if end._readable is not None and not end._told:
+                end._told = True
+                asyncio.get_running_loop().call_soon(end._tell)
+
+    def _tell(self) -> None:
+        self._told = False
+        if self._readable is not None:
+            self._readable()
 
     async def _change_of_state(self) -> None:
         self._wake.clear()
@@ -78,9 +88,26 @@ class MemoryChannel:
         self._notify()
         return received
 
+    def deliver(self, readable: Callable[[], None], /) -> None:
+        self._readable = readable
+
+    def read_now(self, n: int, /) -> bytes | None:
+        if not self.incoming:
+            if self.truncated:
+                raise TruncatedError("the connection was cut")
+            return b"" if self.clean_end else None
+        received = bytes(self.incoming[:n])
+        del self.incoming[:n]
+        self._notify()
+        return received
+
+    @property
+    def congested(self) -> bool:
+        return len(self.other.incoming) > self.HIGH_WATER and not self.closed
+
     def write(self, plaintext: bytes, /) -> int:
         if self.closed:
-            raise RuntimeError("written after the end")
+            raise TruncatedError("the connection is closed")
         changed = self.change(plaintext)
         self.written.append(plaintext)
         self.other.incoming += changed

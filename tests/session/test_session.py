@@ -159,6 +159,60 @@ async def test_what_was_sent_is_counted_by_type(ends: Ends) -> None:
     assert server.peer.name == "client"
 
 
+async def test_messages_of_one_turn_go_out_together(ends: Ends) -> None:
+    async with opened(ends) as (client, server):
+        before = len(ends.client_channel.written)
+        for n in range(100):
+            await client.send(b"%02d" % n)
+        assert [await server.receive() for _ in range(100)] == [b"%02d" % n for n in range(100)]
+        assert len(ends.client_channel.written) == before + 1
+        assert client.sent_bytes[FrameType.DATA] == 100 * (2 + 58) + 29
+
+
+async def test_a_sender_of_tiny_messages_leaves_others_their_turn(ends: Ends) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with opened(ends) as (client, server):
+        receiving = asyncio.create_task(take_all(server))
+        counting = asyncio.create_task(count())
+        for _ in range(2000):
+            await client.send(b"")
+        assert turns >= 2
+        counting.cancel()
+        await client.finish_sending()
+        assert len(await receiving) == 2000
+
+
+async def test_what_could_not_be_sent_any_more_is_told_to_whoever_receives(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: bytes) -> int:
+        raise OSError("gone")
+
+    async with opened(ends) as (client, _):
+        monkeypatch.setattr(ends.client_channel, "write", fail)
+        await client.send(b"x")
+        with pytest.raises(SessionTruncatedError):
+            await client.receive()
+
+
+async def test_receivers_that_gave_up_do_not_pile_up(ends: Ends) -> None:
+    async with opened(ends) as (client, server):
+        for _ in range(20):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    await server.receive()
+        assert len(server._receiving._inbox._waiting) <= 1
+        await client.send(b"x")
+        assert await server.receive() == b"x"
+
+
 # Backpressure
 
 
@@ -311,12 +365,12 @@ async def test_an_application_s_failure_reaches_the_peer_without_its_words(ends:
 async def test_an_error_of_our_own_in_reading_ends_the_session_and_comes_out(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(_: int) -> bytes:
+    def fail(_: int) -> bytes:
         raise LookupError("a bug, and the password is swordfish")
 
     async def client_app() -> None:
         async with ends.client() as client:
-            monkeypatch.setattr(ends.client_channel, "read", fail)
+            monkeypatch.setattr(ends.client_channel, "read_now", fail)
             with pytest.raises(SessionClosedError, match="internal error"):
                 await take_all(client)
             assert ends.client_channel.closed
@@ -512,6 +566,7 @@ async def test_a_replayed_frame_ends_the_session(ends: Ends) -> None:
 async def test_a_connection_that_is_cut_is_a_truncation(ends: Ends) -> None:
     async with opened(ends) as (client, server):
         await client.send(b"first")
+        await until(lambda: bool(client.sent_bytes[FrameType.DATA]))
         ends.client_channel.abort()
         assert await server.receive() == b"first"
         with pytest.raises(SessionTruncatedError, match="without CLOSE"):

@@ -86,6 +86,11 @@ class _Overheard(Stream):
         self.heard.take(plaintext)
         return plaintext
 
+    def read_now(self, n: int = 1 << 16) -> bytes | None:
+        plaintext = super().read_now(n)
+        self.heard.take(plaintext or b"")
+        return plaintext
+
 
 class Caller:
     """Connects to one server by one identity, and receives what it sends.

@@ -9,7 +9,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from asynctls.errors import HandshakeError
+from asynctls.errors import HandshakeError, SessionError
 from asynctls.mac import Secret
 from asynctls.probe.attack import PATIENCE_S
 from asynctls.session.frames import Frame, Ready
@@ -40,7 +40,7 @@ class Insider:
     Attributes:
         seal: makes the next frame, which need not be sent.
         sent: what was sent, in clear.
-        received: what came, likewise.
+        received: what was answered, likewise, frame by frame.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Insider:
         self.seal = Sealer(Role.CLIENT, keys.client)
         self.sent: list[bytes] = []
         self.received: list[bytes] = []
+        self._arrived = b""
         self._channel = channel
         self._patience_s = patience_s
         self._opener = Opener(Role.SERVER, keys.server)
@@ -98,12 +99,20 @@ class Insider:
             TimeoutError: nothing came.
         """
         async with asyncio.timeout(self._patience_s):
-            while (frame := self._opener.next_frame()) is None:
-                piece = await self._channel.read(1 << 16)
-                if not piece:
-                    return None
-                self.received.append(piece)
-                self._opener.receive_data(piece)
+            try:
+                while (frame := self._opener.next_frame()) is None:
+                    piece = await self._channel.read(1 << 16)
+                    if not piece:
+                        return None
+                    self._arrived += piece
+                    self._opener.receive_data(piece)
+            except SessionError:
+                # It came all the same, whatever it is.
+                self.received.append(self._arrived)
+                raise
+        end = len(self._arrived) - self._opener.buffered_bytes
+        self.received.append(self._arrived[:end])
+        self._arrived = self._arrived[end:]
         return frame
 
     async def last_answer(self) -> Frame | None:

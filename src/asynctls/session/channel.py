@@ -7,9 +7,12 @@ master secret (RFC 7627) are what makes its tls-unique (RFC 5929) fit to be boun
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from asynctls.errors import HandshakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["ALPN", "Channel", "Limits", "require_binding"]
 
@@ -43,8 +46,18 @@ class Channel(Protocol):
     async def read(self, n: int, /) -> bytes:
         """At most ``n`` bytes; ``b""`` at a clean end, TruncatedError at any other."""
 
+    def deliver(self, readable: Callable[[], None], /) -> None:
+        """From now on ``readable`` is called when `read_now` may have something, and at the end."""
+
+    def read_now(self, n: int, /) -> bytes | None:
+        """As `read`, and of one TLS record at the most; None where that would wait."""
+
     def write(self, plaintext: bytes, /) -> int:
         """Encrypts and queues; returns the TLS bytes that this made."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether `drain` would wait."""
 
     async def drain(self) -> None:
         """Waits while too much is queued."""

@@ -24,16 +24,33 @@ class Inbox:
     """Messages in the order of their arrival, ``messages`` and ``content_bytes`` at the most.
 
     One message always finds room in an empty inbox, however large it is.
+
+    Attributes:
+        full: there is no room for another message.
     """
+
+    __slots__ = (
+        "_bytes",
+        "_ended",
+        "_most_bytes",
+        "_most_messages",
+        "_on_room",
+        "_patience",
+        "_queue",
+        "_waiting",
+        "full",
+    )
 
     def __init__(self, *, messages: int, content_bytes: int) -> None:
         self._most_messages = messages
         self._most_bytes = content_bytes
         self._queue: deque[Message] = deque()
         self._bytes = 0
-        self._arrived = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._on_room: Callable[[], None] | None = None
         self._ended = False
+        self._patience = 1
+        self.full = False
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -43,11 +60,16 @@ class Inbox:
         """Whether nothing more will be put in."""
         return self._ended
 
-    def put(self, message: Message) -> None:
-        """Adds a message; to keep the bound, wait for `room` first."""
+    def put(self, message: Message) -> bool:
+        """Adds a message, and says whether it was waited for; look first whether it is `full`."""
         self._queue.append(message)
         self._bytes += len(message.content)
-        self._arrived.set()
+        if self._bytes >= self._most_bytes or len(self._queue) >= self._most_messages:
+            self._judge()
+        if not self._waiting:
+            return False
+        self._wake()
+        return True
 
     def take(self) -> Message | None:
         """The next message, or None."""
@@ -55,42 +77,57 @@ class Inbox:
             return None
         message = self._queue.popleft()
         self._bytes -= len(message.content)
-        if not self._queue and not self._ended:
-            self._arrived.clear()
-        self._changed.set()
+        if self.full:
+            self._judge()
         return message
 
     def end(self) -> None:
         """Nothing more will be put in: nobody waits any longer."""
         self._ended = True
-        self._arrived.set()
-        self._changed.set()
+        self._wake()
+        self._judge()
 
     def clear(self) -> None:
         """Drops what nobody will take."""
         while self.take() is not None:
             pass
 
-    def reconsider(self) -> None:
-        """Whoever waits for room looks again."""
-        self._changed.set()
+    def arrival(self) -> asyncio.Future[None]:
+        """Is done when there is a message to take, or the end."""
+        waiting = asyncio.get_running_loop().create_future()
+        if self._queue or self._ended:
+            waiting.set_result(None)
+        else:
+            # Those who gave up, one after another, must not pile up.
+            self._waiting = [each for each in self._waiting if not each.done()]
+            self._waiting.append(waiting)
+        return waiting
 
-    async def arrival(self) -> None:
-        """Waits until there is a message to take, or the end."""
-        await self._arrived.wait()
+    def _wake(self) -> None:
+        # All of them: one of them alone could be cancelled at this very moment.
+        for each in self._waiting:
+            if not each.done():
+                each.set_result(None)
+        self._waiting.clear()
 
-    async def room(self, awaits_receipt: Callable[[], bool]) -> None:
-        """Waits until there is room for a message."""
-        while not self._has_room(_PATIENCE if awaits_receipt() else 1):
-            self._changed.clear()
-            await self._changed.wait()
+    def be_patient(self, *, patient: bool) -> None:
+        """Whether a receipt is awaited."""
+        self._patience = _PATIENCE if patient else 1
+        self._judge()
 
-    def _has_room(self, factor: int) -> bool:
-        return (
-            self._ended
-            or not self._queue
-            or (
-                len(self._queue) < self._most_messages * factor
-                and self._bytes < self._most_bytes * factor
+    def tell_of_room(self, on_room: Callable[[], None]) -> None:
+        """Calls ``on_room`` soon, once, when it is no longer full."""
+        self._on_room = on_room
+
+    def _judge(self) -> None:
+        self.full = (
+            bool(self._queue)
+            and not self._ended
+            and (
+                len(self._queue) >= self._most_messages * self._patience
+                or self._bytes >= self._most_bytes * self._patience
             )
         )
+        if self._on_room is not None and not self.full:
+            asyncio.get_running_loop().call_soon(self._on_room)
+            self._on_room = None

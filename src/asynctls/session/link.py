@@ -1,7 +1,8 @@
 """Moves bytes between a session's pure protocol object and the TLS connection below it.
 
 Every way in which the connection can be lost becomes the session's own end here, so that nobody
-above meets an OSError; and what goes out is counted, by type of frame and in TLS records.
+above meets an OSError; and what goes out is counted, by type of frame and in TLS records. Frames
+that are made in one turn of the event loop go out together, in as few records as hold them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import AsynctlsError, SessionError
+from asynctls.session.shape import HEAD_MOST, TRAILER_BYTES
 from asynctls.session.states import FrameType, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asynctls.session.channel import Channel
     from asynctls.session.protocol import Protocol
 
@@ -25,42 +29,135 @@ MAX_RECORDS: Final = 1 << 24
 
 _READ_BYTES: Final = 64 * 1024
 _RECORD_BYTES: Final = 16 * 1024
+# So much is sent in one turn before others have theirs, and kept back before it goes out.
+_TURN_BYTES: Final = 32 * 1024
+_FRAME_BYTES: Final = HEAD_MOST + TRAILER_BYTES
 
 
 class Link:
-    """The one place that reads from and writes to the channel."""
+    """The one place that reads from and writes to the channel.
+
+    Attributes:
+        full: it is time to `drain` before more is sent.
+        sent_bytes: TLS bytes, by the type of frame that they carried.
+    """
 
     def __init__(self, protocol: Protocol, channel: Channel) -> None:
         self._protocol = protocol
         self._channel = channel
+        self._readable: Callable[[], None] | None = None
+        self._turn_ends = False
+        self._bytes_this_turn = 0
+        self.full = False
         self._records_sent = 0
-        self._bytes_received = 0
+        self._records_received = 0
         self._told_goaway = False
         self.sent_bytes = dict.fromkeys(FrameType, 0)
 
+    # Out
+
     def flush(self) -> None:
         """Hands all frames that are due to the channel; never waits."""
-        for frame_type, frame in self._protocol.frames_to_send():
-            try:
-                self.sent_bytes[frame_type] += self._channel.write(frame)
-            except (OSError, AsynctlsError) as error:
-                self._lose(error)
-                return
-            self._records_sent += -(-len(frame) // _RECORD_BYTES)
+        due = self._protocol.frames_to_send()
+        if not due:
+            return
+        together = due[0][1] if len(due) == 1 else b"".join([frame for _, frame in due])
+        try:
+            produced = self._channel.write(together)
+        except (OSError, AsynctlsError) as error:
+            self._lose(error)
+            return
+        # What TLS adds counts with the first frame, as in `asynctls costs`.
+        sent_bytes = self.sent_bytes
+        sent_bytes[due[0][0]] += produced - len(together)
+        for frame_type, frame in due:
+            sent_bytes[frame_type] += len(frame)
+        self.full = self.full or self._channel.congested
+        self._records_sent += -(-len(together) // _RECORD_BYTES)
         # Here as well: an end that only sends receives nothing that would make it look.
-        self.mind_records()
+        self._mind_records()
+
+    def flush_soon(self) -> None:
+        """Hands what is due by then to the channel when this turn of the event loop ends."""
+        if not self._turn_ends:
+            self._turn_ends = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def add(self, size: int) -> None:
+        """A message of ``size`` bytes is due: it goes out with what else is made in this turn."""
+        self._bytes_this_turn += _FRAME_BYTES + size
+        if self._bytes_this_turn >= _TURN_BYTES:
+            self.flush()
+            self.full = True
+        elif not self._turn_ends:
+            self.flush_soon()
 
     async def drain(self) -> None:
-        """Waits while the peer is slower than we write.
+        """Sends what is due and waits while the peer is slower; others have a turn in any case.
 
         Raises:
             SessionError: the session has ended meanwhile.
         """
+        self.flush()
         try:
-            await self._channel.drain()
+            if self._channel.congested:
+                await self._channel.drain()
+            else:
+                await asyncio.sleep(0)
         except (OSError, AsynctlsError) as error:
             self._lose(error)
+        self._bytes_this_turn = 0
+        self.full = False
         self.raise_failure()
+
+    def _end_turn(self) -> None:
+        self._turn_ends = False
+        self._bytes_this_turn = 0
+        self.flush()
+        self.full = self._channel.congested
+        if self._protocol.failure is not None and self._readable is not None:
+            # Nobody awaits what was just tried: whoever reads has to be told.
+            self._readable()
+
+    # In
+
+    def deliver(self, readable: Callable[[], None]) -> None:
+        """Has ``readable`` called whenever there may be something for `read_now`.
+
+        Raises:
+            SessionError: the connection ended before the session did.
+        """
+        self._readable = readable
+        try:
+            self._channel.deliver(self._is_readable)
+        except (OSError, AsynctlsError) as error:
+            self._lose(error)
+            self.raise_failure()
+
+    def deliver_no_more(self) -> None:
+        """Nobody reads any longer."""
+        self._readable = None
+
+    def _is_readable(self) -> None:
+        if self._readable is not None:
+            self._readable()
+
+    def read_now(self) -> bool:
+        """Takes in what has come; false: nothing more has.
+
+        Raises:
+            SessionError: the connection ended before the session did.
+        """
+        try:
+            received = self._channel.read_now(_READ_BYTES)
+        except (OSError, AsynctlsError) as error:
+            self._lose(error)
+            self.raise_failure()
+            return False
+        if received is None:
+            return False
+        self._take_in(received)
+        return bool(received)
 
     async def read(self) -> None:
         """Takes in what comes next.
@@ -74,9 +171,14 @@ class Link:
             self._lose(error)
             self.raise_failure()
             return
+        self._take_in(received)
+
+    def _take_in(self, received: bytes) -> None:
         if received:
-            self._bytes_received += len(received)
+            # A read gives no more than one record.
+            self._records_received += 1
             self._protocol.receive_data(received)
+            self._mind_records()
         else:
             self._protocol.receive_eof()
 
@@ -85,18 +187,14 @@ class Link:
         if self._protocol.failure is not None:
             raise self._protocol.failure
 
-    def mind_records(self) -> None:
+    def _mind_records(self) -> None:
         """Says GOAWAY, once and as a server, when a direction's records reach their bound."""
-        if self._told_goaway or max(self._records_sent, self._records_received()) < MAX_RECORDS:
+        if self._records_sent < MAX_RECORDS > self._records_received or self._told_goaway:
             return
         self._told_goaway = True
         if self._protocol.role is Role.SERVER and self._protocol.failure is None:
             self._protocol.send_goaway()
             self.flush()
-
-    def _records_received(self) -> int:
-        # Records cannot be seen from here: every frame is one at the least, every 16 KiB are.
-        return self._protocol.frames_received + self._bytes_received // _RECORD_BYTES
 
     def _lose(self, error: Exception) -> None:
         try:

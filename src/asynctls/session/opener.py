@@ -53,7 +53,7 @@ _NUMBERED_AT: Final = len(FIXED)
 _NUMBERED_END: Final = _NUMBERED_AT + NUMBERING.size
 _PAYLOAD_HEAD_AT: Final = _NUMBERED_END + len(EMPTY_MAP)
 _TAG_HEAD_BYTES: Final = len(TAG_HEAD)
-_NO_KEY: Final = bytes(mac.TAG_BYTES)
+_NO_KEY: Final = Secret(bytes(mac.TAG_BYTES))
 
 
 class Opener:
@@ -86,7 +86,7 @@ class Opener:
         self._external_aad = external_aad(sender)
         self._derive = None if isinstance(key, Secret) else key
         # A server has no key before KEY: then it is made of what that brings.
-        self._keyed = mac.keyed(key.reveal() if isinstance(key, Secret) else _NO_KEY)
+        self._take_key(key if isinstance(key, Secret) else _NO_KEY)
         self._sequence = sequence
         # What has come is `_buffer` from `_at` on, then `_arrived`, which are put together once as
         # much is there as the frame needs: one that comes in many pieces is not copied for each.
@@ -164,25 +164,24 @@ class Opener:
         if self._derive is not None and (kind != _KEY or sequence):
             raise MalformedError("the first frame is not KEY with sequence 0")
         payload_end = payload_at + length
-        tag_at = payload_end + _TAG_HEAD_BYTES
         end = payload_end + TRAILER_BYTES
         if len(buffer) < end:
             self._needed = end - at
             return None
         payload = buffer[payload_at:payload_end]
-        if buffer[payload_end:tag_at] != TAG_HEAD:
+        if not buffer.startswith(TAG_HEAD, payload_end):
             raise MalformedError("a frame's tag is not a byte string of 32 bytes")
         if self._derive is not None:
-            self._keyed = mac.keyed(self._derive(Secret(payload[:SECRET_BYTES])).reveal())
+            self._take_key(self._derive(Secret(payload[:SECRET_BYTES])))
         numbered = buffer[at + _NUMBERED_AT : at + _NUMBERED_END]
         payload_head = buffer[at + _PAYLOAD_HEAD_AT : payload_at]
-        before = _join((MAC_START, numbered, self._external_aad, payload_head))
+        before = _join((numbered, self._external_aad, payload_head))
         began = perf_counter_ns()
         # Not joined to the payload: a large one is not copied for that.
         tag = self._keyed.copy()
         tag.update(before)
         tag.update(payload)
-        genuine = compare_digest(tag.finalize(), buffer[tag_at:end])
+        genuine = compare_digest(tag.finalize(), buffer[payload_end + _TAG_HEAD_BYTES : end])
         self.mac_ns += perf_counter_ns() - began
         if not genuine:
             raise self._not_genuine(kind, sequence)
@@ -190,15 +189,19 @@ class Opener:
             raise self._out_of_sequence(kind, sequence)
         self._derive = None
         self._sequence = sequence + 1
-        self._buffered -= end - at
         self._needed = 1
-        if self._buffered:
+        left = self._buffered = self._buffered - (end - at)
+        if left:
             self._at = end
         else:
             self._at, self._buffer = 0, b""
         if kind & _NO_FLAGS == _DATA:
             return Data(sequence, payload, kind & MORE != 0, kind & RECEIPT_WANTED != 0)
         return _read_payload(kind >> 8, sequence, payload)
+
+    def _take_key(self, key: Secret) -> None:
+        self._keyed = mac.keyed(key.reveal())
+        self._keyed.update(MAC_START)
 
     def _not_genuine(self, kind: int, sequence: int) -> SessionError:
         if self._derive is not None:

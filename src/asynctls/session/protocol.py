@@ -41,6 +41,7 @@ _DATA: Final = FrameType.DATA
 _PIECE: Final = Step.PIECE
 _MESSAGE: Final = Step.MESSAGE
 _START: Final = State.START
+_CLOSED: Final = State.CLOSED
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -132,8 +133,8 @@ class Protocol:
     def over(self) -> bool:
         """Whether both CLOSEs are through, and every receipt that was asked for."""
         return (
-            self._sending is State.CLOSED
-            and self._receiving is State.CLOSED
+            self._sending is _CLOSED
+            and self._receiving is _CLOSED
             and not self._owed
             and not self._awaited
         )
@@ -305,7 +306,8 @@ class Protocol:
         return Opened()
 
     def _take_data(self, frame: Data) -> Message | None:
-        size = len(self._message) + len(frame.payload)
+        content = frame.payload
+        size = len(self._message) + len(content)
         if size > self.max_message_bytes:
             raise MessageTooLargeError(
                 f"a message of {size} bytes or more: {self.max_message_bytes} are taken at most"
@@ -313,7 +315,6 @@ class Protocol:
         if frame.more:
             self._message += frame.payload
             return None
-        content = frame.payload
         if self._message:
             content = bytes(self._message + content)
             self._message = bytearray()

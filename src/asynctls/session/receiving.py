@@ -1,7 +1,7 @@
-"""The peer's direction of a session: what comes is read by one task, and taken by the application.
+"""The peer's direction of a session: what comes is read at once, and taken by the application.
 
 It goes on being read while the application is busy, until the inbox is full: a receipt for us
-comes in the same stream.
+comes in the same stream. No task waits for bytes: the channel calls.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ __all__ = ["Receiving"]
 # RECEIPTS_AWAITED never meets this.
 _RECEIPTS_UNREAD: Final = 4 * RECEIPTS_AWAITED
 # A peer that sends frames of a byte has a thousand of them in what has arrived at once, which are
-# read without any wait: others are to have their turn in between.
+# read without any wait: others are to have their turn in between. So with records of a byte.
 _FRAMES_AT_A_STRETCH: Final = 64
+_READS_AT_A_STRETCH: Final = 16
 
 
 class Receiving:
@@ -42,6 +43,19 @@ class Receiving:
     Attributes:
         peer_closed: whether the peer's CLOSE has come, and nothing before it was dropped.
     """
+
+    __slots__ = (
+        "_going_away",
+        "_halted",
+        "_inbox",
+        "_link",
+        "_protocol",
+        "_reading",
+        "_receipts_unread",
+        "_resting",
+        "_sending",
+        "peer_closed",
+    )
 
     def __init__(
         self,
@@ -59,24 +73,33 @@ class Receiving:
         self._going_away = going_away
         self._receipts_unread = 0
         self._reading: asyncio.Timeout | None = None
+        self._halted: asyncio.Future[None] | None = None
+        self._resting = False
         self.peer_closed = False
+
+    def take(self) -> bytes | None:
+        """The next message, if one has come; its receipt is sent if the peer wants one."""
+        message = self._inbox.take()
+        if message is None:
+            return None
+        if message.receipt_wanted and self._protocol.failure is None:
+            self._protocol.send_receipt(message.sequence)
+            self._receipts_unread += 1
+            self._link.flush_soon()
+            if self._protocol.over:
+                self.stop()
+        return message.content
 
     async def receive(self) -> bytes:
         """The next message, as `Session.receive`."""
-        while (message := self._inbox.take()) is None:
+        while (content := self.take()) is None:
             if self.peer_closed:
                 raise SessionClosedError("the peer has ended its direction: no more will come")
             self._link.raise_failure()
             if self._inbox.ended:
                 raise SessionClosedError("this end has closed the session")
             await self._inbox.arrival()
-        if message.receipt_wanted and self._protocol.failure is None:
-            self._protocol.send_receipt(message.sequence)
-            self._receipts_unread += 1
-            self._link.flush()
-            if self._protocol.over:
-                self.stop()
-        return message.content
+        return content
 
     def take_no_more(self) -> None:
         """The application receives no more: what waits and what still comes is dropped."""
@@ -91,17 +114,19 @@ class Receiving:
         """Reads until all is said, the session has failed, or `stop`."""
         try:
             async with asyncio.timeout(None) as self._reading:
-                rested_at = 0
-                while not self._protocol.over:
-                    await self._read_event()
-                    if self._protocol.frames_received - rested_at >= _FRAMES_AT_A_STRETCH:
-                        rested_at = self._protocol.frames_received
-                        await asyncio.sleep(0)
+                self._link.deliver(self._read_on)
+                while True:
+                    self._halted = asyncio.get_running_loop().create_future()
+                    self._read_on()
+                    await self._halted
+                    await self._link.drain()
+                    self._receipts_unread = 0
         except (TimeoutError, SessionError):
             # TimeoutError is `stop`; what the session ended by is known to the protocol.
             pass
         finally:
-            self._reading = None
+            self._reading = self._halted = None
+            self._link.deliver_no_more()
             self._inbox.end()
 
     def stop(self) -> None:
@@ -110,25 +135,60 @@ class Receiving:
             self._reading.reschedule(asyncio.get_running_loop().time())
             self._reading = None
 
-    async def _read_event(self) -> None:
-        await self._inbox.room(self._sending.awaits_receipt)
-        event = self._protocol.next_event()
-        if event is not None:
-            self._take(event)
-            self._link.mind_records()
+    def _read_on(self) -> None:
+        """Is called when there may be something to read."""
+        halted = self._halted
+        if halted is None or halted.done() or self._resting:
             return
-        if self._receipts_unread >= _RECEIPTS_UNREAD:
-            await self._link.drain()
-            self._receipts_unread = 0
-        await self._link.read()
+        try:
+            if self._read_a_stretch(halted):
+                self._resting = True
+                asyncio.get_running_loop().call_soon(self._rested)
+        except SessionError:
+            # What the session ended by is known to the protocol.
+            self.stop()
+        except Exception as fault:  # noqa: BLE001 - it is raised where `read` is awaited
+            halted.set_exception(fault)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._read_on()
+
+    def _read_a_stretch(self, halted: asyncio.Future[None]) -> bool:
+        """Takes what has arrived, as long as there is room; true if it stopped for others' sake."""
+        protocol, inbox = self._protocol, self._inbox
+        frames_at = protocol.frames_received + _FRAMES_AT_A_STRETCH
+        events = reads = 0
+        while not protocol.over:
+            if inbox.full:
+                inbox.tell_of_room(self._read_on)
+                return False
+            event = protocol.next_event()
+            if event is not None:
+                self._take(event)
+                events += 1
+                if events == _FRAMES_AT_A_STRETCH:
+                    return True
+            elif self._receipts_unread >= _RECEIPTS_UNREAD:
+                halted.set_result(None)
+                return False
+            elif reads == _READS_AT_A_STRETCH or protocol.frames_received >= frames_at:
+                return True
+            elif self._link.read_now():
+                reads += 1
+            else:
+                return False
+        self.stop()
+        return False
 
     def _take(self, event: Event) -> None:
         match event:
             case Message():
                 if self._inbox.ended:
                     self._protocol.forget_owed()
-                else:
-                    self._inbox.put(event)
+                elif self._inbox.put(event):
+                    # What is answered to it goes out behind whoever was woken, in the same turn.
+                    self._link.flush_soon()
             case Delivered(sequence=sequence):
                 self._sending.delivered(sequence)
             case Ended():

@@ -51,6 +51,7 @@ class Sealer:
     def __init__(self, sender: Role, key: Secret, *, sequence: int = 0) -> None:
         self._external_aad = external_aad(sender)
         self._keyed = mac.keyed(key.reveal())
+        self._keyed.update(MAC_START)
         self._sequence = sequence
         self.mac_ns = 0
 
@@ -105,7 +106,7 @@ class Sealer:
         self._sequence = sequence + 1
         numbering = _numbering(kind, sequence)
         head = byte_string_head(len(payload))
-        before = _join((MAC_START, numbering, self._external_aad, head))
+        before = _join((numbering, self._external_aad, head))
         began = perf_counter_ns()
         # Not joined to the payload: a large one is not copied for that.
         tag = self._keyed.copy()

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import SessionError, SessionTimeoutError
+from asynctls.session.shape import MAX_PAYLOAD
 from asynctls.session.states import State
 
 if TYPE_CHECKING:
@@ -43,6 +44,17 @@ class Sending:
         self._receipts = asyncio.Semaphore(RECEIPTS_AWAITED)
         self._deliveries: dict[int, asyncio.Future[None]] = {}
 
+    def send_now(self, message: bytes) -> bool:
+        """Sends a message of one frame if nothing stands in its way; false: await `send`.
+
+        Raises as `Session.send`.
+        """
+        if len(message) > MAX_PAYLOAD or self._link.full or self._turn.locked():
+            return False
+        self._protocol.send_small(message, receipt_wanted=False)
+        self._link.add(len(message))
+        return True
+
     async def send(self, message: bytes) -> None:
         """Sends a message; raises as `Session.send`."""
         await self._send(message, receipt_wanted=False)
@@ -63,10 +75,6 @@ class Sending:
                 self._protocol.send_close()
                 self._link.flush()
 
-    def awaits_receipt(self) -> bool:
-        """Whether somebody waits for one."""
-        return bool(self._deliveries)
-
     def delivered(self, sequence: int) -> None:
         """The receipt for the message whose last frame had ``sequence`` has come."""
         answered = self._deliveries.get(sequence)
@@ -81,13 +89,15 @@ class Sending:
 
     async def _send(self, message: bytes, *, receipt_wanted: bool) -> int:
         async with self._turn:
+            if len(message) <= MAX_PAYLOAD and not self._link.full:
+                sequence = self._protocol.send_small(message, receipt_wanted=receipt_wanted)
+                self._link.add(len(message))
+                return sequence
             pieces = self._protocol.send_message(message, receipt_wanted=receipt_wanted)
             sequence = next(pieces)
             try:
-                self._link.flush()
                 await self._link.drain()
                 for sequence in pieces:  # noqa: B007 - the last one's is what a receipt names
-                    self._link.flush()
                     await self._link.drain()
             except asyncio.CancelledError:
                 self._send_rest(pieces)
@@ -106,7 +116,7 @@ class Sending:
             return
         seconds = self._receipt_timeout_s
         answered = self._deliveries[sequence] = asyncio.get_running_loop().create_future()
-        self._inbox.reconsider()
+        self._inbox.be_patient(patient=True)
         try:
             async with asyncio.timeout(seconds):
                 await answered
@@ -114,5 +124,6 @@ class Sending:
             raise SessionTimeoutError(f"no receipt came within {seconds:g} s") from None
         finally:
             del self._deliveries[sequence]
+            self._inbox.be_patient(patient=bool(self._deliveries))
         if sequence in self._protocol.receipts_awaited:
             self._link.raise_failure()

@@ -330,7 +330,8 @@ class Session:
             SessionError: the session has ended, and by what; the message may not have arrived.
         """
         if not receipt:
-            await self._sending.send(message)
+            if not self._sending.send_now(message):
+                await self._sending.send(message)
             return
         try:
             await self._sending.deliver(message)
@@ -348,15 +349,19 @@ class Session:
             SessionClosedError: the peer has ended its direction, or this end the session.
             SessionError: the session has ended, and by what.
         """
-        return await self._receiving.receive()
+        message = self._receiving.take()
+        return message if message is not None else await self._receiving.receive()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         """The next message; the peer's CLOSE ends the iteration, all else is raised."""
+        message = self._receiving.take()
+        if message is not None:
+            return message
         try:
-            return await self.receive()
+            return await self._receiving.receive()
         except SessionClosedError:
             if self._receiving.peer_closed:
                 raise StopAsyncIteration from None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Due", "Pourable", "pour"]
+__all__ = ["Due", "Pourable", "at_hand", "pour"]
 
 _CHUNK_BYTES = 1 << 18
 _NOTHING = memoryview(b"")
@@ -73,7 +73,7 @@ async def pour(source: Pourable, sink: Pourable, carried: Callable[[int], None])
     flow = _Flow(source, sink, carried)
     flow.hand_on(_NOTHING)
     while await flow.settled() is not Due.WORD:
-        received = _at_hand(reader)
+        received = at_hand(reader)
         if received is None:
             break
         if not received:
@@ -207,7 +207,7 @@ class _Tap(asyncio.BufferedProtocol):
         self._beneath.resume_writing()
 
 
-def _at_hand(reader: asyncio.StreamReader) -> bytes | None:
+def at_hand(reader: asyncio.StreamReader) -> bytes | None:
     """What has arrived and nobody has read; `b""` for an end or a loss, None for nothing."""
     reading = reader.read(_CHUNK_BYTES)
     try:

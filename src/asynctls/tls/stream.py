@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Self
 from asynctls.errors import TruncatedError
 from asynctls.tls.addresses import address_of, network_of
 from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
+from asynctls.tls.direct import CLOSED_HERE, Direct, lost
 from asynctls.tls.engine import Engine
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
-from asynctls.tls.pouring import Due, Pourable
+from asynctls.tls.pouring import Due, Pourable, at_hand
 from asynctls.tls.shaking_hands import flush, guarded, shake_hands, shake_hands_briefly
 from asynctls.tls.sides import Admit, Side
 
@@ -39,8 +40,6 @@ _CHUNK_BYTES = 1 << 16
 # read without any wait: others are to have their turn in between.
 _READS_AT_A_STRETCH = 16
 _RECORDS_AT_A_STRETCH = 32
-
-_CLOSED_HERE = "the connection was closed at this end before the peer had ended its own"
 
 
 class Stream(Pourable):
@@ -71,6 +70,7 @@ class Stream(Pourable):
         self._read_returned: asyncio.Future[None] | None = None
         self._closing = False
         self._discarding = False
+        self._direct: Direct | None = None
         self.plaintext_sent = 0
         """Bytes that `write` took."""
         self.plaintext_received = 0
@@ -216,18 +216,45 @@ class Stream(Pourable):
             return plaintext, Due.WORD
         return plaintext, None if all_read else Due.REST
 
+    def deliver(self, readable: Callable[[], None]) -> None:
+        """From now on nobody awaits `read`: `read_now` reads, whenever `readable` is called.
+
+        It is called when there may be something to read, at the latest when the connection ends;
+        look once at first, too. Whoever does not read then slows the peer down.
+        """
+        self._direct = Direct(self._writer, self._engine, readable)
+        found = at_hand(self._reader)
+        if found is not None:
+            self._engine.receive_data(found)
+
+    def read_now(self, n: int = _CHUNK_BYTES) -> bytes | None:
+        """As `read`, of one record at the most; None where that would wait.
+
+        Raises:
+            TruncatedError: the peer's direction ended in any other way than by its word.
+            RuntimeError: without `deliver`.
+        """
+        if self._direct is None:
+            raise RuntimeError("read_now is for whoever is called when there is something to read")
+        plaintext = self._direct.read(n)
+        if plaintext:
+            self.plaintext_received += len(plaintext)
+        return plaintext
+
+    @property
+    def congested(self) -> bool:
+        """Whether `drain` would wait; known after `deliver`."""
+        return self._direct is not None and self._direct.congested
+
     async def _receive(self) -> bytes:
         if self._discarding:
-            raise TruncatedError(_CLOSED_HERE)
+            raise TruncatedError(CLOSED_HERE)
         try:
             received = await self._reader.read(_CHUNK_BYTES)
         except OSError as error:
-            raise TruncatedError(
-                f"the connection was lost ({error.strerror or error}): what arrived may not be "
-                "all that was sent"
-            ) from error
+            raise lost(error) from error
         if not received and self._closing:
-            raise TruncatedError(_CLOSED_HERE)
+            raise TruncatedError(CLOSED_HERE)
         return received
 
     def write(self, plaintext: Octets) -> int:
@@ -287,6 +314,8 @@ class Stream(Pourable):
             return
         self._closing = True
         self.write_eof()
+        if self._direct is not None:
+            self._direct.let_go()
         try:
             if self._writer.transport.get_write_buffer_size():
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):

@@ -1,0 +1,160 @@
+"""What arrives on a connection goes straight to its engine: no reader, no task that waits for it.
+
+An `asyncio.StreamReader` keeps what arrives until the task that waits for it has its turn, which
+costs more than a short message itself. Here whoever reads is called at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from asynctls.errors import TruncatedError
+from asynctls.tls.shaking_hands import flush
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynctls.tls.engine import Engine
+
+__all__ = ["CLOSED_HERE", "Direct", "lost"]
+
+CLOSED_HERE: Final = "the connection was closed at this end before the peer had ended its own"
+"""What whoever still reads is told."""
+
+_MOST_UNREAD_BYTES: Final = 1 << 16
+
+
+class Direct(asyncio.Protocol):
+    """Takes a connection over from the protocol of its reader, until `let_go`.
+
+    That one is still told of the connection's end and of the writer's half, so that the writer
+    goes on as before. Where more than 64 KiB lie unread, no more is taken from the system.
+
+    Args:
+        writer: of the connection.
+        engine: takes what arrives.
+        readable: is called whenever there may be something to read, and at the end.
+
+    Attributes:
+        congested: the peer is slower than we write.
+    """
+
+    __slots__ = (
+        "_answers_wait",
+        "_below",
+        "_engine",
+        "_error",
+        "_lost",
+        "_paused",
+        "_readable",
+        "_transport",
+        "_unread_bytes",
+        "_writer",
+        "congested",
+    )
+
+    def __init__(
+        self, writer: asyncio.StreamWriter, engine: Engine, readable: Callable[[], None]
+    ) -> None:
+        self._writer = writer
+        self._transport = cast("asyncio.Transport", writer.transport)
+        self._below = cast("asyncio.Protocol", self._transport.get_protocol())
+        self._engine = engine
+        self._readable = readable
+        self._paused = False
+        self._answers_wait = False
+        self.congested = False
+        self._lost = False
+        self._error: Exception | None = None
+        self._unread_bytes = 0
+        self._transport.set_protocol(self)
+
+    def let_go(self) -> None:
+        """The reader gets what arrives from now on."""
+        if self._transport.get_protocol() is self:
+            self._transport.set_protocol(self._below)
+        self._readable = _nobody_reads
+        self._answers_wait = False
+        self._resume()
+
+    def read(self, n: int) -> bytes | None:
+        """At most ``n`` bytes of one record, ``b""`` at the peer's clean end, None: not yet.
+
+        Raises:
+            TruncatedError: the peer's direction ended in any other way.
+        """
+        plaintext = self._engine.read(n)
+        if flush(self._engine, self._writer) and self.congested:
+            # An answer of OpenSSL's own (to a renegotiation): a peer that provokes many and takes
+            # none must not fill our memory.
+            self._answers_wait = True
+            self._pause()
+        if plaintext is not None:
+            return plaintext
+        self._unread_bytes = 0
+        if not self._answers_wait:
+            self._resume()
+        if self._lost:
+            if isinstance(self._error, OSError):
+                raise lost(self._error) from self._error
+            raise TruncatedError(CLOSED_HERE)
+        return None
+
+    def _pause(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    # What the transport says
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self._unread_bytes += len(data)
+        self._engine.receive_data(data)
+        self._readable()
+        if self._unread_bytes > _MOST_UNREAD_BYTES:
+            self._pause()
+
+    def eof_received(self) -> bool | None:
+        """See `asyncio.Protocol`."""
+        self._engine.receive_data(b"")
+        self._readable()
+        return self._below.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._lost = True
+        self._error = exc
+        self._below.connection_lost(exc)
+        self._readable()
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self.congested = True
+        self._below.pause_writing()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self.congested = False
+        self._below.resume_writing()
+        if self._answers_wait:
+            self._answers_wait = False
+            self._resume()
+
+
+def _nobody_reads() -> None:
+    pass
+
+
+def lost(error: OSError) -> TruncatedError:
+    """The connection was lost by ``error`` before the peer had ended its direction."""
+    return TruncatedError(
+        f"the connection was lost ({error.strerror or error}): what arrived may not be "
+        "all that was sent"
+    )

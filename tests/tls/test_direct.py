@@ -1,0 +1,120 @@
+"""A stream whose reader is called when there is something, and waits in no task."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynctls.errors import TruncatedError
+from tests.tls.test_pouring import encrypted
+
+if TYPE_CHECKING:
+    from asynctls.tls import Stream
+    from tests.tls.conftest import Kit
+
+LIMIT_S = 20.0
+
+
+class Reading:
+    """Reads a stream whenever it is called; ``ended`` is done at the end, however that is."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.got = bytearray()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stream = stream
+        stream.deliver(self.read_on)
+        self.read_on()
+
+    def read_on(self) -> None:
+        try:
+            while (piece := self._stream.read_now()) is not None and not self.ended.done():
+                self.got += piece
+                if not piece:
+                    self.ended.set_result(None)
+        except TruncatedError as error:
+            if not self.ended.done():
+                self.ended.set_exception(error)
+
+
+async def test_what_arrives_is_read_when_it_is_there_and_the_end_is_told(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        reading = Reading(server)
+        for _ in range(100):
+            client.write(bytes(10_000))
+            await client.drain()
+        client.write_eof()
+        await reading.ended
+        assert len(reading.got) == server.plaintext_received == 1_000_000
+        server.write(b"and an answer")
+        assert await client.read() == b"and an answer"
+
+
+async def test_what_lay_in_the_reader_is_not_lost(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        client.write(b"x" * 60_000)
+        client.write_eof()
+        await client.drain()
+        assert await server.read(1) == b"x"
+        reading = Reading(server)
+        await reading.ended
+        assert reading.got == b"x" * 59_999
+
+
+async def test_whoever_does_not_read_slows_the_peer_down(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        told = asyncio.Event()
+        server.deliver(told.set)
+        most = 64 << 20
+        written = 0
+        draining = asyncio.ensure_future(asyncio.sleep(0))
+        while written < most:
+            client.write(bytes(1 << 16))
+            written += 1 << 16
+            draining = asyncio.ensure_future(client.drain())
+            done, _ = await asyncio.wait({draining}, timeout=0.5)
+            if not done:
+                break
+        assert told.is_set()
+        assert written < most
+        while not draining.done() or server.plaintext_received < written:
+            if server.read_now() is None:
+                await asyncio.sleep(0)
+        assert server.plaintext_received == written
+
+
+async def test_a_loss_is_told(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        reading = Reading(server)
+        client.write(b"first")
+        await client.flush()
+        client.abort()
+        with pytest.raises(TruncatedError):
+            await reading.ended
+        assert reading.got == b"first"
+
+
+async def test_our_own_abort_is_told_too(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (_, server):
+        reading = Reading(server)
+        server.abort()
+        with pytest.raises(TruncatedError, match="closed at this end"):
+            await reading.ended
+
+
+async def test_a_close_still_waits_for_the_peer_s_end(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        Reading(server)
+        server.write(b"the last word")
+        closing = asyncio.create_task(server.close())
+        assert await client.read() == b"the last word"
+        assert await client.read() == b""
+        await client.close()
+        await closing
+
+
+async def test_nothing_is_read_so_from_a_stream_that_calls_nobody(kit: Kit) -> None:
+    async with encrypted(kit) as (_, server):
+        with pytest.raises(RuntimeError, match="read_now"):
+            server.read_now()
