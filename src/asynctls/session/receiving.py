@@ -159,13 +159,16 @@ class Receiving:
         protocol, inbox = self._protocol, self._inbox
         frames_at = protocol.frames_received + _FRAMES_AT_A_STRETCH
         events = reads = 0
-        while not protocol.over:
+        over = protocol.over
+        while not over:
             if inbox.full:
                 inbox.tell_of_room(self._read_on)
                 return False
             event = protocol.next_event()
             if event is not None:
                 self._take(event)
+                # No message makes it so, and of them there are many.
+                over = event.__class__ is not Message and protocol.over
                 events += 1
                 if events == _FRAMES_AT_A_STRETCH:
                     return True
