@@ -14,7 +14,6 @@ from asynctls.errors import TruncatedError
 from asynctls.session import ALPN
 from asynctls.tls import address_of
 from asynctls.tls.direct import Direct
-from asynctls.tls.pouring import at_hand
 from tests.attacks.victims import Client, Server
 
 if TYPE_CHECKING:
@@ -71,9 +70,8 @@ class _BareTCP:
         self._direct: Direct | None = None
 
     def deliver(self, readable: Callable[[], None], /) -> None:
-        self._direct = Direct(self._writer, cast("Engine", self._bytes), readable)
-        if found := at_hand(self._reader):
-            self._bytes.receive_data(found)
+        engine = cast("Engine", self._bytes)
+        self._direct = Direct(self._reader, self._writer, engine, readable)
 
     def read_now(self, n: int, /) -> bytes | None:
         return self._direct.read(n) if self._direct is not None else None

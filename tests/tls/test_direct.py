@@ -84,6 +84,45 @@ async def test_whoever_does_not_read_slows_the_peer_down(kit: Kit) -> None:
         assert server.plaintext_received == written
 
 
+def records(stream: Stream, content: bytes) -> bytes:
+    """What the stream would send."""
+    stream._engine.write(content)
+    return stream._engine.data_to_send()
+
+
+async def test_a_reader_that_is_full_is_emptied(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        server.connection[0].feed_data(records(client, bytes(380_000)))
+        client.write_eof()
+        reading = Reading(server)
+        await reading.ended
+        assert len(reading.got) == 380_000
+
+
+async def test_the_engine_s_buffer_stays_small(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        server.deliver(lambda: None)
+        assert server._direct is not None
+        most = 0
+        server._direct.data_received(records(client, bytes(250_000)))
+        while server.read_now() is not None:
+            most = max(most, server._engine._incoming.pending)
+        assert server.plaintext_received == 250_000
+        assert 0 < most <= 1 << 16
+
+
+async def test_a_transport_that_is_full_already_is_known_to_be(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        while not server.connection[1].transport.get_write_buffer_size() > 1 << 17:
+            server.write(bytes(1 << 16))
+        server.deliver(lambda: None)
+        assert server.congested
+        draining = asyncio.create_task(server.drain())
+        while not draining.done():
+            await client.read()
+        assert not server.congested
+
+
 async def test_a_loss_is_told(kit: Kit) -> None:
     async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
         reading = Reading(server)

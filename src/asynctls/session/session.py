@@ -1,14 +1,14 @@
 """A session over a TLS connection, as coroutines: a thin shell around protocol.Protocol.
 
 It adds what the pure object cannot have: waiting, bounds on waiting, backpressure, the clock.
-`sending` and `receiving` are its two directions; here they begin and end together. One task of
-its own reads, and ends the connection when all is said; `async with` owns it. The rules, and why,
-are in docs/session-protocol.md.
+`sending` and `receiving` are its two directions; here they begin and end together. A task of its
+own ends the connection when all is said. The rules, and why, are in docs/session-protocol.md.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
@@ -54,9 +54,6 @@ class Session:
     then on. Several tasks may send and receive at once: the pieces of two messages never mix, and
     each message is received once.
 
-    Attributes:
-        put_out: is set when this end has ended the session since its peer may not stay (`end`, and
-            the end of a certificate), for whoever waits for something else.
     """
 
     def __init__(
@@ -98,7 +95,6 @@ class Session:
             self._protocol, self._link, inbox, self._sending, going_away=self._going_away
         )
         self._stalls = False
-        self.put_out = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._expiry: Expiry | None = None
 
@@ -172,6 +168,12 @@ class Session:
         """
         return self._going_away.is_set()
 
+    @cached_property
+    def put_out(self) -> asyncio.Event:
+        """Is set when this end puts its peer out, for whoever waits for something else."""
+        # Made when it is first asked for: of a thousand idle sessions most never are.
+        return asyncio.Event()
+
     @property
     def failure(self) -> SessionError | None:
         """What the session ended by, as it was raised; None while it is open or closed in order."""
@@ -222,7 +224,7 @@ class Session:
             self._peer,
             live_after_expiry=self._live_after_expiry,
             on_near=self._finish_soon,
-            on_end=self._expire,
+            on_end=partial(self._put_out, ErrorCode.CERTIFICATE_EXPIRED),
             now=self._now,
         )
         self._expiry.start()
@@ -349,16 +351,14 @@ class Session:
             SessionClosedError: the peer has ended its direction, or this end the session.
             SessionError: the session has ended, and by what.
         """
-        message = self._receiving.take()
-        return message if message is not None else await self._receiving.receive()
+        return await self._receiving.receive()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         """The next message; the peer's CLOSE ends the iteration, all else is raised."""
-        message = self._receiving.take()
-        if message is not None:
+        if (message := self._receiving.take()) is not None:
             return message
         try:
             return await self._receiving.receive()
@@ -383,16 +383,11 @@ class Session:
             await self._link.all_taken()
         await self._link.shut(self._limits.close_timeout_s)
 
-    # The end, from any side
-
     def _finish_soon(self) -> None:
         log.info("certificate ends soon", peer=str(self._peer), advice="finish and come back")
         self._going_away.set()
         if self._protocol.role is Role.SERVER:
             self.goaway()
-
-    def _expire(self, words: str) -> None:
-        self._put_out(ErrorCode.CERTIFICATE_EXPIRED, words)
 
     def _put_out(self, code: ErrorCode, text: str) -> None:
         if self._protocol.over:

@@ -7,9 +7,11 @@ costs more than a short message itself. Here whoever reads is called at once.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
 from asynctls.errors import TruncatedError
+from asynctls.tls.pouring import at_hand
 from asynctls.tls.shaking_hands import flush
 
 if TYPE_CHECKING:
@@ -23,16 +25,19 @@ CLOSED_HERE: Final = "the connection was closed at this end before the peer had 
 """What whoever still reads is told."""
 
 _MOST_UNREAD_BYTES: Final = 1 << 16
+_MOST_AT_ONCE_BYTES: Final = 1 << 16
 
 
 class Direct(asyncio.Protocol):
     """Takes a connection over from the protocol of its reader, until `let_go`.
 
     That one is still told of the connection's end and of the writer's half, so that the writer
-    goes on as before. Where more than 64 KiB lie unread, no more is taken from the system.
+    goes on as before. Where more than 64 KiB lie unread, no more is taken from the system; they lie
+    here, and the engine gets 64 KiB at most at once, since its buffer keeps the size it once had.
 
     Args:
-        writer: of the connection.
+        reader: of the connection; what lies in it is read first.
+        writer: likewise.
         engine: takes what arrives.
         readable: is called whenever there may be something to read, and at the end.
 
@@ -44,18 +49,24 @@ class Direct(asyncio.Protocol):
         "_answers_wait",
         "_below",
         "_engine",
+        "_engine_is_dry",
         "_error",
         "_lost",
         "_paused",
         "_readable",
         "_transport",
+        "_unread",
         "_unread_bytes",
         "_writer",
         "congested",
     )
 
     def __init__(
-        self, writer: asyncio.StreamWriter, engine: Engine, readable: Callable[[], None]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        engine: Engine,
+        readable: Callable[[], None],
     ) -> None:
         self._writer = writer
         self._transport = cast("asyncio.Transport", writer.transport)
@@ -64,17 +75,32 @@ class Direct(asyncio.Protocol):
         self._readable = readable
         self._paused = False
         self._answers_wait = False
-        self.congested = False
+        # A transport that was full before says only when it is no longer.
+        most_waiting = self._transport.get_write_buffer_limits()[1]
+        self.congested = self._transport.get_write_buffer_size() > most_waiting
         self._lost = False
         self._error: Exception | None = None
+        self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
+        self._engine_is_dry = False
         self._transport.set_protocol(self)
+
+        while (found := at_hand(reader)) is not None:
+            self._hold(found)
+            if not found:
+                break
+
+    def _hold(self, received: bytes) -> None:
+        """What arrived is kept until it is read; ``b""`` is the peer's FIN."""
+        self._unread.append(received)
+        self._unread_bytes += len(received)
 
     def let_go(self) -> None:
         """The reader gets what arrives from now on."""
         if self._transport.get_protocol() is self:
             self._transport.set_protocol(self._below)
         self._readable = _nobody_reads
+        self._unread.clear()
         self._answers_wait = False
         self._resume()
 
@@ -84,15 +110,20 @@ class Direct(asyncio.Protocol):
         Raises:
             TruncatedError: the peer's direction ended in any other way.
         """
-        plaintext = self._engine.read(n)
-        if flush(self._engine, self._writer) and self.congested:
-            # An answer of OpenSSL's own (to a renegotiation): a peer that provokes many and takes
-            # none must not fill our memory.
-            self._answers_wait = True
-            self._pause()
-        if plaintext is not None:
-            return plaintext
-        self._unread_bytes = 0
+        while True:
+            if self._engine_is_dry and self._unread:
+                self._feed(self._unread.popleft())
+            plaintext = self._engine.read(n)
+            if flush(self._engine, self._writer) and self.congested:
+                # An answer of OpenSSL's own (to a renegotiation): a peer that provokes many and
+                # takes none must not fill our memory.
+                self._answers_wait = True
+                self._pause()
+            if plaintext is not None:
+                return plaintext
+            self._engine_is_dry = True
+            if not self._unread:
+                break
         if not self._answers_wait:
             self._resume()
         if self._lost:
@@ -100,6 +131,14 @@ class Direct(asyncio.Protocol):
                 raise lost(self._error) from self._error
             raise TruncatedError(CLOSED_HERE)
         return None
+
+    def _feed(self, received: bytes) -> None:
+        if len(received) > _MOST_AT_ONCE_BYTES:
+            self._unread.appendleft(received[_MOST_AT_ONCE_BYTES:])
+            received = received[:_MOST_AT_ONCE_BYTES]
+        self._engine_is_dry = False
+        self._unread_bytes -= len(received)
+        self._engine.receive_data(received)
 
     def _pause(self) -> None:
         if not self._paused and not self._transport.is_closing():
@@ -115,15 +154,14 @@ class Direct(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        self._unread_bytes += len(data)
-        self._engine.receive_data(data)
+        self._hold(data)
         self._readable()
         if self._unread_bytes > _MOST_UNREAD_BYTES:
             self._pause()
 
     def eof_received(self) -> bool | None:
         """See `asyncio.Protocol`."""
-        self._engine.receive_data(b"")
+        self._hold(b"")
         self._readable()
         return self._below.eof_received()
 

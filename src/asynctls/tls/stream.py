@@ -18,7 +18,7 @@ from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
 from asynctls.tls.direct import CLOSED_HERE, Direct, lost
 from asynctls.tls.engine import Engine
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
-from asynctls.tls.pouring import Due, Pourable, at_hand
+from asynctls.tls.pouring import Due, Pourable
 from asynctls.tls.shaking_hands import flush, guarded, shake_hands, shake_hands_briefly
 from asynctls.tls.sides import Admit, Side
 
@@ -219,20 +219,15 @@ class Stream(Pourable):
     def deliver(self, readable: Callable[[], None]) -> None:
         """From now on nobody awaits `read`: `read_now` reads, whenever `readable` is called.
 
-        It is called when there may be something to read, at the latest when the connection ends;
-        look once at first, too. Whoever does not read then slows the peer down.
+        Look once at first, too. Whoever does not read slows the peer down.
         """
-        self._direct = Direct(self._writer, self._engine, readable)
-        found = at_hand(self._reader)
-        if found is not None:
-            self._engine.receive_data(found)
+        self._direct = Direct(self._reader, self._writer, self._engine, readable)
 
     def read_now(self, n: int = _CHUNK_BYTES) -> bytes | None:
         """As `read`, of one record at the most; None where that would wait.
 
         Raises:
             TruncatedError: the peer's direction ended in any other way than by its word.
-            RuntimeError: without `deliver`.
         """
         if self._direct is None:
             raise RuntimeError("read_now is for whoever is called when there is something to read")
