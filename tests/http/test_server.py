@@ -201,6 +201,25 @@ async def test_an_idle_connection_ends_without_a_word(served: Served) -> None:
         assert await connection.ask() == b""
 
 
+async def test_a_field_that_would_not_stay_on_its_line_is_not_sent(answered: Answered) -> None:
+    async def split(request: Request) -> Response:
+        return Response(200, (("X", "a\r\nSet-Cookie: b"),))
+
+    async def answer(plain: Plain) -> None:
+        with pytest.raises(ValueError, match="characters that are none"):
+            await serve(plain, split, limits=Limits(), stopping=asyncio.Event())
+
+    async with answered(answer) as connection:
+        assert await connection.ask(GET) == b""
+
+
+async def test_a_request_for_another_protocol_is_answered_in_this_one(served: Served) -> None:
+    upgrade = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    async with served(echo) as connection:
+        answer = await connection.ask(upgrade, GET, LAST)
+    assert statuses(answer) == [200, 200, 200]
+
+
 async def test_stopping_ends_an_idle_connection_at_once(served: Served) -> None:
     stopping = asyncio.Event()
     async with served(echo, stopping=stopping) as connection:

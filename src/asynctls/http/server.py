@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TypeVar
 
 import h11
 import msgspec
@@ -30,8 +29,6 @@ log = get_logger()
 Handler = Callable[[Request], Awaitable[Response]]
 """Answers one request; what it raises is logged and answered by 500."""
 
-_T = TypeVar("_T")
-
 _READ_BYTES = 16 * 1024
 _WRITE_BYTES = 64 * 1024
 _LINGER_BYTES = 256 * 1024
@@ -39,6 +36,7 @@ _LINGER_S = 2.0
 _RETRY_S = "5"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"})
 _VERSIONS = frozenset({b"1.0", b"1.1"})
+_CLOSE = ("Connection", "close")
 _CONTINUE = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
 
 
@@ -78,7 +76,7 @@ class _Exchanges:
         self._handler = handler
         self._limits = limits
         self._stopping = stopping
-        self._machine = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
+        self._machine = self._new_machine()
         self._head_only = False
         self._idle: asyncio.Timeout | None = None
 
@@ -87,7 +85,10 @@ class _Exchanges:
         stopping = asyncio.ensure_future(self._stop_idling())
         try:
             while await self._exchange():
-                self._machine.start_next_cycle()
+                behind, _ = self._machine.trailing_data
+                self._machine = self._new_machine()
+                if behind:
+                    self._machine.receive_data(behind)
         except (TruncatedError, OSError):
             # OSError has ConnectionError and, from a client too slow to take its answer,
             # TimeoutError: there is nobody left to tell.
@@ -95,6 +96,10 @@ class _Exchanges:
         finally:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)
+
+    def _new_machine(self) -> h11.Connection:
+        """What reads one request. h11 judges what comes; what we send is ours, and simple."""
+        return h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.header_bytes)
 
     async def _exchange(self) -> bool:
         """One request and its answer; says whether another may follow."""
@@ -110,9 +115,14 @@ class _Exchanges:
             return False
         if request is None:
             return False
-        await self._send(await self._answer(request))
-        states = self._machine.states
-        return states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}
+        response = await self._answer(request)
+        ends = self._machine.their_state is h11.MUST_CLOSE or self._stopping.is_set()
+        if response.header("Connection") is not None:
+            ends = True
+        elif ends:
+            response = Response(response.status, (*response.headers, _CLOSE), response.body)
+        await self._send(response)
+        return not ends
 
     async def _receive(self) -> Request | None:
         head = await self._receive_head()
@@ -128,9 +138,7 @@ class _Exchanges:
         if {b"content-length", b"transfer-encoding"} <= names:
             # Two lengths for one body are how requests are smuggled (RFC 9112, section 11.2).
             raise HTTPError("Content-Length and Transfer-Encoding exclude each other", status=400)
-        body = await self._within(
-            self._receive_body(head), self._limits.body_timeout_s, "the body took too long"
-        )
+        body = await self._receive_body(head)
         headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in head.headers)
         return Request(
             "GET" if self._head_only else method, head.target.decode("ascii"), headers, body
@@ -143,9 +151,7 @@ class _Exchanges:
             if not first:
                 return None
             self._machine.receive_data(first)
-        return await self._within(
-            self._next_head(), self._limits.header_timeout_s, "the request's header took too long"
-        )
+        return await self._next_head()
 
     async def _first_bytes(self) -> bytes:
         """What an idle client sends next; empty when it, or this server, has had enough."""
@@ -166,6 +172,7 @@ class _Exchanges:
             self._idle.reschedule(asyncio.get_running_loop().time())
 
     async def _next_head(self) -> h11.Request | None:
+        late = self._late(self._limits.header_timeout_s)
         while True:
             event = self._machine.next_event()
             if isinstance(event, h11.Request):
@@ -176,7 +183,9 @@ class _Exchanges:
             # Never more than one byte past the limit, so that h11, which judges only blocks that
             # are incomplete, sees every one that is too long.
             room = max(self._limits.header_bytes + 1 - len(waiting), 1)
-            self._machine.receive_data(await self._stream.read(min(room, _READ_BYTES)))
+            self._machine.receive_data(
+                await self._more(min(room, _READ_BYTES), late, "the request's header took too long")
+            )
 
     async def _receive_body(self, head: h11.Request) -> bytes:
         largest = self._limits.body_bytes
@@ -184,6 +193,7 @@ class _Exchanges:
         declared = next((int(v) for k, v in head.headers if k == b"content-length"), 0)
         if declared > largest:
             raise too_large
+        late = self._late(self._limits.body_timeout_s)
         body = bytearray()
         chunks = ChunkSizes() if b"transfer-encoding" in dict(head.headers) else None
         received, _ = self._machine.trailing_data
@@ -203,7 +213,7 @@ class _Exchanges:
             elif event is h11.NEED_DATA:
                 if self._machine.they_are_waiting_for_100_continue:
                     await self._write(self._machine.send(_CONTINUE))
-                received = await self._stream.read(_READ_BYTES)
+                received = await self._more(_READ_BYTES, late, "the body took too long")
                 self._machine.receive_data(received)
             else:
                 raise HTTPError("the request ended before its body", status=400)
@@ -221,7 +231,7 @@ class _Exchanges:
             return Response.text(500, "internal error: the server's log has it")
 
     async def _refuse(self, status: int, words: str) -> None:
-        await self._send(Response.text(status, words, headers=(("Connection", "close"),)))
+        await self._send(Response.text(status, words, headers=(_CLOSE,)))
         # Closing with unread bytes sends RST, which can overtake the answer: read them off first.
         discarded = 0
         try:
@@ -235,43 +245,56 @@ class _Exchanges:
             return
 
     async def _send(self, response: Response) -> None:
-        headers = [("Date", _date(int(time.time()))), *response.headers]
-        if response.status != HTTPStatus.NO_CONTENT:
-            headers.append(("Content-Length", str(len(response.body))))
-        if self._stopping.is_set() and response.header("Connection") is None:
-            headers.append(("Connection", "close"))
-        head = h11.Response(
-            status_code=response.status,
-            headers=headers,
-            reason=HTTPStatus(response.status).phrase.encode(),
-        )
         body = b"" if self._head_only else response.body
         # Header and body leave together: as one record, by one write, where the body is short.
-        content = self._machine.send(head)
-        for start in range(0, len(body), _WRITE_BYTES):
-            content += self._machine.send(h11.Data(data=body[start : start + _WRITE_BYTES]))
-            await self._write(content)
-            content = b""
-        await self._write(content + self._machine.send(h11.EndOfMessage()))
+        await self._write(_head(response) + body[:_WRITE_BYTES])
+        for start in range(_WRITE_BYTES, len(body), _WRITE_BYTES):
+            await self._write(body[start : start + _WRITE_BYTES])
 
     async def _write(self, content: bytes) -> None:
-        if content:
-            self._stream.write(content)
-            try:
-                async with asyncio.timeout(self._limits.write_timeout_s):
-                    await self._stream.drain()
-            except TimeoutError:
-                # What it does not read it must not cost us memory for any longer either.
-                self._stream.abort()
-                raise
+        self._stream.write(content)
+        try:
+            async with asyncio.timeout(self._limits.write_timeout_s):
+                await self._stream.drain()
+        except TimeoutError:
+            # What it does not read it must not cost us memory for any longer either.
+            self._stream.abort()
+            raise
 
     @staticmethod
-    async def _within(work: Coroutine[object, object, _T], timeout_s: float, words: str) -> _T:
+    def _late(timeout_s: float) -> float:
+        return asyncio.get_running_loop().time() + timeout_s
+
+    async def _more(self, most: int, late: float, words: str) -> bytes:
+        """Waits for more of a request, until it is too late for that by the loop's clock."""
         try:
-            async with asyncio.timeout(timeout_s):
-                return await work
+            async with asyncio.timeout_at(late):
+                return await self._stream.read(most)
         except TimeoutError as error:
             raise HTTPError(words, status=408) from error
+
+
+def _head(response: Response) -> bytes:
+    """Status line and header (RFC 9112, sections 4 and 5), a body's length included.
+
+    Raises:
+        ValueError: a field would not stay on its line.
+    """
+    lines = [
+        _status_line(response.status),
+        f"Date: {_date(int(time.time()))}",
+        *(f"{name}: {value}" for name, value in response.headers),
+    ]
+    if response.status != HTTPStatus.NO_CONTENT:
+        lines.append(f"Content-Length: {len(response.body)}")
+    if not all(map(str.isprintable, lines)):
+        raise ValueError("a header field with characters that are none")
+    return "\r\n".join((*lines, "", "")).encode("latin-1")
+
+
+@lru_cache
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
 
 
 @lru_cache(maxsize=1)
