@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -90,7 +91,7 @@ _ISSUED = _LEAF_USES.keys() - {Profile.OCSP}
 _LEAF_KEY_USAGES = frozenset({"digital_signature"})
 
 
-class Issuer(msgspec.Struct, frozen=True):
+class Issuer(msgspec.Struct, frozen=True, dict=True):
     """A CA certificate with its private key.
 
     Attributes:
@@ -116,6 +117,29 @@ class Issuer(msgspec.Struct, frozen=True):
             raise CertificateError("the issuer's certificate is not a CA's") from error
         if not constraints.value.ca:
             raise CertificateError("the issuer's certificate is not a CA's")
+
+    # What is the same in all that it issues is made once: each certificate asks for it.
+
+    @cached_property
+    def key_id(self) -> str:
+        """Its key identifier, as `key_id_text` has it."""
+        return key_id_text(self.certificate)
+
+    @cached_property
+    def constrained(self) -> bool:
+        """Whether there are names that it cannot certify (RFC 5280, section 4.2.1.10)."""
+        return _is_constrained(self.certificate)
+
+    @cached_property
+    def _templates(self) -> dict[Profile, x509.CertificateBuilder]:
+        return {}
+
+    def template(self, profile: Profile) -> x509.CertificateBuilder:
+        """What all of its leaf certificates of a profile say, but for their dates."""
+        made = self._templates.get(profile)
+        if made is None:
+            made = self._templates[profile] = _template(profile, self)
+        return made
 
     def __repr__(self) -> str:
         return f"Issuer({self.certificate.subject.rfc4514_string()})"
@@ -194,11 +218,9 @@ def make_responder(
     """
     judge_public_key(public_key)
     name = _name(f"asynctls OCSP responder {_mark(public_key)}")
-    builder = _build(
-        name, issuer.certificate.subject, public_key, x509.random_serial_number()
-    ).add_extension(x509.OCSPNoCheck(), critical=False)
+    builder = _leaf(issuer.template(Profile.OCSP), name, public_key, x509.random_serial_number())
     builder = _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
-    return _as_leaf(builder, Profile.OCSP, public_key, issuer).sign(issuer.key, hashes.SHA384())
+    return builder.sign(issuer.key, hashes.SHA384())
 
 
 def issue(
@@ -236,21 +258,17 @@ def issue(
     if name is None:
         raise CertificateError("a certificate needs one subject alternative name at least")
     common_name = name if len(name) <= _UB_COMMON_NAME else None
-    if common_name and _is_constrained(issuer.certificate) and kind_of(name) is not NameKind.DNS:
+    if common_name and issuer.constrained and kind_of(name) is not NameKind.DNS:
         # Without a DNS name beside it, OpenSSL holds a common name against the DNS constraints.
         common_name = None
-    builder = _build(
+    builder = _leaf(
+        issuer.template(profile),
         _name(common_name) if common_name else x509.Name([]),
-        issuer.certificate.subject,
         public_key,
         x509.random_serial_number() if serial_number is None else _checked(serial_number),
-    )
+    ).add_extension(x509.SubjectAlternativeName(names.values()), critical=not common_name)
     builder = _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
-    builder = builder.add_extension(
-        x509.SubjectAlternativeName(names.values()), critical=not common_name
-    )
-    builder = _as_leaf(builder, profile, public_key, issuer)
-    return pointing(builder, issuer.pointers).sign(issuer.key, hashes.SHA384())
+    return builder.sign(issuer.key, hashes.SHA384())
 
 
 def usages_beyond(profile: Profile, request: Request) -> tuple[str, ...]:
@@ -364,19 +382,35 @@ def _ca_extensions(
     yield x509.SubjectKeyIdentifier.from_public_key(public_key), False
 
 
-def _as_leaf(
-    builder: x509.CertificateBuilder, profile: Profile, public_key: PublicKey, issuer: Issuer
-) -> x509.CertificateBuilder:
-    return (
-        builder.add_extension(_key_usage(_LEAF_KEY_USAGES), critical=True)
+def _template(profile: Profile, issuer: Issuer) -> x509.CertificateBuilder:
+    builder = (
+        x509.CertificateBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .add_extension(_key_usage(_LEAF_KEY_USAGES), critical=True)
         .add_extension(x509.ExtendedKeyUsage(_LEAF_USES[profile]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
                 key_id_of(issuer.certificate)
             ),
             critical=False,
         )
+    )
+    if profile is Profile.OCSP:
+        return builder.add_extension(x509.OCSPNoCheck(), critical=False)
+    return pointing(builder, issuer.pointers)
+
+
+def _leaf(
+    template: x509.CertificateBuilder,
+    subject: x509.Name,
+    public_key: PublicKey,
+    serial_number: int,
+) -> x509.CertificateBuilder:
+    return (
+        template.subject_name(subject)
+        .public_key(public_key)
+        .serial_number(serial_number)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 
 

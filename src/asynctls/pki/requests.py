@@ -17,7 +17,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import AttributeOID, ExtensionOID, NameOID
 
 from asynctls.errors import CertificateError, RequestError
-from asynctls.pki.keys import KeyType, PrivateKey, PublicKey, judge_public_key, key_type_of
+from asynctls.pki.keys import (
+    KeyType,
+    PrivateKey,
+    PublicKey,
+    judge_public_key,
+    key_type_of,
+    spki_sha256,
+)
 from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.names import format_san, parse_san
 
@@ -59,13 +66,15 @@ _EXTENSION_NAMES = {
 class Request:
     """What a request says, its proof of possession checked.
 
-    `sans` is the text of `names.sans_of`: a kind of name that nobody is granted is in quotes there.
-    `key_usages` and `extended_key_usages` are what it asks for, for policy to hold against the
-    profile; `ignored` names all else that it asked for in vain, for the log. `challenge_password`
-    (RFC 2985, section 5.4.1) is what EST links a request to its connection by.
+    `spki_sha256` is the key's fingerprint. `sans` is the text of `names.sans_of`: a kind of name
+    that nobody is granted is in quotes there. `key_usages` and `extended_key_usages` are what it
+    asks for, for policy to hold against the profile; `ignored` names all else that it asked for in
+    vain, for the log. `challenge_password` (RFC 2985, section 5.4.1) is what EST links a request
+    to its connection by.
     """
 
     public_key: PublicKey
+    spki_sha256: bytes
     key_type: KeyType
     common_name: str | None
     sans: tuple[str, ...]
@@ -151,6 +160,7 @@ def _read(der: bytes) -> Request:
         raise RequestError("the request asks to sign certificates or CRLs; only a CA does")
     return Request(
         public_key=public_key,
+        spki_sha256=spki_sha256(public_key),
         key_type=key_type_of(public_key),
         common_name=common_name,
         sans=sans,

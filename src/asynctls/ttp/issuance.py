@@ -27,9 +27,8 @@ from asynctls.errors import (
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import to_der
 from asynctls.pki.constraints import outside
-from asynctls.pki.keys import spki_sha256
 from asynctls.pki.names import format_serial
-from asynctls.pki.profiles import Issuer, issue, key_id_text
+from asynctls.pki.profiles import Issuer, issue
 from asynctls.pki.requests import read_request
 from asynctls.ttp import records, tokens
 from asynctls.ttp.policy import Grant, Policy, Refusal, Rule, decide, judge_link
@@ -203,7 +202,7 @@ def _by_token(
     request, connection = asked.request, transaction.connection
     if isinstance(request, RequestError):
         return _refusal_of(request)
-    key = spki_sha256(request.public_key)
+    key = request.spki_sha256
     uses = uses_by(connection, token, key)
     refusal = tokens.judge(token, uses, asked.at)
     if refusal is not None:
@@ -269,9 +268,7 @@ def _by_certificate(
         return ended
     if isinstance(request, RequestError):
         return _refusal_of(request)
-    again = records.renewal_by_key(
-        transaction.connection, held.serial, spki_sha256(request.public_key)
-    )
+    again = records.renewal_by_key(transaction.connection, held.serial, request.spki_sha256)
     # It may end before the one that it renews: the policy's longest lifetime may be shorter by now.
     over = None if again is None else _ended(again, asked.at)
     if over is not None:
@@ -294,7 +291,7 @@ def _allowed(
     decision = decide(request, grant, policy)
     if decision.refusal is not None:
         return decision.refusal
-    if names := outside(issuer.certificate, decision.sans):
+    if issuer.constrained and (names := outside(issuer.certificate, decision.sans)):
         reason = f"the issuing CA can certify no {', '.join(names)}: its name constraints say so"
         return Refusal(Rule.OUTSIDE_CONSTRAINTS, reason)
     return replace(grant, sans=decision.sans)
@@ -321,7 +318,7 @@ def _let_wait(
             at=int(asked.at.timestamp()),
             token_id=token_id,
             name=grant.name,
-            spki_sha256=spki_sha256(request.public_key),
+            spki_sha256=request.spki_sha256,
         )
     )
     return head.sequence
@@ -364,10 +361,10 @@ def _issue(
             serial=format_serial(certificate.serial_number),
             renews=renews,
             name=grant.name,
-            spki_sha256=spki_sha256(request.public_key),
+            spki_sha256=request.spki_sha256,
             ends_at=int(certificate.not_valid_after_utc.timestamp()),
             der=to_der(certificate),
-            issuer=key_id_text(issuer.certificate),
+            issuer=issuer.key_id,
         )
     )
     return Granted(certificate, grant, request.ignored, sign_ms)
