@@ -29,6 +29,7 @@ from asynctls.ttp.schema import (
     is_kind,
     readable,
 )
+from asynctls.ttp.statements import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,21 +122,24 @@ _certificates = (
 )
 
 
-# Built once: to build such a statement costs more than to run it.
-_token_by_id = _tokens.where(entries.c.token_id == sa.bindparam("token"))
-_certificate_by_token_key = _certificates.where(
-    entries.c.token_id == sa.bindparam("token"), entries.c.spki_sha256 == sa.bindparam("key")
+_token_by_id = Prepared(_tokens.where(entries.c.token_id == sa.bindparam("token")))
+_certificate_by_token_key = Prepared(
+    _certificates.where(
+        entries.c.token_id == sa.bindparam("token"), entries.c.spki_sha256 == sa.bindparam("key")
+    )
 )
-_certificate_by_serial = _certificates.where(entries.c.serial == sa.bindparam("number"))
-_renewal_by_key = _certificates.where(
-    entries.c.renews == sa.bindparam("number"), entries.c.spki_sha256 == sa.bindparam("key")
+_certificate_by_serial = Prepared(_certificates.where(entries.c.serial == sa.bindparam("number")))
+_renewal_by_key = Prepared(
+    _certificates.where(
+        entries.c.renews == sa.bindparam("number"), entries.c.spki_sha256 == sa.bindparam("key")
+    )
 )
 
 
 @readable()
 def token_by_id(connection: sa.Connection, token_id: str) -> StoredToken | None:
     """The token of that id, or None."""
-    row = connection.execute(_token_by_id, {"token": token_id}).one_or_none()
+    row = _token_by_id.one(connection, token=token_id)
     return None if row is None else _token(row)
 
 
@@ -160,7 +164,7 @@ def unused_tokens(connection: sa.Connection, name: str, now: datetime) -> list[S
 @readable()
 def certificate_by_serial(connection: sa.Connection, serial: str) -> StoredCertificate | None:
     """The certificate that was issued with that serial number, or None."""
-    row = connection.execute(_certificate_by_serial, {"number": serial}).one_or_none()
+    row = _certificate_by_serial.one(connection, number=serial)
     return None if row is None else _certificate(row)
 
 
@@ -169,8 +173,7 @@ def certificate_by_token_key(
     connection: sa.Connection, token_id: str, spki_sha256: bytes
 ) -> StoredCertificate | None:
     """The certificate that a token led to for that key, if this is asked for once more."""
-    asked = {"token": token_id, "key": spki_sha256}
-    row = connection.execute(_certificate_by_token_key, asked).one_or_none()
+    row = _certificate_by_token_key.one(connection, token=token_id, key=spki_sha256)
     return None if row is None else _certificate(row)
 
 
@@ -179,7 +182,7 @@ def renewal_by_key(
     connection: sa.Connection, serial: str, spki_sha256: bytes
 ) -> StoredCertificate | None:
     """The certificate that renewed ``serial`` with that key, if this is asked for once more."""
-    row = connection.execute(_renewal_by_key, {"number": serial, "key": spki_sha256}).one_or_none()
+    row = _renewal_by_key.one(connection, number=serial, key=spki_sha256)
     return None if row is None else _certificate(row)
 
 

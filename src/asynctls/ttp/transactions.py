@@ -10,6 +10,7 @@ from asynctls.mac import TAG_BYTES, Secret, expand
 from asynctls.ttp import chain
 from asynctls.ttp.chain import EMPTY, Head, Value
 from asynctls.ttp.schema import entries
+from asynctls.ttp.statements import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["Transaction", "has_link", "head_of"]
 
 # Untyped: what somebody altered is to be found out by its MAC, and not by a conversion that fails.
-_heads = sa.text("SELECT sequence, mac FROM entries ORDER BY sequence DESC LIMIT 1")
+_heads = Prepared(
+    sa.text("SELECT sequence, mac FROM entries ORDER BY sequence DESC LIMIT 1").columns(
+        sa.column("sequence"), sa.column("mac")
+    )
+)
 _link = sa.text("SELECT mac FROM entries WHERE sequence = :sequence")
 _insert = sa.insert(entries)
+_append = Prepared(_insert)
 
 
 class Transaction:
@@ -44,8 +50,8 @@ class Transaction:
         """Links ``row`` (from :func:`asynctls.ttp.schema.row_of`) to the chain and inserts it."""
         sequence, previous = self.next_sequence, self.head.mac
         tag = chain.link(self._key.reveal(), sequence, previous, row)
-        self.connection.execute(
-            _insert, {**row, "sequence": sequence, "previous": previous, "mac": tag}
+        _append.run(
+            self.connection, {**row, "sequence": sequence, "previous": previous, "mac": tag}
         )
         self.head = Head(sequence, tag)
         self.appended.append((row, self.head))
@@ -77,5 +83,5 @@ def has_link(connection: sa.Connection, head: Head) -> bool:
 
 def head_of(connection: sa.Connection) -> Head:
     """The last link of the chain."""
-    found = connection.execute(_heads).one_or_none()
+    found = _heads.one(connection)
     return EMPTY if found is None else Head(found.sequence, found.mac)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from asynctls.ttp import approvals, records
 from asynctls.ttp.schema import Kind, entries, is_kind
+from asynctls.ttp.statements import Prepared
 
 if TYPE_CHECKING:
     from asynctls.ttp.approvals import WaitingRequest
@@ -45,10 +46,12 @@ _issued = sa.and_(is_kind(Kind.CERTIFICATE_ISSUED), _by_token)
 _keys_issued = sa.select(entries.c.spki_sha256).where(_issued)
 _keys_waiting = sa.select(entries.c.spki_sha256).where(is_kind(Kind.ENROLMENT_PENDING), _by_token)
 # By an index that has all that is counted.
-_count = sa.select(sa.func.count()).select_from(_keys_issued.subquery())
+_count = Prepared(sa.select(sa.func.count().label("keys")).select_from(_keys_issued.subquery()))
 # Where a person approves, a key waits before it has its certificate: each counts once.
-_count_with_waiting = sa.select(sa.func.count()).select_from(
-    sa.union(_keys_issued, _keys_waiting).subquery()
+_count_with_waiting = Prepared(
+    sa.select(sa.func.count().label("keys")).select_from(
+        sa.union(_keys_issued, _keys_waiting).subquery()
+    )
 )
 _some = sa.select(entries.c.serial).where(_issued).limit(_SHOWN)
 
@@ -67,9 +70,9 @@ def uses_by(connection: sa.Connection, token: StoredToken, spki_sha256: bytes) -
     )
     if again is not None or waits is not None:
         return Uses(again, waits)
-    which = {"token": token.token_id}
     count = _count_with_waiting if token.approve else _count
-    others = connection.execute(count, which).scalar_one()
+    others: int = count.one(connection, token=token.token_id).keys
     if others < token.uses:
         return Uses(others=others)
-    return Uses(others=others, led_to=tuple(connection.execute(_some, which).scalars()))
+    led_to = connection.execute(_some, {"token": token.token_id}).scalars()
+    return Uses(others=others, led_to=tuple(led_to))
