@@ -44,6 +44,8 @@ __all__ = ["Authority"]
 log = get_logger()
 
 _CLOSE_S = 2.0
+_SHORT_BYTES = 2048
+"""A request for an RSA-4096 key and a dozen names."""
 
 
 class Authority(Administration):
@@ -161,9 +163,7 @@ class Authority(Administration):
             LedgerError: it could not be recorded; nothing was issued.
         """
         self._desk.let_in(address)
-        asked = await asyncio.to_thread(
-            Asked.read, csr_der, address=address, at=clock.now(), tls_unique=tls_unique
-        )
+        asked = await _read(csr_der, address, tls_unique)
         issuer, policy = self._care.cas.issuing, self.policy
         outcome = await self._ledger.write(
             lambda tx: issuance.enrol(
@@ -192,9 +192,7 @@ class Authority(Administration):
             LedgerError: it could not be recorded; nothing was issued.
         """
         certificate = certificate_from_der(current)
-        asked = await asyncio.to_thread(
-            Asked.read, csr_der, address=address, at=clock.now(), tls_unique=tls_unique
-        )
+        asked = await _read(csr_der, address, tls_unique)
         issuer, policy = self._care.cas.issuing, self.policy
         outcome = await self._ledger.write(
             lambda tx: issuance.reenrol(
@@ -252,6 +250,15 @@ class Authority(Administration):
             StateError: the ledger or a file cannot be read or written.
         """
         await self._care.look_after()
+
+
+async def _read(csr_der: bytes, address: str, tls_unique: bytes | None) -> Asked:
+    def read() -> Asked:
+        return Asked.read(csr_der, address=address, at=clock.now(), tls_unique=tls_unique)
+
+    # What to read a short one costs is less than half a handshake, which is made on the loop too;
+    # the way to a thread and back costs as much again.
+    return read() if len(csr_der) <= _SHORT_BYTES else await asyncio.to_thread(read)
 
 
 def _log_ca(cas: ca.CertificateAuthority, folder: Path, event: str) -> None:

@@ -1,7 +1,7 @@
 """The ledger's writer: one thread with the one writing connection, and commits for whole groups.
 
-Operations (functions that read and append inside a transaction) that arrive while a commit runs
-share the next one: the fsync, which is most of the cost, is then paid once for all. An operation
+Operations (functions that read and append inside a transaction) that arrive while a commit runs,
+or in one turn of the loop, share the next one: the fsync is then paid once for all. An operation
 that fails does not spoil the others of its group: if it had written nothing the group goes on
 without it, else the group is rolled back and each operation is run again in a transaction of its
 own. So an operation may run twice; it must have no effect but its rows.
@@ -100,6 +100,7 @@ class Writer:
         self._key = key
         self._trusted = EMPTY
         self._requests: queue.SimpleQueue[_Request[object] | None] = queue.SimpleQueue()
+        self._turns: dict[asyncio.AbstractEventLoop, list[_Request[object]]] = {}
         self._closing = threading.Event()
         self._doubt: _Doubt | None = None
         self._connection: sa.Connection | None = None
@@ -110,12 +111,25 @@ class Writer:
         """Has ``operation`` run; its result, or what it raised, comes once all is committed."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._requests.put(_Request(operation, loop, future, time.monotonic()))  # type: ignore[arg-type]
+        turn = self._turns.get(loop)
+        if turn is None:
+            # Not each at once: the thread would begin with the first one, alone, and both threads
+            # would contend for the interpreter while the others arrive.
+            turn = self._turns[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        turn.append(_Request(operation, loop, future, time.monotonic()))  # type: ignore[arg-type]
         return future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What was asked for in a turn of the loop goes to the thread, at the turn's end."""
+        for request in self._turns.pop(loop, ()):
+            self._requests.put(request)
 
     def close(self) -> None:
         """Has the thread end, once it has finished what was asked for."""
         self._closing.set()
+        for loop in [*self._turns]:
+            self._hand_over(loop)
         self._requests.put(None)
 
     def join(self, timeout_s: float) -> None:
