@@ -294,7 +294,7 @@ def _allowed(
     if issuer.constrained and (names := outside(issuer.certificate, decision.sans)):
         reason = f"the issuing CA can certify no {', '.join(names)}: its name constraints say so"
         return Refusal(Rule.OUTSIDE_CONSTRAINTS, reason)
-    return replace(grant, sans=decision.sans)
+    return grant if decision.sans == grant.sans else replace(grant, sans=decision.sans)
 
 
 def _again(stored: StoredCertificate, request: Request) -> Granted:

@@ -129,6 +129,8 @@ class FailureLimit:
 
     def retry_after_s(self, address: str) -> float:
         """How long ``address`` (a host, with or without a port) must wait; 0 when it need not."""
+        if not self._seen:
+            return 0.0
         times = self._seen.get(_block(address))
         if times is None or len(times) < self._failures:
             return 0.0
