@@ -234,7 +234,7 @@ def _ordered(event: Mapping[str, object]) -> dict[str, object]:
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: MutableMapping[str, object]) -> str:
-    return json.dumps(_ordered(event), default=_plain, skipkeys=True)
+    return _ENCODER.encode(_ordered(event))
 
 
 def _plain(value: object) -> object:
@@ -246,6 +246,9 @@ def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value)
+
+
+_ENCODER = json.JSONEncoder(default=_plain, skipkeys=True)
 
 
 def _render_plain(_logger: WrappedLogger, _method: str, event: MutableMapping[str, object]) -> str:

@@ -134,12 +134,15 @@ class _Exchanges:
             raise HTTPError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
         if method not in _METHODS:
             raise HTTPError("this method is not known here", status=501)
-        names = {name for name, _ in head.headers}
-        if {b"content-length", b"transfer-encoding"} <= names:
+        fields = [*head.headers]
+        lengths = dict(fields)
+        if b"content-length" in lengths and b"transfer-encoding" in lengths:
             # Two lengths for one body are how requests are smuggled (RFC 9112, section 11.2).
             raise HTTPError("Content-Length and Transfer-Encoding exclude each other", status=400)
-        body = await self._receive_body(head)
-        headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in head.headers)
+        declared = int(lengths.get(b"content-length", 0))
+        chunks = ChunkSizes() if b"transfer-encoding" in lengths else None
+        body = await self._receive_body(declared, chunks)
+        headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in fields)
         return Request(
             "GET" if self._head_only else method, head.target.decode("ascii"), headers, body
         )
@@ -187,15 +190,13 @@ class _Exchanges:
                 await self._more(min(room, _READ_BYTES), late, "the request's header took too long")
             )
 
-    async def _receive_body(self, head: h11.Request) -> bytes:
+    async def _receive_body(self, declared: int, chunks: ChunkSizes | None) -> bytes:
         largest = self._limits.body_bytes
         too_large = HTTPError(f"a body may have {largest} bytes at most", status=413)
-        declared = next((int(v) for k, v in head.headers if k == b"content-length"), 0)
         if declared > largest:
             raise too_large
         late = self._late(self._limits.body_timeout_s)
         body = bytearray()
-        chunks = ChunkSizes() if b"transfer-encoding" in dict(head.headers) else None
         received, _ = self._machine.trailing_data
         while True:
             if chunks is not None:
