@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import sqlalchemy as sa
 
 from asynctls.pki.names import format_serial
 from asynctls.pki.profiles import Profile
@@ -19,6 +18,8 @@ from asynctls.ttp.uses import uses_by
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    import sqlalchemy as sa
 
 pytestmark = pytest.mark.one_loop
 
@@ -63,18 +64,16 @@ async def plan_of(ledger: Ledger, query: Callable[[sa.Connection], object]) -> l
     """How SQLite goes about it, a line for each table."""
 
     def explain(connection: sa.Connection) -> list[str]:
-        asked: list[tuple[str, Any]] = []
-
-        def note(_conn: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-            asked.append((statement, values))
-
-        sa.event.listen(connection, "before_cursor_execute", note)
+        asked: list[str] = []
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(asked.append)
         query(connection)
-        sa.event.remove(connection, "before_cursor_execute", note)
+        driver.set_trace_callback(None)
         return [
             line[3]
-            for statement, values in asked
-            for line in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            for statement in asked
+            if statement.lstrip().startswith("SELECT")
+            for line in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")
             if line[3].startswith(("SCAN", "SEARCH"))
         ]
 
@@ -127,4 +126,4 @@ async def test_rows_are_counted_from_the_last_count_on(ledger: Ledger) -> None:
 
 async def test_the_head_is_the_first_row_from_the_end(ledger: Ledger) -> None:
     assert await plan_of(ledger, transactions.head_of) == ["SCAN entries"]
-    assert "ORDER BY sequence DESC LIMIT 1" in str(transactions._heads)
+    assert "ORDER BY sequence DESC LIMIT 1" in str(transactions._heads._statement)

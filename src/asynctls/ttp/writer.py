@@ -41,7 +41,7 @@ __all__ = ["Writer"]
 T = TypeVar("T")
 
 GROUP = 64
-"""Operations in one transaction at the most: the first of them waits for the last."""
+"""So many in one transaction, and no more are added: the first of them waits for the last."""
 
 # For how long a group is tried again over new connections: longer than PostgreSQL takes to restart,
 # shorter than whoever asked waits for an answer.
@@ -99,7 +99,7 @@ class Writer:
         self._store = store
         self._key = key
         self._trusted = EMPTY
-        self._requests: queue.SimpleQueue[_Request[object] | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[list[_Request[object]] | None] = queue.SimpleQueue()
         self._turns: dict[asyncio.AbstractEventLoop, list[_Request[object]]] = {}
         self._closing = threading.Event()
         self._doubt: _Doubt | None = None
@@ -122,8 +122,9 @@ class Writer:
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """What was asked for in a turn of the loop goes to the thread, at the turn's end."""
-        for request in self._turns.pop(loop, ()):
-            self._requests.put(request)
+        turn = self._turns.pop(loop, [])
+        for start in range(0, len(turn), GROUP):
+            self._requests.put(turn[start : start + GROUP])
 
     def close(self) -> None:
         """Has the thread end, once it has finished what was asked for."""
@@ -139,21 +140,21 @@ class Writer:
     def _write_all(self) -> None:
         """The writer thread: groups of requests, until close."""
         last = False
-        while not last and (request := self._requests.get()) is not None:
-            group, last = self._group(request)
+        while not last and (turn := self._requests.get()) is not None:
+            group, last = self._group(turn)
             _deliver(self._commit(group))
         self._drop_connection()
         self._store.engine.dispose()
 
-    def _group(self, first: _Request[object]) -> tuple[list[_Request[object]], bool]:
+    def _group(self, first: list[_Request[object]]) -> tuple[list[_Request[object]], bool]:
         """``first`` and what arrived since the last commit; and whether close was asked for."""
-        group = [first]
+        group = [*first]
         with suppress(queue.Empty):
             while len(group) < GROUP:
-                request = self._requests.get_nowait()
-                if request is None:
+                turn = self._requests.get_nowait()
+                if turn is None:
                     return group, True
-                group.append(request)
+                group += turn
         return group, False
 
     def _commit(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
