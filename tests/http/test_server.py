@@ -213,11 +213,25 @@ async def test_a_field_that_would_not_stay_on_its_line_is_not_sent(answered: Ans
         assert await connection.ask(GET) == b""
 
 
-async def test_a_request_for_another_protocol_is_answered_in_this_one(served: Served) -> None:
-    upgrade = GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
-    async with served(echo) as connection:
-        answer = await connection.ask(upgrade, GET, LAST)
-    assert statuses(answer) == [200, 200, 200]
+@pytest.mark.parametrize("connection", [b"Upgrade", b"close, Upgrade"])
+async def test_a_request_for_another_protocol_is_answered_in_this_one_and_is_the_last(
+    served: Served, connection: bytes
+) -> None:
+    fields = b"\r\nConnection: " + connection + b"\r\nUpgrade: h2c\r\n\r\n"
+    async with served(echo) as asking:
+        answer = await asking.ask(GET.replace(b"\r\n\r\n", fields), GET)
+    assert statuses(answer) == [200]
+    assert b"Connection: close\r\n" in answer
+
+
+async def test_no_content_has_no_body_whatever_the_handler_gives(served: Served) -> None:
+    async def give(request: Request) -> Response:
+        return Response(204, body=b"all the same")
+
+    async with served(give) as connection:
+        answer = await connection.ask(LAST)
+    assert statuses(answer) == [204]
+    assert answer.endswith(b"\r\n\r\n")
 
 
 async def test_stopping_ends_an_idle_connection_at_once(served: Served) -> None:

@@ -116,7 +116,9 @@ class _Exchanges:
         if request is None:
             return False
         response = await self._answer(request)
-        ends = self._machine.their_state is h11.MUST_CLOSE or self._stopping.is_set()
+        # Who asked for another protocol as well (RFC 9110, section 7.8) gets an answer in this one,
+        # and no more: h11 would wait to be told what was decided.
+        ends = self._machine.their_state is not h11.DONE or self._stopping.is_set()
         if response.header("Connection") is not None:
             ends = True
         elif ends:
@@ -246,7 +248,8 @@ class _Exchanges:
             return
 
     async def _send(self, response: Response) -> None:
-        body = b"" if self._head_only else response.body
+        bare = self._head_only or response.status == HTTPStatus.NO_CONTENT
+        body = b"" if bare else response.body
         # Header and body leave together: as one record, by one write, where the body is short.
         await self._write(_head(response) + body[:_WRITE_BYTES])
         for start in range(_WRITE_BYTES, len(body), _WRITE_BYTES):

@@ -12,7 +12,6 @@ import ipaddress
 import re
 import unicodedata
 from enum import IntEnum
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -71,8 +70,6 @@ class NameKind(IntEnum):
     OTHER = 3
 
 
-# A certificate's names are read several times while it is made; they are values.
-@lru_cache(maxsize=256)
 def parse_san(text: str) -> x509.GeneralName:
     """Read a subject alternative name, its kind found out by its shape.
 
