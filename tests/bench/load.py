@@ -17,12 +17,17 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
 
 import asynctls
+from asynctls.client.connecting import open_session
+from asynctls.config import Address
+from asynctls.enrolment import Identity, Keeper
+from asynctls.session import Limits
 from tests.bench.jobs import work_off
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ class Load:
         self._threads = ThreadPoolExecutor(AT_ONCE)
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self._sessions = AsyncExitStack()
+        self._keeper: Keeper | None = None
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -159,6 +165,7 @@ class Load:
             each.close()
         self._held.clear()
         self._runner.run(self._sessions.aclose())
+        self._keeper = None
         return {"count": 0}
 
     # Sessions
@@ -167,11 +174,25 @@ class Load:
         return asynctls.connect(f"127.0.0.1:{port}", server_name="server", identity=self._state)
 
     def hold_sessions(self, *, port: int, count: int) -> dict[str, float]:
-        """As `hold`, with sessions."""
+        """As `hold`, with sessions; each by a full handshake.
+
+        All have one keeper: thousands that each ask the TTP every minute would be a load on it.
+        """
 
         async def hold() -> None:
+            if self._keeper is None:
+                keeper = Keeper(await Identity.of(self._state), crl_interval=timedelta(hours=1))
+                self._keeper = await self._sessions.enter_async_context(keeper)
             for _ in range(count):
-                await self._sessions.enter_async_context(self._session(port))
+                self._keeper.retire_contexts()
+                session = open_session(
+                    self._keeper,
+                    Address("127.0.0.1", port),
+                    server_name="server",
+                    timeout_s=PATIENCE_S,
+                    limits=Limits(),
+                )
+                await self._sessions.enter_async_context(session)
 
         self._runner.run(hold())
         return {"count": count}
