@@ -28,6 +28,7 @@ from asynctls.errors import (
 )
 from asynctls.session import FrameType, Limits, Session
 from asynctls.session import link as link_module
+from asynctls.session import receiving as receiving_module
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -250,6 +251,35 @@ async def test_a_flood_of_tiny_messages_leaves_others_their_turn(make_ends: Make
             await asyncio.sleep(0)
             taken.append(server.tally.messages_received)
         assert max(now - before for before, now in pairwise(taken)) <= 64
+
+
+async def test_a_peer_that_reads_no_receipts_is_not_read_either(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving_module, "_RECEIPTS_UNREAD", 10)
+    taken = 0
+
+    async def take(session: Session) -> None:
+        nonlocal taken
+        async for _ in session:
+            taken += 1
+
+    async with opened(ends) as (client, server), asyncio.TaskGroup() as tasks:
+        tasks.create_task(take(server))
+        with monkeypatch.context() as deaf:
+            deaf.setattr(ends.client_channel, "read_now", lambda _: None)
+            deaf.setattr(ends.server_channel, "HIGH_WATER", 100)
+            for _ in range(2):
+                for _ in range(12):
+                    tasks.create_task(client.send(b"x", receipt=True))
+                await until(lambda: taken == 12)
+                # Many turns more than it takes to read the others.
+                for _ in range(200):
+                    await asyncio.sleep(0)
+            assert taken == 12
+        ends.client_channel._notify()
+        await until(lambda: taken == 24)
+        await client.finish_sending()
 
 
 async def test_waiting_for_a_receipt_goes_on_reading(make_ends: MakeEnds) -> None:
