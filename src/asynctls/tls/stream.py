@@ -228,6 +228,7 @@ class Stream(Pourable):
 
         Raises:
             TruncatedError: the peer's direction ended in any other way than by its word.
+            RuntimeError: without `deliver`.
         """
         if self._direct is None:
             raise RuntimeError("read_now is for whoever is called when there is something to read")

@@ -90,6 +90,7 @@ class Prepared:
                 compiled.text, values if order is None else [values[name] for name in order]
             )
         except connection.dialect.loaded_dbapi.Error as error:
+            cursor.close()
             raise _told(connection, cursor, error) from error
         return cursor
 
