@@ -113,7 +113,7 @@ def sign_crl(
 ) -> bytes:
     """Sign a complete CRL (DER, SHA-384), good from `now` for `lifetime`.
 
-    100,000 entries take a third of a second: coroutines call this by `asyncio.to_thread`.
+    100,000 entries take half a second: coroutines call this by `asyncio.to_thread`.
 
     Args:
         issuer: the CA whose certificates the list is about.
