@@ -131,15 +131,9 @@ class Issuer(msgspec.Struct, frozen=True, dict=True):
         return _is_constrained(self.certificate)
 
     @cached_property
-    def _templates(self) -> dict[Profile, x509.CertificateBuilder]:
-        return {}
-
-    def template(self, profile: Profile) -> x509.CertificateBuilder:
+    def templates(self) -> dict[Profile, x509.CertificateBuilder]:
         """What all of its leaf certificates of a profile say, but for their dates."""
-        made = self._templates.get(profile)
-        if made is None:
-            made = self._templates[profile] = _template(profile, self)
-        return made
+        return {profile: _template(profile, self) for profile in _LEAF_USES}
 
     def __repr__(self) -> str:
         return f"Issuer({self.certificate.subject.rfc4514_string()})"
@@ -218,7 +212,7 @@ def make_responder(
     """
     judge_public_key(public_key)
     name = _name(f"asynctls OCSP responder {_mark(public_key)}")
-    builder = _leaf(issuer.template(Profile.OCSP), name, public_key, x509.random_serial_number())
+    builder = _leaf(issuer.templates[Profile.OCSP], name, public_key, x509.random_serial_number())
     builder = _valid(builder, lifetime=lifetime, now=now, end=issuer.certificate)
     return builder.sign(issuer.key, hashes.SHA384())
 
@@ -262,7 +256,7 @@ def issue(
         # Without a DNS name beside it, OpenSSL holds a common name against the DNS constraints.
         common_name = None
     builder = _leaf(
-        issuer.template(profile),
+        issuer.templates[profile],
         _name(common_name) if common_name else x509.Name([]),
         public_key,
         x509.random_serial_number() if serial_number is None else _checked(serial_number),
