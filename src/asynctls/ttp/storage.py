@@ -126,7 +126,7 @@ def prepare(store: Store, key_path: Path, *, must_exist: bool) -> Secret:
 
 
 def stream(
-    connection: sa.Connection, name: str, *, sequence: int = 0
+    connection: sa.Connection, name: str, *, sequence: int = 0, alone: bool = False
 ) -> Generator[dict[str, Value]]:
     """Every row from ``sequence`` on, exactly as it is stored: no type is converted or assumed.
 
@@ -136,14 +136,16 @@ def stream(
         connection: in a transaction.
         name: what an error calls the ledger.
         sequence: the first row's.
+        alone: that row and no other; PostgreSQL then needs no cursor, which is three statements.
 
     Raises:
         LedgerBrokenError: a row that cannot even be read as one.
     """
     names = [column.name for column in entries.columns]
-    statement = sa.text(
-        f"SELECT {', '.join(names)} FROM entries WHERE sequence >= :sequence ORDER BY sequence"  # noqa: S608 - our own names
-    ).execution_options(yield_per=256)
+    which = "= :sequence" if alone else ">= :sequence ORDER BY sequence"
+    statement = sa.text(f"SELECT {', '.join(names)} FROM entries WHERE sequence {which}")  # noqa: S608 - our own names
+    if not alone:
+        statement = statement.execution_options(yield_per=256)
     last = sequence - 1
     try:
         with connection.execute(statement, {"sequence": sequence}) as rows:

@@ -300,7 +300,8 @@ class Writer:
                 sequence=head.sequence + 1,
             )
         if head != self._trusted and head.sequence:
-            (row,) = storage.stream(connection, self._store.name, sequence=head.sequence)
+            name = self._store.name
+            (row,) = storage.stream(connection, name, sequence=head.sequence, alone=True)
             if not chain.holds(self._key.reveal(), row):
                 raise LedgerBrokenError(
                     f"row {head.sequence}, the last of {self._store.name}, was altered, or "
