@@ -14,6 +14,7 @@ from asynctls.session.protocol import Delivered, Ended, Event, GoesAway, Message
 from asynctls.session.sending import RECEIPTS_AWAITED
 
 if TYPE_CHECKING:
+    from asynctls.session.going_away import GoingAway
     from asynctls.session.inbox import Inbox
     from asynctls.session.link import Link
     from asynctls.session.protocol import Protocol
@@ -64,7 +65,7 @@ class Receiving:
         inbox: Inbox,
         sending: Sending,
         *,
-        going_away: asyncio.Event,
+        going_away: GoingAway,
     ) -> None:
         self._protocol = protocol
         self._link = link

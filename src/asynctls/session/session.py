@@ -24,6 +24,7 @@ from asynctls.errors import (
 from asynctls.logger import get_logger
 from asynctls.session.channel import Limits, require_binding
 from asynctls.session.dates import Expiry, utc_now
+from asynctls.session.going_away import GoingAway
 from asynctls.session.inbox import Inbox
 from asynctls.session.keys import binding
 from asynctls.session.link import Link
@@ -87,7 +88,7 @@ class Session:
         )
         self._link = Link(self._protocol, channel)
         inbox = Inbox(messages=limits.queue_messages, content_bytes=limits.queue_bytes)
-        self._going_away = asyncio.Event()
+        self._going_away = GoingAway()
         self._sending = Sending(
             self._protocol, self._link, inbox, receipt_timeout_s=limits.receipt_timeout_s
         )
@@ -166,7 +167,7 @@ class Session:
 
         The server has said that it drains, or one of the two certificates ends soon.
         """
-        return self._going_away.is_set()
+        return self._going_away.is_set
 
     @cached_property
     def put_out(self) -> asyncio.Event:
