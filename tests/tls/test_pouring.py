@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.errors import TruncatedError
-from asynctls.tls import Gate, PlainStream, Stream, client_context, server_context
+from asynctls.tls import Engine, Gate, PlainStream, Stream, client_context, server_context
 from asynctls.tls.pouring import Due, pour
 
 if TYPE_CHECKING:
@@ -171,6 +171,35 @@ async def test_records_of_a_byte_are_handed_on_a_few_at_a_time(kit: Kit) -> None
         assert await hears.readexactly(1) == b"y"
         client.write_eof()
         await pouring
+
+
+async def test_of_many_records_openssl_is_handed_64_kib_and_the_next_when_they_are_read(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with encrypted(kit) as (client, server), plain() as (sink, _, (hears, _)):
+        waiting = most = 0
+        decrypt = Engine.decrypt
+
+        def noted(engine: Engine, received: memoryview, *, most: int) -> tuple[bytes, bool]:
+            note(len(received))
+            data, all_read = decrypt(engine, received, most=most)
+            # A record of a byte takes 30; what is no whole record waits for the next call.
+            note(30 - waiting if all_read else -30 * len(data))
+            return data, all_read
+
+        def note(octets: int) -> None:
+            nonlocal waiting, most
+            waiting += octets
+            most = max(most, waiting)
+
+        monkeypatch.setattr(Engine, "decrypt", noted)
+        for _ in range(20_000):
+            client.write(b"x")
+        pouring = asyncio.create_task(pour(server, sink, lambda _: None))
+        assert await hears.readexactly(20_000) == b"x" * 20_000
+        client.write_eof()
+        await pouring
+        assert (1 << 14) < most <= (1 << 16) + 60
 
 
 async def test_a_sink_that_is_lost_ends_it_and_the_source_stays(kit: Kit) -> None:

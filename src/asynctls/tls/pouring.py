@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Due", "Pourable", "at_hand", "pour"]
 
 _CHUNK_BYTES = 1 << 18
+_AT_HAND_BYTES = 1 << 16
 _NOTHING = memoryview(b"")
 
 
@@ -34,6 +35,9 @@ class Due(Enum):
 
 class Pourable(ABC):
     """A stream over a TCP connection; `Stream` and `PlainStream` are such."""
+
+    most_at_once = _CHUNK_BYTES
+    """How many bytes `arrived` is given at most, `_CHUNK_BYTES` or less."""
 
     @property
     @abstractmethod
@@ -81,7 +85,9 @@ async def pour(source: Pourable, sink: Pourable, carried: Callable[[int], None])
         flow.hand_on(memoryview(received))
     else:
         return
-    with _Tap(cast("asyncio.Transport", writer.transport), flow.hand_on) as tap:
+    with _Tap(
+        cast("asyncio.Transport", writer.transport), flow.hand_on, source.most_at_once
+    ) as tap:
         while await flow.settled() is not Due.WORD and not tap.over:
             await tap.interrupted()
 
@@ -130,12 +136,14 @@ _buffers = _Buffers()
 class _Tap(asyncio.BufferedProtocol):
     """Takes what arrives while the context lasts; all else is for the protocol beneath."""
 
-    def __init__(self, transport: asyncio.Transport, take: Callable[[memoryview], bool]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, take: Callable[[memoryview], bool], most: int
+    ) -> None:
         self._transport = transport
         # That of the reader and the writer.
         self._beneath = cast("asyncio.Protocol", transport.get_protocol())
         self._take = take
-        self._buffer = _buffers.shared
+        self._buffer = _buffers.shared[:most]
         self._interrupted = asyncio.Event()
         self._failure: Exception | None = None
         self.over = transport.is_closing()
@@ -209,7 +217,7 @@ class _Tap(asyncio.BufferedProtocol):
 
 def at_hand(reader: asyncio.StreamReader) -> bytes | None:
     """What has arrived and nobody has read; `b""` for an end or a loss, None for nothing."""
-    reading = reader.read(_CHUNK_BYTES)
+    reading = reader.read(_AT_HAND_BYTES)
     try:
         reading.send(None)
     except StopIteration as done:

@@ -202,6 +202,9 @@ class Stream(Pourable):
             if self._read_returned is not None and not self._read_returned.done():
                 self._read_returned.set_result(None)
 
+    # Records of a byte wait in OpenSSL's buffer, which keeps the size that it once had to have.
+    most_at_once = _CHUNK_BYTES
+
     @property
     def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Reader and writer beneath, for `pouring`."""
