@@ -202,8 +202,7 @@ class Stream(Pourable):
             if self._read_returned is not None and not self._read_returned.done():
                 self._read_returned.set_result(None)
 
-    # Records of a byte wait in OpenSSL's buffer, which keeps the size that it once had to have.
-    most_at_once = _CHUNK_BYTES
+    most_at_once = _CHUNK_BYTES  # OpenSSL's buffer keeps the size that it once had to have
 
     @property
     def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -215,9 +214,8 @@ class Stream(Pourable):
         engine = self._engine
         plaintext, all_read = engine.decrypt(received, most=_RECORDS_AT_A_STRETCH)
         self.plaintext_received += len(plaintext)
-        if engine.has_word:
-            return plaintext, Due.WORD
-        return plaintext, None if all_read else Due.REST
+        due = None if all_read else Due.REST
+        return plaintext, Due.WORD if engine.has_word else due
 
     def deliver(self, readable: Callable[[], None]) -> None:
         """From now on nobody awaits `read`: `read_now` reads, whenever `readable` is called.
@@ -316,7 +314,7 @@ class Stream(Pourable):
         if self._direct is not None:
             self._direct.let_go()
         try:
-            if self._writer.transport.get_write_buffer_size():
+            if self._transport.get_write_buffer_size():
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await flushed(self._writer)
             await self._reader_gone()
