@@ -20,7 +20,7 @@ from asynctls.pki.profiles import Profile
 from asynctls.probe import exhaustion
 from asynctls.session import receiving, shape
 from asynctls.session.states import FrameType
-from asynctls.tls import Gate, Stream, closing, stream
+from asynctls.tls import Gate, Stream, closing
 from tests.attacks.victims import Served, Server, server_of, target_of
 
 if TYPE_CHECKING:
@@ -83,14 +83,15 @@ class Toiling(Server):
 
     async def channel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Channel:
         channel = await super().channel(reader, writer)
-        read = channel.read
+        read_now = channel.read_now
 
-        async def read_dearly(n: int) -> bytes:
-            piece = await read(n)
-            self.over.wait(DEAR_S)
+        def read_dearly(n: int) -> bytes | None:
+            piece = read_now(n)
+            if piece:
+                self.over.wait(DEAR_S)
             return piece
 
-        channel.read = read_dearly  # type: ignore[method-assign]
+        channel.read_now = read_dearly  # type: ignore[method-assign]
         return channel
 
 
@@ -138,7 +139,7 @@ LINGERING: Sequence[Change] = (
     (closing, "LINGER_BYTES", 1 << 40),
 )
 ALL_AT_ONCE: Sequence[Change] = (
-    (stream, "_READS_AT_A_STRETCH", 1 << 60),
+    (receiving, "_READS_AT_A_STRETCH", 1 << 60),
     (receiving, "_FRAMES_AT_A_STRETCH", 1 << 60),
 )
 ANY_LENGTH: Sequence[Change] = (
