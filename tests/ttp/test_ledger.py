@@ -9,6 +9,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from asynctls.ttp.chain import EMPTY, Head, Value
 from asynctls.ttp.ledger import Ledger
 from asynctls.ttp.reach import Reach
 from asynctls.ttp.schema import Kind, RefusalBody, row_of
+from asynctls.ttp.writer import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -160,6 +163,34 @@ async def test_requests_that_arrive_together_share_a_commit(ledger: Ledger) -> N
     await asyncio.gather(*(ledger.write(lambda tx: tx.append(refusal())) for _ in range(60)))
     assert commits == 1
     assert (await ledger.verify()).sequence == 60
+
+
+async def test_no_transaction_has_more_operations_than_a_group(ledger: Ledger) -> None:
+    commits = 0
+    committed: Counter[int] = Counter()
+    held = threading.Event()
+
+    def count(_connection: sa.Connection) -> None:
+        nonlocal commits
+        commits += 1
+
+    def append_one(tx: Transaction) -> Head:
+        committed[commits] += 1
+        return tx.append(refusal())
+
+    sa.event.listen(ledger._store.engine, "commit", count)
+    first = ledger._writer.submit(lambda _tx: held.wait(20))
+    asked = []
+    for turn in (GROUP - 1, GROUP, 3 * GROUP):
+        # The next turn: what was asked for before is with the thread, which waits.
+        await asyncio.sleep(0)
+        asked += [ledger._writer.submit(append_one) for _ in range(turn)]
+    await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(first, *asked)
+    assert max(committed.values()) == GROUP
+    assert sum(committed.values()) == 5 * GROUP - 1
+    assert (await ledger.verify()).sequence == 5 * GROUP - 1
 
 
 async def test_what_was_asked_for_in_the_turn_of_the_close_is_done(folder: Path) -> None:

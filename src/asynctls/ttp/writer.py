@@ -41,7 +41,7 @@ __all__ = ["Writer"]
 T = TypeVar("T")
 
 GROUP = 64
-"""So many in one transaction, and no more are added: the first of them waits for the last."""
+"""Operations in one transaction at the most: the first of them waits for the last."""
 
 # For how long a group is tried again over new connections: longer than PostgreSQL takes to restart,
 # shorter than whoever asked waits for an answer.
@@ -123,8 +123,8 @@ class Writer:
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """What was asked for in a turn of the loop goes to the thread, at the turn's end."""
         turn = self._turns.pop(loop, [])
-        for start in range(0, len(turn), GROUP):
-            self._requests.put(turn[start : start + GROUP])
+        if turn:
+            self._requests.put(turn)
 
     def close(self) -> None:
         """Has the thread end, once it has finished what was asked for."""
@@ -139,23 +139,29 @@ class Writer:
 
     def _write_all(self) -> None:
         """The writer thread: groups of requests, until close."""
+        waiting: list[_Request[object]] = []
         last = False
-        while not last and (turn := self._requests.get()) is not None:
-            group, last = self._group(turn)
+        while waiting or not last:
+            if not waiting:
+                turn = self._requests.get()
+                if turn is None:
+                    break
+                waiting = turn
+            last = last or self._gather(waiting)
+            group, waiting = waiting[:GROUP], waiting[GROUP:]
             _deliver(self._commit(group))
         self._drop_connection()
         self._store.engine.dispose()
 
-    def _group(self, first: list[_Request[object]]) -> tuple[list[_Request[object]], bool]:
-        """``first`` and what arrived since the last commit; and whether close was asked for."""
-        group = [*first]
+    def _gather(self, waiting: list[_Request[object]]) -> bool:
+        """Adds what arrived since the last commit, to a group; says whether close was asked for."""
         with suppress(queue.Empty):
-            while len(group) < GROUP:
+            while len(waiting) < GROUP:
                 turn = self._requests.get_nowait()
                 if turn is None:
-                    return group, True
-                group += turn
-        return group, False
+                    return True
+                waiting += turn
+        return False
 
     def _commit(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
         """One transaction for the group, over as many connections as it takes. Never raises."""
