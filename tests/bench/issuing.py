@@ -14,6 +14,7 @@ import shutil
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from asynctls.config import SecretText, TTPConfig
@@ -24,12 +25,11 @@ from tests.bench.enrolments import prepared
 from tests.bench.figures import Table, Target
 from tests.bench.jobs import Job, loading
 from tests.bench.machine import LOADING, cpu_s, pinned, tree
-from tests.bench.processes import running
+from tests.bench.processes import PATIENCE_S, running
 from tests.postgresql import PostgreSQL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
 
     from tests.bench.contenders import Contender
     from tests.bench.identities import Identities
@@ -197,6 +197,11 @@ async def _syncs(ttps: _TTPs, job: Job, count: int, scratch: Path) -> Table:
     return table
 
 
+def _is_traced(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task").glob("*/status")
+    return not any("TracerPid:\t0\n" in each.read_text() for each in threads)
+
+
 @asynccontextmanager
 async def _traced(pid: int, into: Path) -> AsyncIterator[list[str]]:
     """What a program and its threads sync to disk; the list is filled at the end."""
@@ -204,7 +209,9 @@ async def _traced(pid: int, into: Path) -> AsyncIterator[list[str]]:
     words = ("strace", "-f", "-e", "trace=fsync,fdatasync", "-o", into)
     attach = [word for each in tree(pid) for word in ("-p", str(each))]
     async with running(*words, *attach, cores=LOADING) as process:
-        await asyncio.sleep(1.0)
+        async with asyncio.timeout(PATIENCE_S):
+            while not all(map(_is_traced, tree(pid))):  # noqa: ASYNC110 - strace does not say
+                await asyncio.sleep(0.05)
         yield seen
         process.terminate()
         await process.wait()
