@@ -182,7 +182,6 @@ class ModelEnd:
         """The connection has ended."""
         if self.dead:
             return
-        self.owed.clear()
         if not self.over:
             unanswered = self.is_client and not self.heard
             self.die("BindingMismatch" if unanswered else "SessionTruncated")

@@ -612,6 +612,21 @@ async def test_a_close_notify_before_close_is_a_truncation(ends: Ends) -> None:
             await server.receive()
 
 
+async def test_an_end_before_a_receipt_that_is_owed_is_a_truncation_too(ends: Ends) -> None:
+    async with opened(ends) as (client, server):
+        sending = asyncio.create_task(client.send(b"last words", receipt=True))
+        await asyncio.sleep(0)
+        await client.finish_sending()
+        await server.finish_sending()
+        await until(lambda: server._receiving.peer_closed)
+        ends.client_channel.abort()
+        await server.wait_closed()
+        assert isinstance(server.failure, SessionTruncatedError)
+        assert await take_all(server) == [b"last words"]
+        with pytest.raises(SessionTruncatedError):
+            await sending
+
+
 async def test_a_receipt_that_never_comes_since_the_peer_left_is_no_receipt(ends: Ends) -> None:
     async with opened(ends) as (client, _):
         sending = asyncio.create_task(client.send(b"x", receipt=True))

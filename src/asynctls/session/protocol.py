@@ -248,7 +248,6 @@ class Protocol:
         """
         if self._failure is not None:
             raise self._failure
-        self._owed.clear()
         if self.over and not self._opener.buffered_bytes:
             return
         failure = self._truncation(f" ({lost})" if lost else "")
