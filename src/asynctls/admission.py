@@ -147,13 +147,12 @@ class Rules(msgspec.Struct, frozen=True):
             msgspec.structs.force_setattr(self, "server_uri", uri)
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """The peer may come in."""
 
     peer: Peer
-    alert: None = field(default=None, init=False)
-    reason: str = field(default="", init=False)
+    alert: None = None
+    reason: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True):

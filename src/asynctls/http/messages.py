@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 __all__ = ["Headers", "Request", "Response", "Stream"]
 
@@ -32,8 +33,7 @@ def _find(headers: Headers, name: str) -> str | None:
     return ", ".join(found) if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One request.
 
     Attributes:
@@ -45,9 +45,12 @@ class Request:
 
     method: str
     target: str
-    # Authorization is among them, and a CSR is nobody's business in a log.
-    headers: Headers = field(default=(), repr=False)
-    body: bytes = field(default=b"", repr=False)
+    headers: Headers = ()
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        # Authorization is among the headers, and a CSR is nobody's business in a log.
+        return f"Request(method={self.method!r}, target={self.target!r})"
 
     @property
     def path(self) -> str:
@@ -62,13 +65,15 @@ class Request:
         return _find(self.headers, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """One response; Content-Length, Date and Connection are added where it is sent."""
 
     status: int
     headers: Headers = ()
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Response(status={self.status!r}, headers={self.headers!r})"
 
     def header(self, name: str) -> str | None:
         """The value of a header field, several of one name joined by commas (RFC 9110, 5.3)."""

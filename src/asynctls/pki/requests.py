@@ -8,9 +8,9 @@ it ends in a `Request` or in a `RequestError`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -62,8 +62,7 @@ _EXTENSION_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What a request says, its proof of possession checked.
 
     `spki_sha256` is the key's fingerprint. `sans` is the text of `names.sans_of`: a kind of name
@@ -81,7 +80,11 @@ class Request:
     key_usages: frozenset[str]
     extended_key_usages: tuple[x509.ObjectIdentifier, ...]
     ignored: tuple[str, ...]
-    challenge_password: str | None = field(default=None, repr=False)
+    challenge_password: str | None = None
+
+    def __repr__(self) -> str:
+        # Neither what a connection is known by nor all of a stranger's words belong in a log.
+        return f"Request(spki_sha256={self.spki_sha256.hex()}, sans={self.sans!r})"
 
 
 def build_request(
