@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
+from msgspec.structs import replace
 
 from asynctls.errors import RequestError
 from asynctls.pki.names import NameKind, canonical_name, kind_of
