@@ -3,9 +3,9 @@
     python -m tests.bench.load STATE
 
 Each line of standard input is a job in JSON, each line of standard output its result. Connections
-are bare OpenSSL by way of `ssl`, with a thread for each that is to be under way at once, so that it
-costs less than the servers; sessions are our own client's. What is measured is the servers'
-processor time, which hangs on no load generator's speed.
+are bare OpenSSL by way of `ssl`, with a thread for each handshake that is to be under way at once,
+so that it costs less than the servers; so are sessions, see `speaking`. What is measured is the
+servers' processor time.
 """
 
 from __future__ import annotations
@@ -16,22 +16,27 @@ import ssl
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
 
-import asynctls
 from asynctls.client.connecting import open_session
 from asynctls.config import Address
 from asynctls.enrolment import Identity, Keeper
+from asynctls.mac import Secret
 from asynctls.session import Limits
+from asynctls.session.channel import ALPN
+from asynctls.session.sealer import Sealer
+from asynctls.session.states import Role
 from tests.bench.jobs import work_off
+from tests.bench.speaking import Echoed, Speaker
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 AT_ONCE = 4
 PATIENCE_S = 20.0
@@ -43,6 +48,8 @@ class Load:
     def __init__(self, state: Path) -> None:
         self._state = state
         self._held: list[socket.socket] = []
+        self._talking = ExitStack()
+        self._ends: list[Echoed | Speaker] = []
         self._threads = ThreadPoolExecutor(AT_ONCE)
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self._sessions = AsyncExitStack()
@@ -123,32 +130,43 @@ class Load:
             time.sleep(0.05)
         raise RuntimeError(f"nothing answers behind port {port}")
 
-    def round_trips(self, *, port: int, count: int, size: int, plain: bool) -> dict[str, float]:
-        """So many messages there and back, one after another on one connection."""
-        message = bytes(size)
-        with self._connected(port, plain=plain) as stream:
-            self._there_and_back(stream, message)
-            began = time.perf_counter()
-            for _ in range(count):
-                self._there_and_back(stream, message)
-            return {"count": count, "seconds": time.perf_counter() - began}
+    def talk(self, *, port: int, kind: str, at_once: int = 1) -> dict[str, float]:
+        """So many connections for `round_trips`, instead of those before; a message on each.
 
-    def _there_and_back(self, stream: socket.socket, message: bytes) -> None:
-        stream.sendall(message)
-        left = len(message)
-        while left:
-            received = len(stream.recv(left))
-            if not received:
-                raise RuntimeError("the connection ended before all was back")
-            left -= received
+        A kind is "plain", "tls" or "session". What a handshake costs is not a message's.
+        """
+        self._talking.close()
+        makers: dict[str, Callable[[int], AbstractContextManager[Echoed | Speaker]]] = {
+            "plain": self._bare,
+            "tls": self._secured,
+            "session": self._speaking,
+        }
+        made = (makers[kind](port) for _ in range(at_once))
+        self._ends = [self._talking.enter_context(each) for each in made]
+        return self.round_trips(count=at_once, size=1)
+
+    def round_trips(self, *, count: int, size: int) -> dict[str, float]:
+        """So many messages there and back: one under way on each connection."""
+        message, ends = bytes(size), self._ends
+        began = time.perf_counter()
+        for _ in range(count // len(ends)):
+            for each in ends:
+                each.send(message)
+            for each in ends:
+                each.receive()
+        return {
+            "count": count // len(ends) * len(ends),
+            "seconds": time.perf_counter() - began,
+        }
 
     def bulk(self, *, port: int, octets: int, plain: bool) -> dict[str, float]:
         """So many bytes there and back, 256 KiB under way."""
         piece = bytes(1 << 18)
-        with self._connected(port, plain=plain) as stream:
+        with (self._bare if plain else self._secured)(port) as end:
             began = time.perf_counter()
             for _ in range(octets >> 18):
-                self._there_and_back(stream, piece)
+                end.send(piece)
+                end.receive()
             return {"count": octets >> 18 << 18, "seconds": time.perf_counter() - began}
 
     def hold(self, *, port: int, count: int) -> dict[str, float]:
@@ -169,9 +187,6 @@ class Load:
         return {"count": 0}
 
     # Sessions
-
-    def _session(self, port: int) -> AbstractAsyncContextManager[asynctls.Session]:
-        return asynctls.connect(f"127.0.0.1:{port}", server_name="server", identity=self._state)
 
     def hold_sessions(self, *, port: int, count: int) -> dict[str, float]:
         """As `hold`, with sessions; each by a full handshake.
@@ -197,71 +212,60 @@ class Load:
         self._runner.run(hold())
         return {"count": count}
 
-    def session_round_trips(self, *, port: int, count: int, size: int) -> dict[str, float]:
-        """So many messages there and back, one after another."""
-
-        async def run() -> float:
-            message = bytes(size)
-            async with self._session(port) as session:
-                await session.send(message)
-                await session.receive()
-                began = time.perf_counter()
-                for _ in range(count):
-                    await session.send(message)
-                    await session.receive()
-                return time.perf_counter() - began
-
-        return {"count": count, "seconds": self._runner.run(run())}
-
     def session_bulk(self, *, port: int, octets: int) -> dict[str, float]:
         """So many bytes there and back in messages of 64 KiB, four under way."""
-
-        async def run() -> float:
-            message = bytes(1 << 16)
-            async with self._session(port) as session:
-                began = time.perf_counter()
-                for _ in range(octets >> 18):
-                    for _ in range(4):
-                        await session.send(message)
-                    for _ in range(4):
-                        await session.receive()
-                return time.perf_counter() - began
-
-        return {"count": octets >> 18 << 18, "seconds": self._runner.run(run())}
+        message = bytes(1 << 16)
+        with self._speaking(port) as session:
+            began = time.perf_counter()
+            for _ in range(octets >> 18):
+                for _ in range(4):
+                    session.send(message)
+                for _ in range(4):
+                    session.receive()
+            return {"count": octets >> 18 << 18, "seconds": time.perf_counter() - began}
 
     def session_flooded(self, *, port: int, count: int, size: int) -> dict[str, float]:
-        """Takes so many messages that the server sends."""
-
-        async def run() -> float:
-            async with self._session(port) as session:
-                began = time.perf_counter()
-                await session.send(f"{count} {size}".encode())
-                for _ in range(count):
-                    await session.receive()
-                return time.perf_counter() - began
-
-        return {"count": count, "seconds": self._runner.run(run())}
+        """Takes so many messages that the server sends, and opens none: that takes longer."""
+        with self._speaking(port) as session:
+            began = time.perf_counter()
+            session.send(f"{count} {size}".encode())
+            session.skip(count * len(Sealer(Role.SERVER, Secret.random()).data(bytes(size))))
+            return {"count": count, "seconds": time.perf_counter() - began}
 
     def session_flood(self, *, port: int, count: int, size: int) -> dict[str, float]:
-        """Sends so many messages, all of which the server says that it took."""
+        """Sends so many messages, sealed before, all of which the server says that it took."""
+        with self._speaking(port) as session:
+            pieces = session.sealed(bytes(size), count)
+            began = time.perf_counter()
+            session.write(pieces)
+            session.finish_sending()
+            if int(session.receive()) != count:
+                raise RuntimeError("the server has not taken all")
+            return {"count": count, "seconds": time.perf_counter() - began}
 
-        async def run() -> float:
-            message = bytes(size)
-            async with self._session(port) as session:
-                began = time.perf_counter()
-                for _ in range(count):
-                    await session.send(message)
-                await session.finish_sending()
-                if int(await session.receive()) != count:
-                    raise RuntimeError("the server has not taken all")
-                return time.perf_counter() - began
+    # Connections, bare OpenSSL
 
-        return {"count": count, "seconds": self._runner.run(run())}
-
-    def _connected(self, port: int, *, plain: bool) -> socket.socket:
+    def _connected(self, port: int) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection if plain else self._context().wrap_socket(connection)
+        return connection
+
+    @contextmanager
+    def _bare(self, port: int) -> Iterator[Echoed]:
+        with self._connected(port) as connection:
+            yield Echoed(connection)
+
+    @contextmanager
+    def _secured(self, port: int) -> Iterator[Echoed]:
+        with self._context().wrap_socket(self._connected(port)) as stream:
+            yield Echoed(stream)
+
+    @contextmanager
+    def _speaking(self, port: int) -> Iterator[Speaker]:
+        context = self._context()
+        context.set_alpn_protocols([ALPN])
+        with context.wrap_socket(self._connected(port)) as stream:
+            yield Speaker(stream, Identity.load(self._state).certificate)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""Ends of messages over blocking sockets: bytes, or a session that is bare OpenSSL and frames.
+
+What a server spends on a message hangs on how long it had to wait for it: meanwhile its caches
+cool down and others run on its core. So the clients of two servers that are compared have to be
+of one make, and quick: that of `asynctls.connect` takes longer to answer than a server does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynctls.session.keys import binding
+from asynctls.session.protocol import Message, Protocol
+from asynctls.session.states import Role
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from typing import NoReturn
+
+    from asynctls.session.protocol import Event
+
+__all__ = ["Echoed", "Speaker"]
+
+_RECORD_BYTES = 1 << 14
+_TURN_BYTES = 1 << 15
+_MOST_BYTES = 1 << 20
+
+
+class Echoed:
+    """A stream to a server that sends back what comes."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
+        self._sent = 0
+
+    def send(self, message: bytes) -> None:
+        """Sends it."""
+        self._stream.sendall(message)
+        self._sent += len(message)
+
+    def receive(self) -> None:
+        """Reads until all that was sent is back."""
+        while self._sent:
+            self._sent -= len(self._stream.recv(self._sent)) or _cut_off()
+
+
+class Speaker:
+    """The client's end of a session, which ends with the connection.
+
+    Args:
+        stream: connected with the client's certificate, and the session's ALPN label.
+        certificate: that one, DER.
+    """
+
+    def __init__(self, stream: ssl.SSLSocket, certificate: bytes) -> None:
+        server_certificate = stream.getpeercert(binary_form=True)
+        tls_unique = stream.get_channel_binding("tls-unique")
+        assert server_certificate is not None
+        assert tls_unique is not None
+        bound_to = binding(
+            client_certificate=certificate,
+            server_certificate=server_certificate,
+            tls_unique=tls_unique,
+        )
+        self._stream = stream
+        self._protocol = Protocol(Role.CLIENT, bound_to, max_message_bytes=_MOST_BYTES)
+        self._flush()
+        while not self._protocol.opened:
+            self._event()
+
+    def send(self, message: bytes) -> None:
+        """Sends a message of one frame."""
+        self._protocol.send_small(message, receipt_wanted=False)
+        self._flush()
+
+    def receive(self) -> bytes:
+        """The next message."""
+        while not isinstance(event := self._event(), Message):
+            pass
+        return event.content
+
+    def sealed(self, message: bytes, count: int) -> list[bytes]:
+        """So many messages, ready for `write`: as many in each piece as a session sends at once."""
+        pieces, piece = [], bytearray()
+        for _ in range(count):
+            self._protocol.send_small(message, receipt_wanted=False)
+            piece += self._due()
+            if len(piece) >= _TURN_BYTES:
+                pieces.append(bytes(piece))
+                piece.clear()
+        return [*pieces, bytes(piece)]
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Sends what was sealed."""
+        for piece in pieces:
+            self._stream.sendall(piece)
+
+    def skip(self, octets: int) -> None:
+        """Reads so many bytes of frames and opens none; of what comes later none can be opened."""
+        while octets > 0:
+            octets -= len(self._stream.recv(_RECORD_BYTES)) or _cut_off()
+
+    def finish_sending(self) -> None:
+        """Says CLOSE."""
+        self._protocol.send_close()
+        self._flush()
+
+    def _event(self) -> Event:
+        while (event := self._protocol.next_event()) is None:
+            self._protocol.receive_data(self._stream.recv(_RECORD_BYTES) or _cut_off())
+        return event
+
+    def _due(self) -> bytes:
+        return b"".join([frame for _, frame in self._protocol.frames_to_send()])
+
+    def _flush(self) -> None:
+        self._stream.sendall(self._due())
+
+
+def _cut_off() -> NoReturn:
+    raise RuntimeError("the connection ended before all was back")
