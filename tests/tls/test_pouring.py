@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.errors import TruncatedError
-from asynctls.tls import Engine, Gate, PlainStream, Stream, client_context, server_context
+from asynctls.tls import Gate, PlainStream, Stream, client_context, server_context
+from asynctls.tls.incoming import Incoming
 from asynctls.tls.pouring import Due, pour
 
 if TYPE_CHECKING:
@@ -177,29 +178,54 @@ async def test_of_many_records_openssl_is_handed_64_kib_and_the_next_when_they_a
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with encrypted(kit) as (client, server), plain() as (sink, _, (hears, _)):
-        waiting = most = 0
-        decrypt = Engine.decrypt
+        taken: list[int] = []
+        handed: list[int] = []
+        lend, more = Incoming.lend, Incoming.more
 
-        def noted(engine: Engine, received: memoryview, *, most: int) -> tuple[bytes, bool]:
-            note(len(received))
-            data, all_read = decrypt(engine, received, most=most)
-            # A record of a byte takes 30; what is no whole record waits for the next call.
-            note(30 - waiting if all_read else -30 * len(data))
-            return data, all_read
+        def lent(incoming: Incoming, received: memoryview) -> None:
+            taken.append(len(received))
+            lend(incoming, received)
 
-        def note(octets: int) -> None:
-            nonlocal waiting, most
-            waiting += octets
-            most = max(most, waiting)
+        def noted(incoming: Incoming) -> bool:
+            there_is = more(incoming)
+            handed.append(incoming.bio.pending)
+            return there_is
 
-        monkeypatch.setattr(Engine, "decrypt", noted)
+        monkeypatch.setattr(Incoming, "lend", lent)
+        monkeypatch.setattr(Incoming, "more", noted)
+        pouring = asyncio.create_task(pour(server, sink, lambda _: None))
+        client.write(b"x")
+        assert await hears.readexactly(1) == b"x"
         for _ in range(20_000):
             client.write(b"x")
-        pouring = asyncio.create_task(pour(server, sink, lambda _: None))
         assert await hears.readexactly(20_000) == b"x" * 20_000
         client.write_eof()
         await pouring
-        assert (1 << 14) < most <= (1 << 16) + 60
+        assert max(handed) == 1 << 16 < max(taken)
+
+
+async def test_what_a_stretch_leaves_is_the_connections_own_and_comes_first(kit: Kit) -> None:
+    async with encrypted(kit) as (client, server):
+        for number in range(4000):
+            client.write(b"%04d" % number)
+        lent = bytearray(await server.connection[0].readexactly(4000 * (5 + 8 + 4 + 16)))
+        plaintext, due = server.arrived(memoryview(lent))
+        lent[:] = bytes(len(lent))
+        assert due is Due.REST
+        client.write(b"later")
+        while not plaintext.endswith(b"later"):
+            plaintext += await server.read()
+        assert plaintext == b"".join(b"%04d" % number for number in range(4000)) + b"later"
+
+
+async def test_after_an_end_nothing_is_kept(kit: Kit) -> None:
+    async with encrypted(kit) as (client, server):
+        client.write(b"all")
+        client.write_eof()
+        reader = server.connection[0]
+        received = await reader.readexactly((5 + 8 + 3 + 16) + (5 + 8 + 2 + 16))
+        assert server.arrived(memoryview(received + bytes(1 << 17))) == (b"all", Due.WORD)
+        assert not server._engine._incoming._waiting
 
 
 async def test_a_sink_that_is_lost_ends_it_and_the_source_stays(kit: Kit) -> None:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.alerts import Alert
 from asynctls.errors import AsynctlsError, HandshakeError, PeerRefusedError, TruncatedError
+from asynctls.tls.incoming import MOST_IN_BIO_BYTES, Incoming
 from asynctls.tls.reasons import explain_failure, explain_handshake, explain_silence, is_damage
 from asynctls.tls.records import Meter, Octets, Scanner
 from asynctls.tls.sides import Side
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _MAX_PLAINTEXT_BYTES = 1 << 14
-# A BIO keeps the size that it once had to have.
-_MOST_AT_ONCE_BYTES = 1 << 16
 
 
 class Engine:
@@ -78,11 +77,11 @@ class Engine:
         self._side = side
         self._admit = admit
         self._server_hostname = server_hostname
-        self._incoming = ssl.MemoryBIO()
+        self._incoming = Incoming()
         self._outgoing = ssl.MemoryBIO()
         try:
             self._tls = context.wrap_bio(
-                self._incoming,
+                self._incoming.bio,
                 self._outgoing,
                 server_side=side is Side.SERVER,
                 server_hostname=server_hostname,
@@ -241,10 +240,11 @@ class Engine:
         """
         if n < 1:
             raise ValueError(f"{n} bytes cannot be read: b'' would look like the end")
-        if not self._read_ahead and not self.ended and self._failure is None:
-            # OpenSSL gives one record at most, and the buffer is allocated in full.
-            for plaintext in self._decrypt(min(n, _MAX_PLAINTEXT_BYTES)):
-                return plaintext
+        if not self._read_ahead:
+            for plaintext in self._decrypt(1):
+                if len(plaintext) <= n:
+                    return plaintext
+                self._read_ahead += plaintext
         if self._read_ahead:
             taken = bytes(self._read_ahead[:n])
             del self._read_ahead[:n]
@@ -263,51 +263,54 @@ class Engine:
     def decrypt(self, received: memoryview, *, most: int) -> tuple[bytes, bool]:
         """Take what arrived, and give the data in the records that are there in full.
 
-        Those are `most` at most; the other half of the answer is whether they were all. What ends
-        them is for `read` to tell, see `has_word`.
+        Those are `most` at most; the other half of the answer is whether they were all. If not,
+        they come first: by `read`, or here before anything more is received. What ends them is for
+        `read` to tell, see `has_word`.
         """
-        records: list[bytes] = []
+        if received:
+            self._received.feed(received)
+            self._incoming.lend(received)
+        records = self._decrypt(most)
+        if received:
+            # After an end nobody asks for what follows it.
+            self._incoming.give_back(keep=not self.ended and self._failure is None)
+        all_read = len(records) < most
         if self._read_ahead:
-            records.append(bytes(self._read_ahead))
+            records.insert(0, bytes(self._read_ahead))
             self._read_ahead.clear()
-            most += 1
-        while True:
-            if received:
-                self.receive_data(received[:_MOST_AT_ONCE_BYTES])
-            if self._failure is None and not self.ended:
-                records += self._decrypt(_MAX_PLAINTEXT_BYTES, most - len(records))
-            if len(received) <= _MOST_AT_ONCE_BYTES:
-                return b"".join(records), len(records) < most
-            received = received[_MOST_AT_ONCE_BYTES:]
+        return b"".join(records), all_read
 
     @property
     def has_word(self) -> bool:
         """The peer's direction has ended or failed, or OpenSSL itself has an answer to send."""
         return self.ended or self._failure is not None or bool(self._to_send)
 
-    def _decrypt(self, n: int, most: int = 1) -> list[bytes]:
-        """So many records at most, `n` bytes of each.
+    def _decrypt(self, most: int) -> list[bytes]:
+        """The data of so many records at most, each whole.
 
         Where there are fewer, `ended` and `_failure` say whether that is for good.
         """
-        read, incoming = self._tls.read, self._incoming
         records: list[bytes] = []
-        try:
-            # To ask where there is nothing costs more than to ask for a record: an exception.
-            while len(records) < most and (incoming.pending or self._tls.pending()):
-                plaintext = read(n)
-                if not plaintext:
-                    self.ended = True
-                    break
-                records.append(plaintext)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self.ended = True
-        except ssl.SSLError as error:
-            self.damaged = is_damage(error)
-            self._failure = explain_failure(error)
-            self._failure.__cause__ = error
+        if self.ended or self._failure is not None:
+            return records
+        read, more = self._tls.read, self._incoming.more
+        # To ask where there is nothing costs more than to ask for a record: an exception.
+        while len(records) < most and more():
+            try:
+                plaintext = read(_MAX_PLAINTEXT_BYTES)
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLZeroReturnError:
+                plaintext = b""
+            except ssl.SSLError as error:
+                self.damaged = is_damage(error)
+                self._failure = explain_failure(error)
+                self._failure.__cause__ = error
+                break
+            if not plaintext:
+                self.ended = True
+                break
+            records.append(plaintext)
         self._collect()
         return records
 
@@ -325,8 +328,8 @@ class Engine:
         produced, left = 0, plaintext
         try:
             while left:
-                fits = len(left) <= _MOST_AT_ONCE_BYTES
-                taken = self._tls.write(left if fits else memoryview(left)[:_MOST_AT_ONCE_BYTES])
+                fits = len(left) <= MOST_IN_BIO_BYTES
+                taken = self._tls.write(left if fits else memoryview(left)[:MOST_IN_BIO_BYTES])
                 produced += self._collect()
                 left = b"" if taken == len(left) else memoryview(left)[taken:]
         except ssl.SSLError as error:
@@ -340,10 +343,7 @@ class Engine:
         self._close_notify_sent = True
         # SSL_shutdown() takes data that it meets for a fault and fails the connection over it, so
         # what has arrived is read out of its way first; no more than was handed in.
-        while not self.ended and self._failure is None:
-            records = self._decrypt(_MAX_PLAINTEXT_BYTES)
-            if not records:
-                break
+        while records := self._decrypt(1):
             self._read_ahead += records[0]
         if self._failure is None:
             try:

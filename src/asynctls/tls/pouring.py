@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Due", "Pourable", "at_hand", "pour"]
+__all__ = ["MOST_AT_ONCE_BYTES", "Due", "Pourable", "at_hand", "pour"]
 
 _CHUNK_BYTES = 1 << 18
+MOST_AT_ONCE_BYTES = _CHUNK_BYTES + 1024
+"""So much of TLS holds 256 KiB of data: a record of 16 KiB takes 29 bytes more."""
 _AT_HAND_BYTES = 1 << 16
 _NOTHING = memoryview(b"")
 
@@ -37,7 +39,7 @@ class Pourable(ABC):
     """A stream over a TCP connection; `Stream` and `PlainStream` are such."""
 
     most_at_once = _CHUNK_BYTES
-    """How many bytes `arrived` is given at most, `_CHUNK_BYTES` or less."""
+    """How many bytes `arrived` is given at most, `MOST_AT_ONCE_BYTES` or less."""
 
     @property
     @abstractmethod
@@ -127,7 +129,7 @@ class _Buffers(threading.local):
     """One buffer for all taps of a thread: each is done with it before another one reads."""
 
     def __init__(self) -> None:
-        self.shared = memoryview(bytearray(_CHUNK_BYTES))
+        self.shared = memoryview(bytearray(MOST_AT_ONCE_BYTES))
 
 
 _buffers = _Buffers()

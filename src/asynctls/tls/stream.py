@@ -18,7 +18,7 @@ from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
 from asynctls.tls.direct import CLOSED_HERE, Direct, lost
 from asynctls.tls.engine import Engine
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
-from asynctls.tls.pouring import Due, Pourable
+from asynctls.tls.pouring import MOST_AT_ONCE_BYTES, Due, Pourable
 from asynctls.tls.shaking_hands import flush, guarded, shake_hands, shake_hands_briefly
 from asynctls.tls.sides import Admit, Side
 
@@ -202,12 +202,12 @@ class Stream(Pourable):
             if self._read_returned is not None and not self._read_returned.done():
                 self._read_returned.set_result(None)
 
-    most_at_once = _CHUNK_BYTES  # OpenSSL's buffer keeps the size that it once had to have
-
     @property
     def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Reader and writer beneath, for `pouring`."""
         return self._reader, self._writer
+
+    most_at_once = MOST_AT_ONCE_BYTES
 
     def arrived(self, received: memoryview) -> tuple[bytes, Due | None]:
         """The data in records that have arrived in full (`pouring.Pourable`)."""
