@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from asynctls.config import Address
-from asynctls.enrolment import bootstrap, crls, est_certificates, est_client
+from asynctls.enrolment import bootstrap, crls, est_certificates, est_client, est_codec
 from asynctls.enrolment.clock import disagreement
 from asynctls.enrolment.connection import TTPConnection, said_date
 from asynctls.errors import (
@@ -26,6 +26,7 @@ from asynctls.http import Response
 from asynctls.mac import Secret
 from asynctls.pki.certificates import certificates_from_pem, fingerprint
 from asynctls.pki.keys import KeyType, generate_now
+from asynctls.pki.profiles import key_id_text
 
 KEY = generate_now(KeyType.ECDSA_P256)
 Answering = Callable[..., AbstractAsyncContextManager[TTPConnection]]
@@ -39,8 +40,10 @@ def answering(ttp: Any) -> Answering:
     async def start(status: int, *bodies: bytes) -> AsyncIterator[TTPConnection]:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             for body in bodies:
-                await reader.readuntil(b"\r\n\r\n")
-                head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n"
+                asked = await reader.readuntil(b"\r\n\r\n")
+                # Nothing is "not modified" for who names nothing that he has.
+                said = 200 if status == 304 and b"If-None-Match: " not in asked else status
+                head = f"HTTP/1.1 {said} X\r\nContent-Length: {len(body)}\r\n\r\n"
                 writer.write(head.encode() + body)
                 await writer.drain()
             await reader.read()
@@ -50,9 +53,11 @@ def answering(ttp: Any) -> Answering:
         context.load_cert_chain(ttp.authority.tls_chain, ttp.authority.tls_key)
         listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
         address = Address("127.0.0.1", listener.sockets[0].getsockname()[1])
-        async with est_client.connect(address, trust=trust(ttp)) as connection:
-            yield connection
-        listener.close()
+        try:
+            async with est_client.connect(address, trust=trust(ttp)) as connection:
+                yield connection
+        finally:
+            listener.close()
 
     return start
 
@@ -140,6 +145,23 @@ async def test_a_ca_may_have_no_crl_and_a_ttp_that_errs_is_tried_again(
         assert await crls.fetch(connection, root=root, issuing=[ca]) == ()
     async with answering(500, b"") as connection:
         with pytest.raises(TTPUnreachableError):
+            await crls.fetch(connection, root=root, issuing=[ca])
+
+
+async def test_a_crl_that_is_held_is_not_sent_again(ttp: Any, answering: Answering) -> None:
+    ca, root = authorities(ttp)
+    async with est_client.connect(ttp.address, trust=trust(ttp)) as connection:
+        held = await crls.fetch(connection, root=root, issuing=[ca])
+        for each in held:
+            tag = est_codec.crl_tag(each.der)
+            path = est_codec.crl_path(key_id_text(ca)) if each is held[0] else est_codec.ROOT_CRL
+            answer = await connection.get(path, headers=(("If-None-Match", tag),))
+            assert (answer.status, answer.body) == (304, b"")
+    async with answering(304, b"", b"") as connection:
+        again = await crls.fetch(connection, root=root, issuing=[ca], held=held)
+    assert [id(each) for each in again] == [id(each) for each in held]
+    async with answering(304, b"", b"") as connection:
+        with pytest.raises(TTPNotTrustedError, match="CRL cannot be used"):
             await crls.fetch(connection, root=root, issuing=[ca])
 
 

@@ -99,13 +99,14 @@ async def test_head_has_the_header_of_get_and_no_body(served: Served) -> None:
     assert body == b""
 
 
-async def test_no_content_has_no_length(served: Served) -> None:
+@pytest.mark.parametrize(("status", "words"), [(204, b"No Content"), (304, b"Not Modified")])
+async def test_what_has_no_content_has_no_length(served: Served, status: int, words: bytes) -> None:
     async def nothing(request: Request) -> Response:
-        return Response(204)
+        return Response(status)
 
     async with served(nothing) as connection:
         answer = await connection.ask(LAST)
-    assert answer.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert answer.startswith(b"HTTP/1.1 %d %b\r\n" % (status, words))
     assert b"Content-Length" not in answer
 
 
@@ -224,13 +225,16 @@ async def test_a_request_for_another_protocol_is_answered_in_this_one_and_is_the
     assert b"Connection: close\r\n" in answer
 
 
-async def test_no_content_has_no_body_whatever_the_handler_gives(served: Served) -> None:
+@pytest.mark.parametrize("status", [204, 304])
+async def test_no_content_has_no_body_whatever_the_handler_gives(
+    served: Served, status: int
+) -> None:
     async def give(request: Request) -> Response:
-        return Response(204, body=b"all the same")
+        return Response(status, body=b"all the same")
 
     async with served(give) as connection:
         answer = await connection.ask(LAST)
-    assert statuses(answer) == [204]
+    assert statuses(answer) == [status]
     assert answer.endswith(b"\r\n\r\n")
 
 

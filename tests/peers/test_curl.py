@@ -132,6 +132,14 @@ def test_one_connection_serves_many_requests(house: House, curl: Curl) -> None:
     assert head.body == b""
 
 
+@pytest.mark.parametrize("path", ["/crl", "/crl/root"])
+def test_curl_fetches_a_crl_once(curl: Curl, tmp_path: Path, path: str) -> None:
+    tag = tmp_path / "tag"
+    assert curl(path, "--etag-save", tag).status == 200
+    again = curl(path, "--etag-compare", tag)
+    assert (again.status, again.body) == (304, b"")
+
+
 def test_only_tls_1_2_is_spoken(house: House, curl: Curl) -> None:
     for options in (("--tlsv1.3",), ("--tls-max", "1.1", "--ciphers", "DEFAULT:@SECLEVEL=0")):
         since = house.ttp.now()

@@ -264,6 +264,38 @@ async def test_both_crls_are_served_as_der(est: EST, authority: Authority) -> No
         assert read_crl(response.body, issuer).serials == frozenset()
 
 
+async def test_a_crl_is_not_sent_to_who_has_it(est: EST, authority: Authority) -> None:
+    for path in (est_codec.CRL, est_codec.ROOT_CRL):
+        first = await est.answer(Request("GET", path), STRANGER)
+        tag = first.header("ETag")
+        assert tag is not None
+        for held, status in (
+            (tag, 304),
+            (f"W/{tag}", 304),
+            (f'"another", {tag}', 304),
+            ("*", 304),
+            ('"another"', 200),
+            (tag.strip('"'), 200),
+        ):
+            request = Request("GET", path, (("If-None-Match", held),))
+            again = await est.answer(request, STRANGER)
+            assert (again.status, again.header("ETag")) == (status, tag)
+            assert again.body == (b"" if status == 304 else first.body)
+
+
+async def test_a_crl_that_revokes_another_has_another_tag(
+    est: EST, authority: Authority, key: PrivateKey
+) -> None:
+    before = await est.answer(Request("GET", est_codec.CRL), STRANGER)
+    token_id, secret = await token(authority)
+    await est.answer(enrolment(token_id, secret, body_of(key)), STRANGER)
+    await authority.revoke("role")
+    held = (("If-None-Match", before.header("ETag") or ""),)
+    after = await est.answer(Request("GET", est_codec.CRL, held), STRANGER)
+    assert after.status == 200
+    assert after.header("ETag") != before.header("ETag")
+
+
 async def test_a_revocation_is_on_the_crl_at_once(
     est: EST, authority: Authority, key: PrivateKey
 ) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from asynctls.alerts import Alert
     from asynctls.config import Address
+    from asynctls.http.messages import Headers
     from asynctls.tls.sides import Admit
 
 __all__ = ["Everyone", "TTPConnection", "Verdict", "said_date"]
@@ -125,17 +126,15 @@ class TTPConnection:
         """What this connection alone has (RFC 5929, section 3); None before it is open."""
         return None if self._stream is None else self._stream.tls_unique
 
-    async def get(self, path: str) -> Response:
+    async def get(self, path: str, *, headers: Headers = ()) -> Response:
         """GETs ``path``.
 
         Raises:
             TTPUnreachableError: No answer, or one that is no HTTP; trying again can help.
         """
-        return await self._fetch(Request("GET", path, self._headers()))
+        return await self._fetch(Request("GET", path, (*self._headers(), *headers)))
 
-    async def post(
-        self, path: str, body: bytes, *, headers: tuple[tuple[str, str], ...]
-    ) -> Response:
+    async def post(self, path: str, body: bytes, *, headers: Headers) -> Response:
         """POSTs ``body`` to ``path``.
 
         Raises:
@@ -143,7 +142,7 @@ class TTPConnection:
         """
         return await self._fetch(Request("POST", path, (*self._headers(), *headers), body))
 
-    def _headers(self) -> tuple[tuple[str, str], ...]:
+    def _headers(self) -> Headers:
         return (("Host", str(self._address)),)
 
     async def _fetch(self, request: Request) -> Response:

@@ -42,6 +42,8 @@ async def fetch(
 ) -> tuple[RevocationList, ...]:
     """GETs the CRL of each issuing CA and the root's, and verifies those that are not held.
 
+    One that is held is not sent again (RFC 9110, section 13.1.2).
+
     A list that the TTP does not have is left out: a CA that does not issue yet may have none, and a
     root whose key is elsewhere.
 
@@ -56,21 +58,21 @@ async def fetch(
         TTPNotTrustedError: A list is not of the CA that it was asked for.
     """
     asked = [(est_codec.crl_path(key_id_text(each)), each) for each in issuing]
-    found = [
-        (der, authority)
-        for path, authority in (*asked, (est_codec.ROOT_CRL, root))
-        if (der := await est_client.fetch_crl(ttp, path)) is not None
-    ]
     known = {(each.issuer, each.authority_key_id): each for each in held}
+    found: list[tuple[bytes, x509.Certificate, RevocationList | None]] = []
+    for path, authority in (*asked, (est_codec.ROOT_CRL, root)):
+        last = known.get((authority.subject.public_bytes(), key_id_of(authority).digest))
+        der = await est_client.fetch_crl(ttp, path, held=None if last is None else last.der)
+        if der is not None:
+            found.append((der, authority, last))
 
-    def read(der: bytes, authority: x509.Certificate) -> RevocationList:
-        same = known.get((authority.subject.public_bytes(), key_id_of(authority).digest))
-        return same if same is not None and same.der == der else read_crl(der, authority)
+    def read(
+        der: bytes, authority: x509.Certificate, last: RevocationList | None
+    ) -> RevocationList:
+        return last if last is not None and last.der == der else read_crl(der, authority)
 
     try:
-        return await asyncio.to_thread(
-            lambda: tuple(read(der, authority) for der, authority in found)
-        )
+        return await asyncio.to_thread(lambda: tuple(read(*each) for each in found))
     except CertificateError as error:
         raise TTPNotTrustedError(f"the TTP's CRL cannot be used: {error}") from error
 

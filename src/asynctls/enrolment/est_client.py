@@ -176,15 +176,23 @@ def _own_context(identity: Identity) -> ssl.SSLContext:
         return contexts.client_context(trust=identity.trust, chain=chain, key=key)
 
 
-async def fetch_crl(ttp: TTPConnection, path: str) -> bytes | None:
+async def fetch_crl(ttp: TTPConnection, path: str, *, held: bytes | None) -> bytes | None:
     """GET a CRL (DER, as it came: nothing is verified); None where there is none.
+
+    Args:
+        ttp: An open connection.
+        path: Where the CRL is.
+        held: The last one from there, which is not sent again if nothing newer is.
 
     Raises:
         TTPUnreachableError: No answer, or not this one; trying again can help.
     """
-    answer = await ttp.get(path)
+    known = () if held is None else (("If-None-Match", est_codec.crl_tag(held)),)
+    answer = await ttp.get(path, headers=known)
     if answer.status == 404:
         return None
+    if answer.status == 304 and held is not None:
+        return held
     _check(answer)
     return answer.body
 

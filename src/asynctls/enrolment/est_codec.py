@@ -26,6 +26,7 @@ __all__ = [
     "SIMPLE_REENROLL",
     "ca_path",
     "crl_path",
+    "crl_tag",
     "decode",
     "decode_request",
     "encode",
@@ -49,6 +50,7 @@ CRL_TYPE = "application/pkix-crl"
 """RFC 2585, section 4.2: the body is DER as it stands."""
 
 _WHITE_SPACE = b" \t\r\n"
+_TAG_BYTES = 32
 
 
 def ca_path(key_id: str) -> str:
@@ -59,6 +61,11 @@ def ca_path(key_id: str) -> str:
 def crl_path(key_id: str) -> str:
     """Where the CRL of the issuing CA with that key identifier is (lower-case hex)."""
     return f"{CRL}/{key_id}"
+
+
+def crl_tag(der: bytes) -> str:
+    """The entity tag of a CRL (RFC 9110, section 8.8.3): the end of its signature."""
+    return f'"{der[-_TAG_BYTES:].hex()}"'
 
 
 def encode(der: bytes) -> bytes:

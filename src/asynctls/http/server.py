@@ -36,6 +36,7 @@ _LINGER_S = 2.0
 _RETRY_S = "5"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"})
 _VERSIONS = frozenset({b"1.0", b"1.1"})
+_BARE = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _CLOSE = ("Connection", "close")
 _CONTINUE = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
 
@@ -248,7 +249,7 @@ class _Exchanges:
             return
 
     async def _send(self, response: Response) -> None:
-        bare = self._head_only or response.status == HTTPStatus.NO_CONTENT
+        bare = self._head_only or response.status in _BARE
         body = b"" if bare else response.body
         # Header and body leave together: as one record, by one write, where the body is short.
         await self._write(_head(response) + body[:_WRITE_BYTES])
@@ -289,7 +290,7 @@ def _head(response: Response) -> bytes:
         f"Date: {_date(int(time.time()))}",
         *(f"{name}: {value}" for name, value in response.headers),
     ]
-    if response.status != HTTPStatus.NO_CONTENT:
+    if response.status not in _BARE:
         lines.append(f"Content-Length: {len(response.body)}")
     if not all(map(str.isprintable, lines)):
         raise ValueError("a header field with characters that are none")

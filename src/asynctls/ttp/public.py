@@ -73,26 +73,26 @@ class PublicPages:
         methods = ("GET",)
         match path:
             case est_codec.CRL:
-                page = partial(self._crl, self._authority.crl)
+                page = partial(self._crl, request, self._authority.crl)
             case est_codec.ROOT_CRL:
-                page = self._crl_of_root
+                page = partial(self._crl_of_root, request)
             case est_codec.OCSP:
                 page, methods = partial(self._ocsp_posted, request), ("POST",)
             case _ if path == est_codec.crl_path(below):
-                page = partial(self._crl, self._authority.crl_of(below))
+                page = partial(self._crl, request, self._authority.crl_of(below))
             case _ if path == est_codec.ca_path(below):
                 page = partial(self._ca, below)
             case _ if path == f"{est_codec.OCSP}/{below}":
                 page = partial(self._ocsp_got, below)
         return page, methods
 
-    async def _crl(self, crl: SignedCRL | None) -> Response:
+    async def _crl(self, request: Request, crl: SignedCRL | None) -> Response:
         if crl is None:
             return Response.text(404, "there is no CRL of such a CA")
         since = ("Last-Modified", format_datetime(crl.this_update, usegmt=True))
-        return Response(200, (*_CRL_TYPE, since, *_FOR_A_MINUTE), crl.der)
+        return _unless_held(request, crl.der, (since,))
 
-    async def _crl_of_root(self) -> Response:
+    async def _crl_of_root(self, request: Request) -> Response:
         now = time.monotonic()
         if self._root_crl is None or now > self._root_crl[0] + _ROOT_CRL_S:
             # Asking reads the ledger, which not everybody shall do at will.
@@ -103,7 +103,7 @@ class PublicPages:
             except StateError as error:
                 # One that an operator has yet to bring.
                 return Response.text(404, str(error))
-        return Response(200, (*_CRL_TYPE, *_FOR_A_MINUTE), self._root_crl[1])
+        return _unless_held(request, self._root_crl[1])
 
     async def _ca(self, key_id: str) -> Response:
         for certificate in self._authority.ca_certificates:
@@ -132,6 +132,16 @@ def not_now() -> Response:
     return Response.text(
         503, "the ledger cannot be used now: try again", headers=(("Retry-After", _RETRY_S),)
     )
+
+
+def _unless_held(request: Request, crl: bytes, headers: Headers = ()) -> Response:
+    """A CRL; without its bytes for who has them (If-None-Match: RFC 9110, section 13.1.2)."""
+    tag = est_codec.crl_tag(crl)
+    headers = (*headers, ("ETag", tag), *_FOR_A_MINUTE)
+    held = (request.header("If-None-Match") or "").split(",")
+    if {each.strip().removeprefix("W/") for each in held} & {tag, "*"}:
+        return Response(304, headers)
+    return Response(200, (*_CRL_TYPE, *headers), crl)
 
 
 def _decoded(encoded: str) -> bytes:
