@@ -95,3 +95,24 @@ def test_an_app_finds_structlog_as_it_comes_and_set_up(tmp_path: Path) -> None:
     )
     assert done.stdout == ""
     assert '"event": "imported"' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("set_up", "is_read"),
+    [
+        ("", False),
+        ("logs.configure('json')", False),
+        ("logs.configure('json', level='debug')", True),
+        ("logs.configure('json', tell=lambda event: False)", True),
+        ("structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))", False),
+        # These cannot be asked.
+        ("structlog.configure(wrapper_class=structlog.BoundLogger)", True),
+        ("structlog.configure(wrapper_class=structlog.stdlib.BoundLogger)", True),
+    ],
+)
+def test_what_nobody_reads_need_not_be_found_out(set_up: str, *, is_read: bool) -> None:
+    done = ended(
+        f"import structlog; from asynctls import logger, logs\n{set_up}\n"
+        "print(logger.debug_is_read())\n"
+    )
+    assert (done.stdout, done.stderr) == (f"{is_read}\n", "")

@@ -21,7 +21,7 @@ from asynctls.errors import (
     RefusedByPeerError,
     ServerUnreachableError,
 )
-from asynctls.logger import get_logger
+from asynctls.logger import debug_is_read, get_logger
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.runtime.figures import session_figures
 from asynctls.runtime.observing import Observer
@@ -210,7 +210,7 @@ async def connected(
             timeout_s=timeout_s,
             keepalive_s=keepalive_s,
             session=resuming.session(decide, alpn),
-            on_flight=tell,
+            on_flight=tell if debug_is_read() else None,
         )
     except HandshakeError as error:
         resuming.forget()
@@ -225,7 +225,7 @@ async def connected(
         raise RuntimeError("a server without a certificate was admitted")
     resuming.keep(stream)
     peer = Peer.of(stream.peer_certificate)
-    if stream.resumed:
+    if stream.resumed and debug_is_read():
         _log_server("TLS session resumed", name, peer, rules())
     return Connected(stream, peer, credentials.certificate, rules)
 
