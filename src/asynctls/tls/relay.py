@@ -92,9 +92,10 @@ class Relay:
                     await self._carry(self._one, self._other)
             except* TruncatedError as group:
                 failures.extend(group.exceptions)
-            async with asyncio.TaskGroup() as ends:
-                ends.create_task(self._end(self._other))
-                await self._end(self._one)
+            # One after the other: what has ended or is lost has hardly anything to wait for, and a
+            # task costs more than that.
+            for stream in (self._other, self._one):
+                await self._end(stream)
         except BaseException:
             for stream in (self._one, self._other):
                 stream.abort()

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import threading
 from concurrent.futures import Future
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def _text(where: _Where) -> str:
     return f"{where[0]}%{where[3]}" if len(where) == 4 and where[3] else where[0]
 
 
+@lru_cache(maxsize=16)
 def _is_numeric(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
