@@ -292,3 +292,26 @@ async def test_a_peer_that_does_not_read_cannot_keep_a_socket(
         await until(lambda: connections.live)
         await connections.drain(10)
         assert connections.live == 0
+
+
+async def test_what_was_taken_just_before_an_abort_is_closed_as_well() -> None:
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+
+    async with asyncio.timeout(20), Connections() as connections:
+        accept = connections.served_by(serve_line)
+
+        def take(reader: Reader, writer: Writer) -> None:
+            accept(reader, writer)
+            # Its task has not begun: nothing of it will run.
+            connections.abort()
+
+        async with (
+            listen(LOOPBACK, take, role="server") as listener,
+            dial(listener.address) as (
+                reader,
+                _,
+            ),
+        ):
+            assert await ended(reader)
+    assert not faults

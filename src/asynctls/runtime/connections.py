@@ -55,7 +55,7 @@ class Connections:
         """
         self._observer = observer or Observer()
         self._tasks = asyncio.TaskGroup()
-        self._live: dict[asyncio.Task[None], tuple[Places, str | None]] = {}
+        self._live: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, Places, str | None]] = {}
         self._accepting = False
         self._sparing = Sparing()
 
@@ -107,12 +107,14 @@ class Connections:
             self._not_taken(writer, limit, places.most(limit))
             return
         task = self._tasks.create_task(self._serve(handle, reader, writer))
-        self._live[task] = places, network
+        self._live[task] = writer, places, network
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        places, network = self._live.pop(task)
+        writer, places, network = self._live.pop(task)
         places.leave(network)
+        # Nothing has run of a task that was cancelled before it began.
+        writer.transport.abort()
 
     def _not_taken(self, writer: asyncio.StreamWriter, limit: Limit, most: int) -> None:
         self._observer.connection_not_taken(limit)
@@ -160,18 +162,15 @@ class Connections:
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
-    """Sends what is still to be sent, if the peer takes it; the socket is closed in any case."""
-    try:
-        # The peer is gone already or does not read (TimeoutError), or whatever else the transport
-        # was lost by, as for want of memory while it read. Whoever read from it has been told; here
-        # it would end all other connections.
-        with suppress(Exception):
-            if writer.transport.get_write_buffer_size():
-                writer.close()
-                async with asyncio.timeout(_CLOSE_S):
-                    await writer.wait_closed()
-            else:
-                writer.transport.abort()
+    """Sends what is still to be sent, if the peer takes it, and closes the socket."""
+    # The peer is gone already or does not read (TimeoutError), or whatever else the transport was
+    # lost by, as for want of memory while it read. Whoever read from it has been told; here it
+    # would end all other connections.
+    with suppress(Exception):
+        if writer.transport.get_write_buffer_size():
+            writer.close()
+            async with asyncio.timeout(_CLOSE_S):
                 await writer.wait_closed()
-    finally:
-        writer.transport.abort()
+        else:
+            writer.transport.abort()
+            await writer.wait_closed()
