@@ -32,7 +32,7 @@ from asynctls.session.channel import ALPN
 from asynctls.session.sealer import Sealer
 from asynctls.session.states import Role
 from tests.bench.jobs import work_off
-from tests.bench.speaking import Echoed, Speaker
+from tests.bench.speaking import Echoed, Paced, Speaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,7 +138,7 @@ class Load:
         self._talking.close()
         makers: dict[str, Callable[[int], AbstractContextManager[Echoed | Speaker]]] = {
             "plain": self._bare,
-            "tls": self._secured,
+            "tls": self._paced,
             "session": self._speaking,
         }
         made = (makers[kind](port) for _ in range(at_once))
@@ -259,6 +259,11 @@ class Load:
     def _secured(self, port: int) -> Iterator[Echoed]:
         with self._context().wrap_socket(self._connected(port)) as stream:
             yield Echoed(stream)
+
+    @contextmanager
+    def _paced(self, port: int) -> Iterator[Paced]:
+        with self._context().wrap_socket(self._connected(port)) as stream:
+            yield Paced(stream)
 
     @contextmanager
     def _speaking(self, port: int) -> Iterator[Speaker]:

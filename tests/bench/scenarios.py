@@ -182,7 +182,7 @@ async def messages(identities: Identities, scratch: Path, size: Size) -> list[Ta
         sessions = await stack.enter_async_context(python("session-echo", identities, name=session))
         kinds = [*((each, "tls") for each in (*stock, ours)), (sessions, "session")]
         for each, kind in kinds:
-            # As long as uvloop's own TLS has had one connection alone, it has the system map and
+            # Until uvloop's own TLS has had a connection that ended, it has the system map and
             # unmap its buffer for each message, which doubles what a message costs it.
             await job("talk", port=each.port, kind=kind, at_once=8)
         for octets, at_once in ((32, 1), (32, 8), (1024, 1), (1024, 8)):

@@ -1,8 +1,8 @@
 """Ends of messages over blocking sockets: bytes, or a session that is bare OpenSSL and frames.
 
 What a server spends on a message hangs on how long it had to wait for it: meanwhile its caches
-cool down and others run on its core. So the clients of two servers that are compared have to be
-of one make, and quick: that of `asynctls.connect` takes longer to answer than a server does.
+cool down and others run on its core. So the clients of two servers that are compared are of one
+make, take the same time to answer, and are quick: `asynctls.connect` takes longer than a server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from asynctls.session.protocol import Event
 
-__all__ = ["Echoed", "Speaker"]
+__all__ = ["Echoed", "Paced", "Speaker"]
 
 _RECORD_BYTES = 1 << 14
 _TURN_BYTES = 1 << 15
@@ -43,6 +43,30 @@ class Echoed:
         """Reads until all that was sent is back."""
         while self._sent:
             self._sent -= len(self._stream.recv(self._sent)) or _cut_off()
+
+
+class Paced(Echoed):
+    """As `Echoed`, at a `Speaker`'s pace: what that does with a frame is done here for nothing."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        super().__init__(stream)
+        self._client, self._server = (
+            Protocol(role, bytes(32), max_message_bytes=_MOST_BYTES) for role in Role
+        )
+        for each, other in ((self._client, self._server), (self._server, self._client)):
+            other.receive_data(_due(each))
+            other.next_event()
+
+    def send(self, message: bytes) -> None:
+        """Sends it."""
+        self._client.send_small(message, receipt_wanted=False)
+        self._server.receive_data(_due(self._client))
+        super().send(message)
+
+    def receive(self) -> None:
+        """Reads until all that was sent is back."""
+        super().receive()
+        self._server.next_event()
 
 
 class Speaker:
@@ -85,7 +109,7 @@ class Speaker:
         pieces, piece = [], bytearray()
         for _ in range(count):
             self._protocol.send_small(message, receipt_wanted=False)
-            piece += self._due()
+            piece += _due(self._protocol)
             if len(piece) >= _TURN_BYTES:
                 pieces.append(bytes(piece))
                 piece.clear()
@@ -111,11 +135,12 @@ class Speaker:
             self._protocol.receive_data(self._stream.recv(_RECORD_BYTES) or _cut_off())
         return event
 
-    def _due(self) -> bytes:
-        return b"".join([frame for _, frame in self._protocol.frames_to_send()])
-
     def _flush(self) -> None:
-        self._stream.sendall(self._due())
+        self._stream.sendall(_due(self._protocol))
+
+
+def _due(protocol: Protocol) -> bytes:
+    return b"".join([frame for _, frame in protocol.frames_to_send()])
 
 
 def _cut_off() -> NoReturn:
