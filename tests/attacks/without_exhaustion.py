@@ -85,11 +85,11 @@ class Toiling(Server):
         channel = await super().channel(reader, writer)
         read_now = channel.read_now
 
-        def read_dearly(n: int) -> bytes | None:
-            piece = read_now(n)
+        def read_dearly(n: int) -> tuple[bytes | None, bool]:
+            piece, more = read_now(n)
             if piece:
                 self.over.wait(DEAR_S)
-            return piece
+            return piece, more
 
         channel.read_now = read_dearly  # type: ignore[method-assign]
         return channel

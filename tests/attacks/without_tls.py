@@ -32,6 +32,7 @@ class _Bytes:
     def __init__(self) -> None:
         self._arrived = bytearray()
         self._ended = False
+        self.to_send: list[bytes] = []
 
     def receive_data(self, received: bytes) -> None:
         self._arrived += received
@@ -41,6 +42,10 @@ class _Bytes:
         found = bytes(self._arrived[:n])
         del self._arrived[:n]
         return found if found or self._ended else None
+
+    @property
+    def dry(self) -> bool:
+        return not self._arrived
 
     def data_to_send(self) -> bytes:
         return b""
@@ -73,8 +78,9 @@ class _BareTCP:
         engine = cast("Engine", self._bytes)
         self._direct = Direct(self._reader, self._writer, engine, readable)
 
-    def read_now(self, n: int, /) -> bytes | None:
-        return self._direct.read(n) if self._direct is not None else None
+    def read_now(self, n: int, /) -> tuple[bytes | None, bool]:
+        assert self._direct is not None
+        return self._direct.read(n), self._direct.more
 
     @property
     def congested(self) -> bool:

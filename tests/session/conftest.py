@@ -91,15 +91,15 @@ class MemoryChannel:
     def deliver(self, readable: Callable[[], None], /) -> None:
         self._readable = readable
 
-    def read_now(self, n: int, /) -> bytes | None:
+    def read_now(self, n: int, /) -> tuple[bytes | None, bool]:
         if not self.incoming:
             if self.truncated:
                 raise TruncatedError("the connection was cut")
-            return b"" if self.clean_end else None
+            return b"" if self.clean_end else None, False
         received = bytes(self.incoming[:n])
         del self.incoming[:n]
         self._notify()
-        return received
+        return received, bool(self.incoming) or self.truncated or self.clean_end
 
     @property
     def congested(self) -> bool:

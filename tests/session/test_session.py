@@ -267,7 +267,7 @@ async def test_a_peer_that_reads_no_receipts_is_not_read_either(
     async with opened(ends) as (client, server), asyncio.TaskGroup() as tasks:
         tasks.create_task(take(server))
         with monkeypatch.context() as deaf:
-            deaf.setattr(ends.client_channel, "read_now", lambda _: None)
+            deaf.setattr(ends.client_channel, "read_now", lambda _: (None, False))
             deaf.setattr(ends.server_channel, "HIGH_WATER", 100)
             for _ in range(2):
                 for _ in range(12):

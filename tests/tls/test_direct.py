@@ -29,9 +29,11 @@ class Reading:
 
     def read_on(self) -> None:
         try:
-            while (piece := self._stream.read_now()) is not None and not self.ended.done():
-                self.got += piece
-                if not piece:
+            more = True
+            while more and not self.ended.done():
+                piece, more = self._stream.read_now()
+                self.got += piece or b""
+                if piece == b"":
                     self.ended.set_result(None)
         except TruncatedError as error:
             if not self.ended.done():
@@ -49,6 +51,21 @@ async def test_what_arrives_is_read_when_it_is_there_and_the_end_is_told(kit: Ki
         assert len(reading.got) == server.plaintext_received == 1_000_000
         server.write(b"and an answer")
         assert await client.read() == b"and an answer"
+
+
+async def test_the_last_record_that_has_come_is_known_to_be_the_last(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        server.deliver(lambda: None)
+        assert server._direct is not None
+        server._direct.data_received(records(client, b"first") + records(client, b"last"))
+        assert server.read_now() == (b"first", True)
+        assert server.read_now() == (b"last", False)
+        assert server.read_now() == (None, False)
+        first = records(client, b"in two")
+        server._direct.data_received(first[:9])
+        assert server.read_now() == (None, False)
+        server._direct.data_received(first[9:])
+        assert server.read_now() == (b"in two", False)
 
 
 async def test_what_lay_in_the_reader_is_not_lost(kit: Kit) -> None:
@@ -79,7 +96,7 @@ async def test_whoever_does_not_read_slows_the_peer_down(kit: Kit) -> None:
         assert told.is_set()
         assert written < most
         while not draining.done() or server.plaintext_received < written:
-            if server.read_now() is None:
+            if server.read_now()[0] is None:
                 await asyncio.sleep(0)
         assert server.plaintext_received == written
 
@@ -105,7 +122,7 @@ async def test_the_engine_s_buffer_stays_small(kit: Kit) -> None:
         assert server._direct is not None
         most = 0
         server._direct.data_received(records(client, bytes(250_000)))
-        while server.read_now() is not None:
+        while server.read_now()[0] is not None:
             most = max(most, server._engine._incoming.bio.pending)
         assert server.plaintext_received == 250_000
         assert 0 < most <= 1 << 16

@@ -86,10 +86,10 @@ class _Overheard(Stream):
         self.heard.take(plaintext)
         return plaintext
 
-    def read_now(self, n: int = 1 << 16) -> bytes | None:
-        plaintext = super().read_now(n)
+    def read_now(self, n: int = 1 << 16) -> tuple[bytes | None, bool]:
+        plaintext, more = super().read_now(n)
         self.heard.take(plaintext or b"")
-        return plaintext
+        return plaintext, more
 
 
 class Caller:

@@ -49,8 +49,8 @@ class Channel(Protocol):
     def deliver(self, readable: Callable[[], None], /) -> None:
         """From now on ``readable`` is called when `read_now` may have something, and at the end."""
 
-    def read_now(self, n: int, /) -> bytes | None:
-        """As `read`, and of one TLS record at the most; None where that would wait."""
+    def read_now(self, n: int, /) -> tuple[bytes | None, bool]:
+        """As `read`, of one TLS record at the most, or None; and whether there may be more."""
 
     def write(self, plaintext: bytes, /) -> int:
         """Encrypts and queues; returns the TLS bytes that this made."""

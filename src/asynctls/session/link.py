@@ -45,7 +45,7 @@ class Link:
     def __init__(self, protocol: Protocol, channel: Channel) -> None:
         self._protocol = protocol
         self._channel = channel
-        self._readable: Callable[[], None] | None = None
+        self._readable: Callable[[], None] = _nobody_reads
         self._turn_ends = False
         self._bytes_this_turn = 0
         self.full = False
@@ -72,10 +72,10 @@ class Link:
         sent_bytes[due[0][0]] += produced - len(together)
         for frame_type, frame in due:
             sent_bytes[frame_type] += len(frame)
-        self.full = self.full or self._channel.congested
         self._records_sent += -(-len(together) // _RECORD_BYTES)
         # Here as well: an end that only sends receives nothing that would make it look.
-        self._mind_records()
+        if self._records_sent >= MAX_RECORDS:
+            self._mind_records()
 
     def flush_soon(self) -> None:
         """Hands what is due by then to the channel when this turn of the event loop ends."""
@@ -115,7 +115,7 @@ class Link:
         self._bytes_this_turn = 0
         self.flush()
         self.full = self._channel.congested
-        if self._protocol.failure is not None and self._readable is not None:
+        if self._protocol.failure is not None:
             # Nobody awaits what was just tried: whoever reads has to be told.
             self._readable()
 
@@ -129,27 +129,23 @@ class Link:
         """
         self._readable = readable
         try:
-            self._channel.deliver(self._is_readable)
+            self._channel.deliver(readable)
         except (OSError, AsynctlsError) as error:
             self._lose(error)
             self.raise_failure()
 
     def deliver_no_more(self) -> None:
         """Nobody reads any longer."""
-        self._readable = None
-
-    def _is_readable(self) -> None:
-        if self._readable is not None:
-            self._readable()
+        self._readable = _nobody_reads
 
     def read_now(self) -> bool:
-        """Takes in what has come; false: nothing more has.
+        """Takes in what has come, of one TLS record; false: no more has.
 
         Raises:
             SessionError: the connection ended before the session did.
         """
         try:
-            received = self._channel.read_now(_READ_BYTES)
+            received, more = self._channel.read_now(_READ_BYTES)
         except (OSError, AsynctlsError) as error:
             self._lose(error)
             self.raise_failure()
@@ -157,7 +153,7 @@ class Link:
         if received is None:
             return False
         self._take_in(received)
-        return bool(received)
+        return more and bool(received)
 
     async def read(self) -> None:
         """Takes in what comes next.
@@ -178,7 +174,8 @@ class Link:
             # A read gives no more than one record.
             self._records_received += 1
             self._protocol.receive_data(received)
-            self._mind_records()
+            if self._records_received >= MAX_RECORDS:
+                self._mind_records()
         else:
             self._protocol.receive_eof()
 
@@ -188,8 +185,8 @@ class Link:
             raise self._protocol.failure
 
     def _mind_records(self) -> None:
-        """Says GOAWAY, once and as a server, when a direction's records reach their bound."""
-        if self._records_sent < MAX_RECORDS > self._records_received or self._told_goaway:
+        """A direction's records have reached their bound: a server says GOAWAY, once."""
+        if self._told_goaway:
             return
         self._told_goaway = True
         if self._protocol.role is Role.SERVER and self._protocol.failure is None:
@@ -215,6 +212,10 @@ class Link:
                 await self._channel.close()
         except (OSError, AsynctlsError):
             self._channel.abort()
+
+
+def _nobody_reads() -> None:
+    pass
 
 
 def _by_what(error: BaseException | None) -> str:

@@ -181,31 +181,30 @@ class Protocol:
             sealer = self._advance_sending(_PIECE)
             self._queue(_DATA, sealer.data(view[at : at + MAX_PAYLOAD], more=True))
             yield sealer.sequence - 1
-        yield self._send_last(view[last_at:], len(message), receipt_wanted=receipt_wanted)
+        sequence = self.send_small(view[last_at:], receipt_wanted=receipt_wanted)
+        self.tally.bytes_sent += last_at
+        yield sequence
 
-    def send_small(self, message: bytes, *, receipt_wanted: bool) -> int:
+    def send_small(self, message: bytes | memoryview, *, receipt_wanted: bool) -> int:
         """As `send_message`, in one frame: for a message of `MAX_PAYLOAD` bytes at the most."""
         size = len(message)
         if size > self.peer_max_message_bytes:
             self._check_size(size)
-        return self._send_last(message, size, receipt_wanted=receipt_wanted)
+        sealer = self._advance_sending(_MESSAGE)
+        sequence = sealer.sequence
+        if receipt_wanted:
+            self._awaited.add(sequence)
+        self._to_send.append((_DATA, sealer.data(message, receipt_wanted=receipt_wanted)))
+        tally = self.tally
+        tally.messages_sent += 1
+        tally.bytes_sent += size
+        return sequence
 
     def _check_size(self, size: int) -> None:
         if self._failure is None and size > self.peer_max_message_bytes and self.opened:
             raise MessageTooLargeError(
                 f"a message of {size} bytes: the peer takes {self.peer_max_message_bytes} at most"
             )
-
-    def _send_last(self, piece: bytes | memoryview, size: int, *, receipt_wanted: bool) -> int:
-        sealer = self._advance_sending(_MESSAGE)
-        sequence = sealer.sequence
-        if receipt_wanted:
-            self._awaited.add(sequence)
-        self._to_send.append((_DATA, sealer.data(piece, receipt_wanted=receipt_wanted)))
-        tally = self.tally
-        tally.messages_sent += 1
-        tally.bytes_sent += size
-        return sequence
 
     def send_receipt(self, message_sequence: int) -> None:
         """Says that the application has taken the message; once for each that asked."""
@@ -263,8 +262,9 @@ class Protocol:
         """
         if self._failure is not None:
             raise self._failure
+        next_frame = self._opener.next_frame
         try:
-            while (frame := self._opener.next_frame()) is not None:
+            while (frame := next_frame()) is not None:
                 if (event := self._take(frame)) is not None:
                     return event
         except SessionError as failure:

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import SessionClosedError, SessionError
-from asynctls.session.protocol import Delivered, Ended, Event, GoesAway, Message, Opened
+from asynctls.session.protocol import Delivered, Ended, Event, GoesAway, Message
 from asynctls.session.sending import RECEIPTS_AWAITED
 
 if TYPE_CHECKING:
@@ -91,16 +91,19 @@ class Receiving:
                 self.stop()
         return message.content
 
-    async def receive(self) -> bytes:
-        """The next message, as `Session.receive`."""
-        while (content := self.take()) is None:
-            if self.peer_closed:
-                raise SessionClosedError("the peer has ended its direction: no more will come")
-            self._link.raise_failure()
-            if self._inbox.ended:
-                raise SessionClosedError("this end has closed the session")
-            await self._inbox.arrival()
-        return content
+    def arrival(self) -> asyncio.Future[None]:
+        """Where `take` has given none: is done when it is time to `take` again.
+
+        Raises:
+            SessionClosedError: the peer has ended its direction, or this end the session.
+            SessionError: the session has ended, and by what.
+        """
+        if self.peer_closed:
+            raise SessionClosedError("the peer has ended its direction: no more will come")
+        self._link.raise_failure()
+        if self._inbox.ended:
+            raise SessionClosedError("this end has closed the session")
+        return self._inbox.arrival()
 
     def take_no_more(self) -> None:
         """The application receives no more: what waits and what still comes is dropped."""
@@ -160,6 +163,7 @@ class Receiving:
         protocol, inbox = self._protocol, self._inbox
         frames_at = protocol.frames_received + _FRAMES_AT_A_STRETCH
         events = reads = 0
+        more = True
         over = protocol.over
         while not over:
             if inbox.full:
@@ -167,32 +171,36 @@ class Receiving:
                 return False
             event = protocol.next_event()
             if event is not None:
-                self._take(event)
-                # No message makes it so, and of them there are many.
-                over = event.__class__ is not Message and protocol.over
                 events += 1
+                if isinstance(event, Message):
+                    self._put(event)
+                else:
+                    self._take(event)
+                    over = protocol.over
                 if events == _FRAMES_AT_A_STRETCH:
                     return True
+            elif not more:
+                return False
             elif self._receipts_unread >= _RECEIPTS_UNREAD:
                 halted.set_result(None)
                 return False
             elif reads == _READS_AT_A_STRETCH or protocol.frames_received >= frames_at:
                 return True
-            elif self._link.read_now():
-                reads += 1
             else:
-                return False
+                more = self._link.read_now()
+                reads += 1
         self.stop()
         return False
 
+    def _put(self, message: Message) -> None:
+        if self._inbox.ended:
+            self._protocol.forget_owed()
+        elif self._inbox.put(message):
+            # What is answered to it goes out behind whoever was woken, in the same turn.
+            self._link.flush_soon()
+
     def _take(self, event: Event) -> None:
         match event:
-            case Message():
-                if self._inbox.ended:
-                    self._protocol.forget_owed()
-                elif self._inbox.put(event):
-                    # What is answered to it goes out behind whoever was woken, in the same turn.
-                    self._link.flush_soon()
             case Delivered(sequence=sequence):
                 self._sending.delivered(sequence)
             case Ended():
@@ -200,5 +208,3 @@ class Receiving:
                 self._inbox.end()
             case GoesAway():
                 self._going_away.set()
-            case Opened():
-                pass

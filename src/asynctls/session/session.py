@@ -352,17 +352,17 @@ class Session:
             SessionClosedError: the peer has ended its direction, or this end the session.
             SessionError: the session has ended, and by what.
         """
-        return await self._receiving.receive()
+        while (message := self._receiving.take()) is None:
+            await self._receiving.arrival()
+        return message
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         """The next message; the peer's CLOSE ends the iteration, all else is raised."""
-        if (message := self._receiving.take()) is not None:
-            return message
         try:
-            return await self._receiving.receive()
+            return await self.receive()
         except SessionClosedError:
             if self._receiving.peer_closed:
                 raise StopAsyncIteration from None

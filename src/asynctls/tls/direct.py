@@ -42,6 +42,7 @@ class Direct(asyncio.Protocol):
 
     Attributes:
         congested: the peer is slower than we write.
+        more: there may be something to `read`; false says that there is not.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class Direct(asyncio.Protocol):
         "_unread_bytes",
         "_writer",
         "congested",
+        "more",
     )
 
     def __init__(
@@ -83,6 +85,7 @@ class Direct(asyncio.Protocol):
         self._unread: list[bytes] = []
         self._unread_bytes = 0
         self._engine_is_dry = False
+        self.more = True
         self._transport.set_protocol(self)
 
         while (found := at_hand(reader)) is not None:
@@ -110,22 +113,25 @@ class Direct(asyncio.Protocol):
         Raises:
             TruncatedError: the peer's direction ended in any other way.
         """
+        engine = self._engine
         while True:
             if self._engine_is_dry and self._unread:
+                self._unread_bytes -= len(self._unread[0])
                 self._feed(self._unread.pop(0))
-            plaintext = self._engine.read(n)
-            if flush(self._engine, self._writer) and self.congested:
+            plaintext = engine.read(n)
+            if engine.to_send and flush(engine, self._writer) and self.congested:
                 # An answer of OpenSSL's own (to a renegotiation): a peer that provokes many and
                 # takes none must not fill our memory.
                 self._answers_wait = True
                 self._pause()
-            if plaintext is not None:
-                return plaintext
-            self._engine_is_dry = True
-            if not self._unread:
+            self._engine_is_dry = plaintext is None or engine.dry
+            if plaintext is not None or not self._unread:
                 break
-        if not self._answers_wait:
+        self.more = bool(self._unread) or self._lost or not self._engine_is_dry
+        if self._paused and not self.more and not self._answers_wait:
             self._resume()
+        if plaintext is not None:
+            return plaintext
         if self._lost:
             if isinstance(self._error, OSError):
                 raise lost(self._error) from self._error
@@ -135,9 +141,9 @@ class Direct(asyncio.Protocol):
     def _feed(self, received: bytes) -> None:
         if len(received) > _MOST_AT_ONCE_BYTES:
             self._unread.insert(0, received[_MOST_AT_ONCE_BYTES:])
+            self._unread_bytes += len(received) - _MOST_AT_ONCE_BYTES
             received = received[:_MOST_AT_ONCE_BYTES]
         self._engine_is_dry = False
-        self._unread_bytes -= len(received)
         self._engine.receive_data(received)
 
     def _pause(self) -> None:
@@ -154,7 +160,10 @@ class Direct(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        self._hold(data)
+        if self._engine_is_dry and not self._unread:
+            self._feed(data)
+        else:
+            self._hold(data)
         self._readable()
         if self._unread_bytes > _MOST_UNREAD_BYTES:
             self._pause()

@@ -97,7 +97,7 @@ class Engine:
             ) from error
         self._sent = Scanner()
         self._received = Scanner()
-        self._to_send: list[bytes] = []
+        self.to_send: list[bytes] = []
         self._hello_sent = False
         self._judged: bytes | None = None
         self._done = False
@@ -123,10 +123,8 @@ class Engine:
 
     def data_to_send(self) -> bytes:
         """What is to be sent now, given once; `b""` for nothing."""
-        if len(self._to_send) == 1:
-            return self._to_send.pop()
-        flight = b"".join(self._to_send)
-        self._to_send.clear()
+        flight = b"".join(self.to_send)
+        self.to_send.clear()
         return flight
 
     def _collect(self) -> int:
@@ -134,7 +132,7 @@ class Engine:
             return 0
         flight = self._outgoing.read()
         self._sent.feed(flight)
-        self._to_send.append(flight)
+        self.to_send.append(flight)
         return len(flight)
 
     # Handshake
@@ -221,7 +219,7 @@ class Engine:
         if can_tell:
             record = bytes((21, 3, 3, 0, 2, 2, alert))
             self._sent.feed(record)
-            self._to_send.append(record)
+            self.to_send.append(record)
 
     def _fail(self, failure: AsynctlsError, cause: Exception | None = None) -> NoReturn:
         self._failure = failure
@@ -251,14 +249,12 @@ class Engine:
             return taken
         if self._failure is not None:
             raise self._failure
-        if self.ended:
-            return b""
-        if self._fin:
+        if self._fin and not self.ended:
             raise TruncatedError(
                 "the peer closed the connection without saying that it had sent all "
                 "(no close_notify): what arrived may not be all that was sent"
             )
-        return None
+        return b"" if self.ended else None
 
     def decrypt(self, received: memoryview, *, most: int) -> tuple[bytes, bool]:
         """Take what arrived, and give the data in the records that are there in full.
@@ -283,13 +279,15 @@ class Engine:
     @property
     def has_word(self) -> bool:
         """The peer's direction has ended or failed, or OpenSSL itself has an answer to send."""
-        return self.ended or self._failure is not None or bool(self._to_send)
+        return self.ended or self._failure is not None or bool(self.to_send)
+
+    @property
+    def dry(self) -> bool:
+        """Nothing that was received waits to be read."""
+        return not (self._incoming.more() or self._read_ahead)
 
     def _decrypt(self, most: int) -> list[bytes]:
-        """The data of so many records at most, each whole.
-
-        Where there are fewer, `ended` and `_failure` say whether that is for good.
-        """
+        """The data of so many records at most, each whole; `read` tells what ends them."""
         records: list[bytes] = []
         if self.ended or self._failure is not None:
             return records

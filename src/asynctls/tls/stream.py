@@ -224,8 +224,8 @@ class Stream(Pourable):
         """
         self._direct = Direct(self._reader, self._writer, self._engine, readable)
 
-    def read_now(self, n: int = _CHUNK_BYTES) -> bytes | None:
-        """As `read`, of one record at the most; None where that would wait.
+    def read_now(self, n: int = _CHUNK_BYTES) -> tuple[bytes | None, bool]:
+        """As `read`, of one record at the most, or None: not yet; and whether there may be more.
 
         Raises:
             TruncatedError: the peer's direction ended in any other way than by its word.
@@ -236,7 +236,7 @@ class Stream(Pourable):
         plaintext = self._direct.read(n)
         if plaintext:
             self.plaintext_received += len(plaintext)
-        return plaintext
+        return plaintext, self._direct.more
 
     @property
     def congested(self) -> bool:
