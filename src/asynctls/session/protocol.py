@@ -265,24 +265,26 @@ class Protocol:
         next_frame = self._opener.next_frame
         try:
             while (frame := next_frame()) is not None:
-                if (event := self._take(frame)) is not None:
+                event = self._take_data(frame) if isinstance(frame, Data) else self._take(frame)
+                if event is not None:
                     return event
         except SessionError as failure:
             self._fail(failure, failure.code, str(failure))
             raise
         return None
 
-    def _take(self, frame: Frame) -> Event | None:
-        state = self._may_receive[self._receiving].get(frame.step)
+    def _advance_receiving(self, frame: Frame, step: Step) -> None:
+        state = self._may_receive[self._receiving].get(step)
         if state is None:
             raise MalformedError(
                 f"{frame} may not stand here: "
                 f"the {self.role.other.value}'s direction is {self._receiving.value!r}"
             )
         self._receiving = state
+
+    def _take(self, frame: Frame) -> Event | None:
+        self._advance_receiving(frame, frame.step)
         match frame:
-            case Data():
-                return self._take_data(frame)
             case Receipt(message_sequence=sequence):
                 if sequence not in self._awaited:
                     raise MalformedError(f"{frame}: no receipt is due for that")
@@ -305,6 +307,7 @@ class Protocol:
         return Opened()
 
     def _take_data(self, frame: Data) -> Message | None:
+        self._advance_receiving(frame, _PIECE if frame.more else _MESSAGE)
         content = frame.payload
         size = len(self._message) + len(content)
         if size > self.max_message_bytes:
