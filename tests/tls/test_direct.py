@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -66,6 +66,49 @@ async def test_the_last_record_that_has_come_is_known_to_be_the_last(kit: Kit) -
         assert server.read_now() == (None, False)
         server._direct.data_received(first[9:])
         assert server.read_now() == (b"in two", False)
+
+
+async def test_what_came_in_two_pieces_is_known_until_both_are_read(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        server.deliver(lambda: None)
+        assert server._direct is not None
+        for message in (b"first", b"last"):
+            server._direct.data_received(records(client, message))
+        assert server.read_now() == (b"first", True)
+        assert server.read_now() == (b"last", False)
+
+
+async def test_a_loss_behind_the_last_record_is_known_as_well(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        told = asyncio.Event()
+        server.deliver(told.set)
+        assert server._direct is not None
+        server._direct.data_received(records(client, b"last"))
+        told.clear()
+        server.abort()
+        await told.wait()
+        assert server.read_now() == (b"last", True)
+        with pytest.raises(TruncatedError, match="closed at this end"):
+            server.read_now()
+
+
+async def test_nothing_is_read_while_the_peer_takes_no_answers(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        transport = cast("asyncio.Transport", server.connection[1].transport)
+        while not transport.get_write_buffer_size() > 1 << 17:
+            server.write(bytes(1 << 16))
+        server.deliver(lambda: None)
+        assert server._direct is not None
+        server._direct.data_received(records(client, b"a question"))
+        # As OpenSSL's own to a renegotiation, it leaves with the next read.
+        server._engine.write(b"an answer")
+        assert server.read_now()[0] == b"a question"
+        assert server.read_now() == (None, False)
+        assert not transport.is_reading()
+        draining = asyncio.create_task(server.drain())
+        while not draining.done():
+            await client.read()
+        assert transport.is_reading()
 
 
 async def test_what_lay_in_the_reader_is_not_lost(kit: Kit) -> None:
