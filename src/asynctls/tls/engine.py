@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.alerts import Alert
 from asynctls.errors import AsynctlsError, HandshakeError, PeerRefusedError, TruncatedError
-from asynctls.tls.incoming import MOST_IN_BIO_BYTES, Incoming
+from asynctls.tls.incoming import Incoming
 from asynctls.tls.reasons import explain_failure, explain_handshake, explain_silence, is_damage
 from asynctls.tls.records import Meter, Octets, Scanner
 from asynctls.tls.sides import Side
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _MAX_PLAINTEXT_BYTES = 1 << 14
+# A BIO keeps the size that it once had to have.
+_MOST_AT_ONCE_BYTES = 4 * _MAX_PLAINTEXT_BYTES
 
 
 class Engine:
@@ -77,7 +79,9 @@ class Engine:
         self._side = side
         self._admit = admit
         self._server_hostname = server_hostname
-        self._incoming = Incoming()
+        self._sent = Scanner()
+        self._received = Scanner()
+        self._incoming = Incoming(self._received)
         self._outgoing = ssl.MemoryBIO()
         try:
             self._tls = context.wrap_bio(
@@ -95,8 +99,6 @@ class Engine:
             raise HandshakeError(
                 f"{server_hostname!r} cannot be a server's host name: {error}"
             ) from error
-        self._sent = Scanner()
-        self._received = Scanner()
         self.to_send: list[bytes] = []
         self._hello_sent = False
         self._judged: bytes | None = None
@@ -115,7 +117,6 @@ class Engine:
     def receive_data(self, received: Octets) -> None:
         """Take what arrived from the peer; `b""` is its FIN."""
         if received:
-            self._received.feed(received)
             self._incoming.write(received)
         else:
             # OpenSSL is not told: to it an EOF ends both directions, and ours may go on.
@@ -264,7 +265,6 @@ class Engine:
         `read` to tell, see `has_word`.
         """
         if received:
-            self._received.feed(received)
             self._incoming.lend(received)
         records = self._decrypt(most)
         if received:
@@ -326,8 +326,8 @@ class Engine:
         produced, left = 0, plaintext
         try:
             while left:
-                fits = len(left) <= MOST_IN_BIO_BYTES
-                taken = self._tls.write(left if fits else memoryview(left)[:MOST_IN_BIO_BYTES])
+                fits = len(left) <= _MOST_AT_ONCE_BYTES
+                taken = self._tls.write(left if fits else memoryview(left)[:_MOST_AT_ONCE_BYTES])
                 produced += self._collect()
                 left = b"" if taken == len(left) else memoryview(left)[taken:]
         except ssl.SSLError as error:

@@ -9,12 +9,12 @@ import ssl
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asynctls.tls.records import Octets
+    from asynctls.tls.records import Octets, Scanner
 
 __all__ = ["MOST_IN_BIO_BYTES", "Incoming"]
 
-MOST_IN_BIO_BYTES = 1 << 16
-"""How much OpenSSL is handed at once."""
+MOST_IN_BIO_BYTES = 4 * ((1 << 14) + 29)
+"""How much OpenSSL is handed at once: four full records, so that a piece ends where one does."""
 
 _NOTHING = memoryview(b"")
 
@@ -22,14 +22,18 @@ _NOTHING = memoryview(b"")
 class Incoming:
     """A BIO to read from, and what waits to be handed in.
 
+    Args:
+        scanner: reads along what is handed in.
+
     Attributes:
         bio: what OpenSSL reads.
     """
 
-    __slots__ = ("_waiting", "bio")
+    __slots__ = ("_scanner", "_waiting", "bio")
 
-    def __init__(self) -> None:
+    def __init__(self, scanner: Scanner) -> None:
         self.bio = ssl.MemoryBIO()
+        self._scanner = scanner
         self._waiting = _NOTHING
 
     def write(self, received: Octets) -> None:
@@ -37,7 +41,7 @@ class Incoming:
         if self._waiting:
             self._waiting = self._behind(received)
         else:
-            self.bio.write(received)
+            self._hand_in(received)
 
     def lend(self, received: memoryview) -> None:
         """Let it be handed in as OpenSSL reads, behind what waits, until `give_back`."""
@@ -54,6 +58,10 @@ class Incoming:
     def more(self) -> bool:
         """Whether there is something to read; hands in more where there was nothing."""
         if self._waiting and not self.bio.pending:
-            self.bio.write(self._waiting[:MOST_IN_BIO_BYTES])
+            self._hand_in(self._waiting[:MOST_IN_BIO_BYTES])
             self._waiting = self._waiting[MOST_IN_BIO_BYTES:]
         return self.bio.pending > 0
+
+    def _hand_in(self, received: Octets) -> None:
+        self._scanner.feed(received)
+        self.bio.write(received)
