@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.alerts import Alert
 from asynctls.errors import AsynctlsError, HandshakeError, PeerRefusedError, TruncatedError
-from asynctls.tls.incoming import Incoming
+from asynctls.tls.incoming import MOST_IN_BIO_BYTES, Incoming
 from asynctls.tls.reasons import explain_failure, explain_handshake, explain_silence, is_damage
 from asynctls.tls.records import Meter, Octets, Scanner
 from asynctls.tls.sides import Side
@@ -264,10 +264,11 @@ class Engine:
         they come first: by `read`, or here before anything more is received. What ends them is for
         `read` to tell, see `has_word`.
         """
-        if received:
-            self._incoming.lend(received)
+        lent = len(received) > MOST_IN_BIO_BYTES
+        take = self._incoming.lend if lent else self._incoming.write
+        take(received)
         records = self._decrypt(most)
-        if received:
+        if lent:
             # After an end nobody asks for what follows it.
             self._incoming.give_back(keep=not self.ended and self._failure is None)
         all_read = len(records) < most
