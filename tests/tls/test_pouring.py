@@ -218,6 +218,17 @@ async def test_what_a_stretch_leaves_is_the_connections_own_and_comes_first(kit:
         assert plaintext == b"".join(b"%04d" % number for number in range(4000)) + b"later"
 
 
+async def test_what_waits_is_not_copied_again_for_each_stretch(kit: Kit) -> None:
+    async with encrypted(kit) as (client, server):
+        for _ in range(4000):
+            client.write(b"four")
+        received = await server.connection[0].readexactly(4000 * (5 + 8 + 4 + 16))
+        server.arrived(memoryview(received))
+        kept = server._engine._incoming._waiting.obj
+        assert server.arrived(memoryview(b"")) == (b"four" * 32, Due.REST)
+        assert server._engine._incoming._waiting.obj is kept
+
+
 async def test_after_an_end_nothing_is_kept(kit: Kit) -> None:
     async with encrypted(kit) as (client, server):
         client.write(b"all")

@@ -265,8 +265,8 @@ class Engine:
         `read` to tell, see `has_word`.
         """
         lent = len(received) > MOST_IN_BIO_BYTES
-        take = self._incoming.lend if lent else self._incoming.write
-        take(received)
+        if received:
+            (self._incoming.lend if lent else self._incoming.write)(received)
         records = self._decrypt(most)
         if lent:
             # After an end nobody asks for what follows it.
