@@ -96,3 +96,4 @@ def test_of_a_body_only_what_is_everybodys_is_told() -> None:
         "profile": "peer",
         "lifetime_s": 60,
     }
+    assert list(event)[-3:] == ["sans", "profile", "lifetime_s"]

@@ -109,6 +109,12 @@ async def test_a_token_that_is_not_used_up_is_taken_back_with_its_name(
     assert await refused(enrol(authority, of, 1)) == "token-revoked"
 
 
+async def test_a_token_that_nobody_used_is_taken_back_with_its_name(authority: Authority) -> None:
+    of = await token(authority, uses=2)
+    await authority.revoke("worker")
+    assert await refused(enrol(authority, of)) == "token-revoked"
+
+
 async def test_a_certificate_has_the_further_names_that_its_request_was_allowed(
     authority: Authority,
 ) -> None:

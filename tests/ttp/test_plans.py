@@ -108,7 +108,7 @@ async def test_how_far_a_token_is_used_up_is_counted_in_an_index(
     ledger: Ledger, *, approve: bool
 ) -> None:
     grant = Grant("name", ("name",), Profile.PEER, timedelta(hours=1))
-    token = StoredToken("id", grant, NOW, b"", None, uses=0, approve=approve)
+    token = StoredToken("id", grant, NOW, b"", None, used=True, uses=0, approve=approve)
     lines = await plan_of(ledger, lambda c: uses_by(c, token, b"key"))
     by_key = [line for line in lines if "(token_id=? AND spki_sha256=?)" in line]
     assert by_key
@@ -117,6 +117,12 @@ async def test_how_far_a_token_is_used_up_is_counted_in_an_index(
     assert "SEARCH entries USING INDEX one_certificate_a_token_key (token_id=?)" in counted
     by_request = "SEARCH entries USING INDEX one_request_a_token_key (token_id=?)"
     assert (by_request in counted) is approve
+
+
+async def test_of_a_token_that_nobody_used_nothing_more_is_looked_up(ledger: Ledger) -> None:
+    grant = Grant("name", ("name",), Profile.PEER, timedelta(hours=1))
+    token = StoredToken("id", grant, NOW, b"", None, used=False)
+    assert await plan_of(ledger, lambda c: uses_by(c, token, b"key")) == []
 
 
 async def test_rows_are_counted_from_the_last_count_on(ledger: Ledger) -> None:

@@ -17,7 +17,7 @@ from asynctls.ttp.uses import Uses
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 GRANT = Grant("server", ("server",), Profile.SERVER, timedelta(hours=24))
-TOKEN = StoredToken("abc", GRANT, NOW + MINUTE, bytes(32), None)
+TOKEN = StoredToken("abc", GRANT, NOW + MINUTE, bytes(32), None, used=False)
 MINE = b"m" * 32
 ISSUED = StoredCertificate("0A", GRANT, NOW - MINUTE, NOW + 60 * MINUTE, MINE, b"der", None, None)
 

@@ -29,6 +29,7 @@ __all__ = [
     "KeyType",
     "PrivateKey",
     "PublicKey",
+    "accepted",
     "generate",
     "generate_now",
     "is_encrypted",
@@ -184,13 +185,23 @@ def judge_public_key(public_key: object) -> PublicKey:
     Raises:
         CertificateError: it is of another kind, or weak; in words for its owner.
     """
+    key = accepted(public_key)
+    key_type_of(key)
+    return key
+
+
+def accepted(public_key: object) -> PublicKey:
+    """A public key of any kind as RSA or ECDSA, which `key_type_of` is still to judge.
+
+    Raises:
+        CertificateError: it is of another kind; in words for its owner.
+    """
     if not isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         kind = next(
             (words for other, words in _OTHER_KINDS.items() if isinstance(public_key, other)),
             "a key of this kind",
         )
         raise CertificateError(f"{kind} is not accepted; use {_ACCEPTED}")
-    key_type_of(public_key)
     return public_key
 
 

@@ -21,7 +21,7 @@ from asynctls.pki.keys import (
     KeyType,
     PrivateKey,
     PublicKey,
-    judge_public_key,
+    accepted,
     key_type_of,
     spki_sha256,
 )
@@ -137,7 +137,8 @@ def read_request(der: bytes) -> Request:
 
 def _read(der: bytes) -> Request:
     csr = x509.load_der_x509_csr(der)
-    public_key = judge_public_key(csr.public_key())
+    public_key = accepted(csr.public_key())
+    key_type = key_type_of(public_key)
     if not csr.is_signature_valid:
         raise RequestError("the request is not signed by the key that it is for")
     common_name, ignored = _read_subject(csr.subject)
@@ -164,7 +165,7 @@ def _read(der: bytes) -> Request:
     return Request(
         public_key=public_key,
         spki_sha256=spki_sha256(public_key),
-        key_type=key_type_of(public_key),
+        key_type=key_type,
         common_name=common_name,
         sans=sans,
         key_usages=key_usages,

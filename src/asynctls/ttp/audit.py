@@ -30,7 +30,7 @@ _COLUMNS = {
     "issuer": "issuer",
 }
 # Named one by one: a body may also hold what is nobody's to read, such as a key under another key.
-_BODY = (
+_BODY = {
     "sans",
     "profile",
     "lifetime_s",
@@ -46,7 +46,7 @@ _BODY = (
     "left_out",
     "counts",
     "since",
-)
+}
 
 
 def tell(row: dict[str, Value], head: Head) -> None:
@@ -70,7 +70,7 @@ def event_of(row: dict[str, Value], head: Head) -> dict[str, object]:
         "ends_at": _time(row["ends_at"]),
     }
     event |= {said: row[column] for column, said in _COLUMNS.items()}
-    event |= {field: body.get(field) for field in _BODY}
+    event |= {field: fact for field, fact in body.items() if field in _BODY}
     return {field: fact for field, fact in event.items() if fact not in (None, "", [])}
 
 

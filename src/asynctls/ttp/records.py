@@ -54,13 +54,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """A token's row, and whether it was revoked since."""
+    """A token's row, whether it was revoked since, and whether it led to any certificate."""
 
     token_id: str
     grant: Grant
     expires_at: datetime
     secret_sha256: bytes
     revoked_at: datetime | None
+    used: bool
     uses: int = 1
     approve: bool = False
 
@@ -122,7 +123,15 @@ _certificates = (
 )
 
 
-_token_by_id = Prepared(_tokens.where(entries.c.token_id == sa.bindparam("token")))
+_used = (
+    sa.select(_issued.c.sequence)
+    .where(is_kind(Kind.CERTIFICATE_ISSUED, _issued), _issued.c.token_id == entries.c.token_id)
+    .exists()
+    .label("used")
+)
+_token_by_id = Prepared(
+    _tokens.add_columns(_used).where(entries.c.token_id == sa.bindparam("token"))
+)
 _certificate_by_token_key = Prepared(
     _certificates.where(
         entries.c.token_id == sa.bindparam("token"), entries.c.spki_sha256 == sa.bindparam("key")
@@ -260,6 +269,7 @@ def _token(row: sa.Row[tuple[object, ...]]) -> StoredToken:
         expires_at=moment(row.ends_at),
         secret_sha256=bytes.fromhex(body.secret_sha256),
         revoked_at=None if row.revoked_at is None else moment(row.revoked_at),
+        used=bool(row.used),
         uses=body.uses,
         approve=body.approve,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from asynctls.errors import LedgerError
+from asynctls.ttp.statements import Prepared
 from asynctls.ttp.storage import Store
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another process's transaction (the CA's RSA keys are made in one)."""
 
 _WRITING = "asynctls_writing"
+_BEGIN = Prepared(sa.text("BEGIN"))
+_BEGIN_WRITING = Prepared(sa.text("BEGIN IMMEDIATE"))
 # It waits for nobody: what a reader still needs is synced where it lies.
 _CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 _PRAGMAS = (
@@ -159,5 +162,5 @@ def _make_lasting(connection: sa.Connection) -> None:
 
 
 def _on_begin(connection: sa.Connection) -> None:
-    writing = _WRITING in connection.get_execution_options()
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    begin = _BEGIN_WRITING if _WRITING in connection.get_execution_options() else _BEGIN
+    begin.run(connection, {})

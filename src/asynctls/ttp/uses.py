@@ -64,6 +64,9 @@ def uses_by(connection: sa.Connection, token: StoredToken, spki_sha256: bytes) -
         token: as it stands.
         spki_sha256: the key's fingerprint.
     """
+    if not (token.used or token.approve):
+        # As with nearly all: the token's row has said so, and nothing more need be looked up.
+        return Uses()
     again = records.certificate_by_token_key(connection, token.token_id, spki_sha256)
     waits = (
         approvals.request_by_key(connection, token.token_id, spki_sha256) if token.approve else None
