@@ -73,9 +73,17 @@ def _supported(*options: tuple[str, int]) -> list[_Option]:
 
 def _set(writer: asyncio.StreamWriter, options: list[_Option]) -> None:
     connection = writer.get_extra_info("socket")
-    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+    family = socket.AF_UNSPEC if connection is None else connection.family
+    if family not in (socket.AF_INET, socket.AF_INET6):
         return
-    # uvloop asks for the socket anew, which a peer that resets at once has closed (ValueError).
+    # A peer that resets at once has closed it (OSError, with uvloop ValueError).
     with contextlib.suppress(OSError, ValueError):
-        for option in options:
-            connection.setsockopt(*option)
+        # uvloop's own makes such a one anew for each option.
+        one = socket.socket(
+            family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=connection.fileno()
+        )
+        try:
+            for option in options:
+                one.setsockopt(*option)
+        finally:
+            one.detach()
