@@ -169,8 +169,8 @@ class Engine:
             self._fail(failure, error)
         self._after_the_handshake()
         self._collect()
-        # Our own, which the context has: a thousand connections need no copy each.
-        self._sent.certificate = None
+        self._sent.forget_certificates()
+        self._received.forget_certificates()
         self._done = True
         return True
 
@@ -364,6 +364,8 @@ class Engine:
     @property
     def shown_certificate(self) -> bytes | None:
         """The certificate (DER) that the peer showed in this handshake, verified or not."""
+        if self._done and not self.resumed:
+            return self.peer_certificate
         return self._received.certificate
 
     @property

@@ -68,6 +68,7 @@ class HandshakeType(IntEnum):
     CERTIFICATE_STATUS = 22
 
 
+_PARTS = len(Part)
 # Counts are kept in a list, by a part's place in Part: hashing an enum's member is slow, and this
 # is done for every record.
 (
@@ -80,7 +81,7 @@ class HandshakeType(IntEnum):
     _ALERTS,
     _APPLICATION,
     _OTHER,
-) = range(len(Part))
+) = range(_PARTS)
 
 _PART_OF: dict[int, int] = {
     HandshakeType.HELLO_REQUEST: _HELLOS,
@@ -133,8 +134,6 @@ class Scanner:
 
     Attributes:
         meter: bytes by part.
-        certificate: the leaf (DER) of the first Certificate message, as it was shown: nobody has
-            verified it.
         fatal_alert: the description (a number) of a plaintext fatal alert.
         last_message: the type of the last whole plaintext handshake message.
         encrypted: a ChangeCipherSpec went by, and all after it is under the connection's keys.
@@ -144,6 +143,7 @@ class Scanner:
     __slots__ = (
         "_alert",
         "_body_left",
+        "_certificate",
         "_client_hello",
         "_content",
         "_counts",
@@ -154,7 +154,6 @@ class Scanner:
         "_message_left",
         "_server_hello",
         "_uncounted",
-        "certificate",
         "encrypted",
         "fatal_alert",
         "last_message",
@@ -163,15 +162,15 @@ class Scanner:
     )
 
     def __init__(self) -> None:
-        self._counts = [0] * len(Part)
+        self._counts = [0] * _PARTS
         self.meter = Meter(self._counts)
-        self.certificate: bytes | None = None
         self.fatal_alert: int | None = None
         self.last_message: int | None = None
         self.encrypted = False
         self.opening = b""
         self._client_hello: bytes | None = None
         self._server_hello: bytes | None = None
+        self._certificate: bytes | None = None
         self._header = bytearray()
         self._content = 0
         self._body_left = 0
@@ -197,6 +196,15 @@ class Scanner:
     def server_hello(self) -> ServerHello | None:
         """The first ServerHello of this direction."""
         return None if self._server_hello is None else ServerHello.read(self._server_hello)
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The leaf (DER) of the first Certificate message, as it was shown: nobody verified it."""
+        return None if self._certificate is None else leaf_of(self._certificate)
+
+    def forget_certificates(self) -> None:
+        """They are known otherwise by now: a thousand connections need no copy each."""
+        self._certificate = None
 
     def feed(self, received: Octets) -> None:
         """Read on: `received` are the next bytes of this direction."""
@@ -260,9 +268,10 @@ class Scanner:
                 self._end_of_record()
             elif content == _HANDSHAKE and self._is_one_message(received, at, length):
                 message = at + _HEADER_BYTES
-                kind = received[message]
+                self.last_message = kind = received[message]
                 part = _PART_OF.get(kind, _OTHER)
-                self._take_message(kind, received, message + _MESSAGE_HEADER_BYTES, stop)
+                if kind in _KEPT:
+                    self._keep_message(kind, received, message + _MESSAGE_HEADER_BYTES, stop)
             else:
                 break
             self._counts[part] += stop - at
@@ -350,21 +359,20 @@ class Scanner:
             self._count(_PART_OF.get(message[0], _OTHER), until - at)
             at = until
             if len(message) >= _MESSAGE_HEADER_BYTES and not self._message_left:
-                self._take_message(message[0], message, _MESSAGE_HEADER_BYTES, len(message))
+                self.last_message = kind = message[0]
+                if kind in _KEPT:
+                    self._keep_message(kind, message, _MESSAGE_HEADER_BYTES, len(message))
                 message.clear()
 
-    def _take_message(self, kind: int, held: Octets, at: int, stop: int) -> None:
+    def _keep_message(self, kind: int, held: Octets, at: int, stop: int) -> None:
         """A handshake message is whole, or as much of it as is kept: its body is at `at`."""
-        self.last_message = kind
-        if kind not in _KEPT:
-            return
         body = bytes(held[at:stop])
         if kind == _CLIENT_HELLO and self._client_hello is None:
             self._client_hello = body
         elif kind == _SERVER_HELLO and self._server_hello is None:
             self._server_hello = body
-        elif kind == _CERTIFICATE and self.certificate is None:
-            self.certificate = leaf_of(body)
+        elif kind == _CERTIFICATE and self._certificate is None:
+            self._certificate = body
 
     def _count(self, part: int, octets: int) -> None:
         self._counts[part] += octets + self._uncounted
