@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 import asynctls
-from asynctls.admission import Anyone
+from asynctls.admission import Anyone, Rules, admit, allow_list
 from asynctls.client.streams import open_peer_stream
 from asynctls.config import Address
 from asynctls.enrolment import Keeper
@@ -22,8 +24,8 @@ from asynctls.errors import (
     ServerUnreachableError,
     TruncatedError,
 )
-from asynctls.server import serving_streams
-from asynctls.server.accepting import Terms
+from asynctls.server import accepting, serving_streams
+from asynctls.server.accepting import Acceptor, Terms
 from asynctls.server.running import serving_alone
 from asynctls.server.services import Service
 from asynctls.server.streams import StreamServer
@@ -242,6 +244,50 @@ async def test_a_stream_is_ended_when_its_peer_is_revoked(ttp: Any, joined: Any)
     assert len(reasons) == 1
     assert "this end cut client" in reasons[0]
     assert "revoked" in reasons[0]
+
+
+async def test_a_peer_that_news_of_the_last_moment_put_out_is_not_served(
+    ca: CA, monkeypatch: pytest.MonkeyPatch, logged: Any
+) -> None:
+    """The rules change when `admit` has said yes, and before the handler is called."""
+    served: list[asynctls.PeerStream] = []
+    acceptors: list[Acceptor] = []
+    terms = Terms(Anyone(), None, handshakes=8, handshake_timeout_s=10)
+
+    def admit_and_think_again(*args: Any, **options: Any) -> Any:
+        verdict = admit(*args, **options)
+        acceptors[0].take(structs.replace(terms, allow=allow_list(["another"])))
+        return verdict
+
+    async def serve(stream: asynctls.PeerStream) -> None:
+        served.append(stream)
+
+    def serves(acceptor: Acceptor, _: object) -> StreamServer:
+        acceptors.append(acceptor)
+        return StreamServer(serve, acceptor)
+
+    monkeypatch.setattr(accepting, "admit", admit_and_think_again)
+    service = Service(setting="listen", listen=Address("127.0.0.1", 0), terms=terms, serves=serves)
+    async with (
+        Keeper(ca.identity("server"), crl_interval=timedelta(hours=1)) as keeper,
+        serving_alone(service, keeper, drain_s=0.0) as address,
+    ):
+        with pytest.raises(TruncatedError):
+            async with asynctls.open_stream(
+                str(address), server_name="server", identity=ca.identity("client")
+            ) as stream:
+                await stream.read()
+        assert "not on the allow list" in (await logged.until("stream ended"))["reason"]
+    assert not served
+
+
+async def test_a_live_stream_holds_no_rules_of_the_time_when_it_began(ca: CA) -> None:
+    """They have the CRLs of then: megabytes, where many certificates are revoked."""
+    async with stream_pair(ca, echo) as made:
+        made.stream.write(b"here")
+        assert await made.stream.read(4) == b"here"
+        gc.collect()
+        assert not [each for each in gc.get_objects() if isinstance(each, Rules)]
 
 
 async def test_both_ends_find_a_dead_peer_in_the_time_that_is_set(ca: CA) -> None:

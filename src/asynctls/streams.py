@@ -209,7 +209,7 @@ class PeerStream:
         Takes twelve seconds at most; what still arrives is discarded. It calls `close` first if
         need be. Whoever got the stream from a context manager, or serves it, need not call it.
         """
-        self.close()
+        self._closing = True
         await self.tls.close()
         self._closed = True
 

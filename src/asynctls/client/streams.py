@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asynctls.admission import LiveAfterExpiry
 from asynctls.client.connecting import connected
-from asynctls.enrolment.standing import dates_watched, standing_watched
+from asynctls.enrolment.standing import expiry_of, standing_watched
 from asynctls.errors import SessionTruncatedError, TruncatedError
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.traffic import Metered
@@ -64,18 +64,20 @@ async def open_peer_stream(
     metered = Metered(connection.stream)
     observer.session_started(metered)
     failure: SessionTruncatedError | None = None
+    expiry = expiry_of(
+        stream,
+        own_certificate=connection.own_certificate,
+        live_after_expiry=lambda: live_after_expiry,
+    )
     try:
         async with standing_watched(keeper, lambda: [stream], connection.rules):
-            with dates_watched(
-                stream,
-                own_certificate=connection.own_certificate,
-                live_after_expiry=lambda: live_after_expiry,
-            ):
-                yield stream
-                await stream.wait_closed()
+            expiry.start()
+            yield stream
+            await stream.wait_closed()
     except TruncatedError as error:
         failure = SessionTruncatedError(str(error))
         raise
     finally:
+        expiry.stop()
         stream.abort()
         observer.session_ended(metered, failure)

@@ -7,7 +7,7 @@ and only those that would be refused today are ended: a session by an ERROR that
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,13 +18,13 @@ from asynctls.logger import get_logger
 from asynctls.session.dates import Expiry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from asynctls.admission import LiveAfterExpiry
     from asynctls.enrolment.keeper import Keeper
     from asynctls.streams import PeerStream
 
-__all__ = ["Live", "dates_watched", "end_unwelcome", "standing_watched"]
+__all__ = ["Live", "end_unwelcome", "expiry_of", "standing_watched"]
 
 log = get_logger()
 
@@ -71,11 +71,10 @@ async def end_unwelcome(sessions: Iterable[Live], rules: Rules) -> int:
     return len(unwelcome)
 
 
-@contextmanager
-def dates_watched(
+def expiry_of(
     stream: PeerStream, *, own_certificate: bytes, live_after_expiry: Callable[[], LiveAfterExpiry]
-) -> Iterator[None]:
-    """While the context lasts, cuts a stream off when the first of its two certificates ends.
+) -> Expiry:
+    """Cuts a stream off, once it is started, when the first of its two certificates ends.
 
     A session does so by itself, and tells its peer.
 
@@ -85,17 +84,12 @@ def dates_watched(
         live_after_expiry: with ``KEEP`` the log tells of that end, and the stream goes on; asked
             when it is near.
     """
-    expiry = Expiry(
+    return Expiry(
         Peer.of(own_certificate),
         stream.peer,
         live_after_expiry=live_after_expiry,
         on_end=stream.cut_off,
     )
-    expiry.start()
-    try:
-        yield
-    finally:
-        expiry.stop()
 
 
 @asynccontextmanager

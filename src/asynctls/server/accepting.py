@@ -23,11 +23,15 @@ __all__ = ["Accepted", "Acceptor", "Terms"]
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """An established connection, its peer, and the certificate that we showed (DER)."""
+    """An established connection, its peer, and the certificate that we showed (DER).
+
+    `outdated`: by now other rules count than those that the peer was held against.
+    """
 
     stream: Stream
     peer: Peer
     own_certificate: bytes
+    outdated: bool
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -79,6 +83,10 @@ class Acceptor:
             terms.allow, alpn=terms.alpn, live_after_expiry=terms.live_after_expiry
         )
 
+    def live_after_expiry(self) -> LiveAfterExpiry:
+        """What a certificate's end means for connections that are live by then."""
+        return self._terms.live_after_expiry
+
     async def accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> Accepted | None:
@@ -86,12 +94,24 @@ class Acceptor:
         # Asked for at once: later the socket may be gone, and with it the address.
         address = address_of(writer)
         credentials = await self._keeper.server_credentials(alpn=self._terms.alpn)
+        peer: Peer | None = None
+        rules: Rules | None = None
+
+        def judge(certificate: bytes | None, agreed: str | None) -> Admitted | Refused:
+            nonlocal peer, rules
+            rules = self.rules()
+            verdict = admit(certificate, agreed, now=datetime.now(UTC), rules=rules)
+            if isinstance(verdict, Admitted):
+                peer = verdict.peer
+                self._keeper.note_admitted(peer)
+            return verdict
+
         try:
             stream = await Stream.accept(
                 reader,
                 writer,
                 credentials.context,
-                admit=self._admit,
+                admit=judge,
                 gate=self._gate,
                 timeout_s=self._terms.handshake_timeout_s,
                 keepalive_s=self._terms.keepalive_s,
@@ -106,12 +126,6 @@ class Acceptor:
                 self._keeper.refresh_soon()
             return None
         self._observer.handshake_done()
-        if stream.peer_certificate is None:
-            raise RuntimeError("a peer without a certificate was admitted")
-        return Accepted(stream, Peer.of(stream.peer_certificate), credentials.certificate)
-
-    def _admit(self, certificate: bytes | None, alpn: str | None) -> Admitted | Refused:
-        verdict = admit(certificate, alpn, now=datetime.now(UTC), rules=self.rules())
-        if isinstance(verdict, Admitted):
-            self._keeper.note_admitted(verdict.peer)
-        return verdict
+        if peer is None or rules is None:
+            raise RuntimeError("nobody was admitted")
+        return Accepted(stream, peer, credentials.certificate, outdated=rules != self.rules())

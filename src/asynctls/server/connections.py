@@ -82,7 +82,7 @@ class SessionServer:
             own_certificate=accepted.own_certificate,
             peer=accepted.peer,
             limits=self._limits,
-            live_after_expiry=lambda: self.rules().live_after_expiry,
+            live_after_expiry=self._acceptor.live_after_expiry,
         )
         await self._run(session, accepted.stream)
 

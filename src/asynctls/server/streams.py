@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
-from asynctls.enrolment.standing import dates_watched, end_unwelcome
+from asynctls.enrolment.standing import end_unwelcome, expiry_of
 from asynctls.errors import AsynctlsError, SessionTruncatedError, TruncatedError
 from asynctls.logger import get_logger
 from asynctls.runtime.observing import Observer
@@ -68,7 +68,12 @@ class StreamServer:
     async def _run(self, accepted: Accepted) -> None:
         tls, whom = accepted.stream, str(accepted.peer)
         stream, metered = PeerStream(tls, peer=accepted.peer), Metered(tls)
-        # Known before it is judged again below, so that no change of the rules is missed.
+        expiry = expiry_of(
+            stream,
+            own_certificate=accepted.own_certificate,
+            live_after_expiry=self._acceptor.live_after_expiry,
+        )
+        # In the same turn as `outdated` was found out, so that no change of the rules is missed.
         self._live.add(stream)
         self._observer.session_started(metered)
         log.info(
@@ -82,14 +87,10 @@ class StreamServer:
         reason = "both ends closed it"
         truncated = False
         try:
-            with dates_watched(
-                stream,
-                own_certificate=accepted.own_certificate,
-                live_after_expiry=lambda: self.rules().live_after_expiry,
-            ):
-                if not await end_unwelcome([stream], self.rules()):
-                    await self._handler(stream)
-                    await stream.wait_closed()
+            expiry.start()
+            if not accepted.outdated or not await end_unwelcome([stream], self.rules()):
+                await self._handler(stream)
+                await stream.wait_closed()
         except asyncio.CancelledError:
             reason = "cut off: the server stops"
             raise
@@ -101,6 +102,7 @@ class StreamServer:
             reason = f"the handler failed: {type(error).__name__}"
             raise
         finally:
+            expiry.stop()
             stream.abort()
             self._live.discard(stream)
             reason = stream.cut_off_for or reason

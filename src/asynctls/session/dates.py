@@ -69,7 +69,7 @@ class Expiry:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._peer = peer
-        self._first = min(own, peer, key=lambda each: each.not_after)
+        self._first = own if own.not_after <= peer.not_after else peer
         self._live_after_expiry = live_after_expiry
         self._on_near = on_near
         self._on_end = on_end
@@ -96,9 +96,13 @@ class Expiry:
         elif now >= self._near and not keeps and not self._told:
             self._told = True
             self._on_near()
-        coming = [each - now for each in (self._near, self._first.not_after) if each > now]
+        coming_s = [
+            (each - now).total_seconds()
+            for each in (self._near, self._first.not_after)
+            if each > now
+        ]
         self._alarm = asyncio.get_running_loop().call_later(
-            min((_LOOK_AGAIN_S, *(each.total_seconds() for each in coming))), self._look
+            min([_LOOK_AGAIN_S, *coming_s]), self._look
         )
 
     def _outlive(self) -> None:

@@ -55,7 +55,7 @@ class Engine:
     Args:
         context: from `contexts`.
         side: which end we are.
-        admit: decides on the peer.
+        admit: decides on the peer; it is held until the handshake is done.
         server_hostname: client only: the host that the server must prove to be (RFC 9525), and the
             server name that it is told (RFC 6066); None only with a context that checks no host.
         session: client only: a session to resume. One of another context is left aside.
@@ -171,6 +171,7 @@ class Engine:
         self._collect()
         self._sent.forget_certificates()
         self._received.forget_certificates()
+        del self._admit
         self._done = True
         return True
 
