@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,11 @@ from asynctls.errors import (
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.tls import Engine, Side, client_context, server_context
+from asynctls.tls.incoming import MOST_IN_BIO_BYTES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.tls.conftest import Holder, Kit, Wire, World
 
 DAY = timedelta(days=1)
@@ -218,6 +222,18 @@ def test_a_client_without_a_certificate_is_told(kit: Kit) -> None:
     error = refused_by_server(kit.wire(anonymous(kit), server).shake(), Alert.HANDSHAKE_FAILURE)
     assert "no certificate" in error.reason
     assert error.certificate is None
+
+
+def test_what_decides_is_held_until_the_handshake_is_done_and_no_longer(kit: Kit) -> None:
+    def admit(_certificate: bytes | None, _alpn: str | None) -> object:
+        return kit.decision()
+
+    held = weakref.ref(admit)
+    wire = kit.wire(*kit.world.engines(server_admits=admit))  # type: ignore[arg-type]
+    del admit
+    assert held() is not None
+    wire.shake()
+    assert held() is None
 
 
 def test_where_a_certificate_is_optional_admit_hears_that_there_is_none(kit: Kit) -> None:
@@ -604,6 +620,8 @@ def test_garbage_after_the_handshake_is_a_truncation(kit: Kit, garbage: bytes) -
 
 # Resumption
 
+_END = "-----END CERTIFICATE-----\n"
+
 
 class Resuming:
     """Two contexts that live on, as a client's and a server's do."""
@@ -620,7 +638,9 @@ class Resuming:
         )
         self.session: ssl.SSLSession | None = None
 
-    def connect(self, *, client_admits: object = None, server_admits: object = None) -> Wire:
+    def engines(
+        self, *, client_admits: object = None, server_admits: object = None
+    ) -> tuple[Engine, Engine]:
         client = Engine(
             self.asking,
             side=Side.CLIENT,
@@ -633,8 +653,11 @@ class Resuming:
             side=Side.SERVER,
             admit=server_admits or self.kit.let_in,  # type: ignore[arg-type]
         )
-        wire = self.kit.wire(client, server).shake()
-        self.session = client.ssl_session
+        return client, server
+
+    def connect(self, **admits: object) -> Wire:
+        wire = self.kit.wire(*self.engines(**admits)).shake()
+        self.session = wire.client.ssl_session
         return wire
 
 
@@ -659,6 +682,47 @@ def test_a_resumed_handshake_has_all_its_facts(kit: Kit) -> None:
         (kit.world.client.certificate, kit.alpn),
     ]
     assert resuming.serving.session_stats()["number"] == 0
+
+
+def test_what_comes_behind_a_handshake_makes_no_large_buffer_and_is_read(kit: Kit) -> None:
+    resuming = Resuming(kit)
+    resuming.connect()
+    client, server = resuming.engines()
+    client.handshake()
+    server.receive_data(client.data_to_send())
+    assert not server.handshake()
+    client.receive_data(server.data_to_send())
+    assert client.handshake()
+    client.write(bytes(250_000))
+    server.receive_data(client.data_to_send())
+    most = server._incoming.bio.pending
+    assert server.handshake()
+    received = 0
+    while (piece := server.read(1 << 16)) is not None:
+        received += len(piece)
+        most = max(most, server._incoming.bio.pending)
+    assert received == 250_000
+    assert 0 < most <= MOST_IN_BIO_BYTES
+
+
+def test_a_flight_of_more_than_that_buffer_is_read_to_its_end(kit: Kit, tmp_path: Path) -> None:
+    world = kit.world
+    leaf, *issuing = world.client.chain.read_text().split("-----END CERTIFICATE-----\n")[:-1]
+    long = [leaf, *issuing * (90_000 // len(ssl.PEM_cert_to_DER_cert(f"{issuing[0]}{_END}")))]
+    chain = tmp_path / "long.pem"
+    chain.write_text("".join(f"{each}{_END}" for each in long))
+    asking = client_context(trust=world.trust, chain=chain, key=world.client.key, alpn=[kit.alpn])
+    client = Engine(asking, side=Side.CLIENT, admit=kit.let_in, server_hostname="server")
+    _, server = world.engines()
+    client.handshake()
+    server.receive_data(client.data_to_send())
+    assert not server.handshake()
+    client.receive_data(server.data_to_send())
+    assert not client.handshake()
+    flight = client.data_to_send()
+    assert len(flight) > MOST_IN_BIO_BYTES
+    server.receive_data(flight)
+    assert server.handshake()
 
 
 def test_a_client_refused_in_a_resumption_hears_nothing(kit: Kit) -> None:

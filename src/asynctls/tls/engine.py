@@ -91,8 +91,6 @@ class Engine:
                 server_hostname=server_hostname,
             )
             if session is not None:
-                # If the context was rebuilt since, its tickets are worth nothing, which costs one
-                # full handshake and needs no care of the caller's.
                 with suppress(ValueError):
                     self._tls.session = session
         except ValueError as error:
@@ -155,6 +153,8 @@ class Engine:
         except ssl.SSLWantReadError:
             self._before_the_flight()
             self._collect()
+            if self._incoming.more():
+                return self.handshake()
             if self._fin:
                 self._fail(explain_silence(self._received, self._sent))
             return False
@@ -365,9 +365,7 @@ class Engine:
     @property
     def shown_certificate(self) -> bytes | None:
         """The certificate (DER) that the peer showed in this handshake, verified or not."""
-        if self._done and not self.resumed:
-            return self.peer_certificate
-        return self._received.certificate
+        return self._received.certificate or (None if self.resumed else self.peer_certificate)
 
     @property
     def client_hello(self) -> ClientHello | None:

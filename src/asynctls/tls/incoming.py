@@ -37,11 +37,16 @@ class Incoming:
         self._waiting = _NOTHING
 
     def write(self, received: Octets) -> None:
-        """Hand it in, behind what waits."""
+        """Hand it in, behind what waits; more than fits waits as well."""
         if self._waiting:
             self._waiting = self._behind(received)
-        else:
+            return
+        room = MOST_IN_BIO_BYTES - self.bio.pending
+        if len(received) <= room:
             self._hand_in(received)
+        else:
+            self._hand_in(received[:room])
+            self._waiting = memoryview(bytes(received[room:]))
 
     def lend(self, received: memoryview) -> None:
         """Let it be handed in as OpenSSL reads, behind what waits, until `give_back`."""
