@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
 
 from asynctls.tls import Gate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 def test_lingering_closes_are_counted() -> None:
     gate = Gate(1, lingering=1)
-    with gate.linger() as first, gate.linger() as second:
-        assert (first, second) == (True, False)
-    with gate.linger() as again:
-        assert again
+    assert [gate.linger(), gate.linger()] == [True, False]
+    gate.lingered()
+    assert gate.linger()
 
 
 def test_one_address_has_half_of_the_lingering_closes() -> None:
     gate = Gate(1, lingering=4)
-    with gate.linger("a"), gate.linger("a"), gate.linger("a") as third, gate.linger("b") as other:
-        assert (third, other) == (False, True)
-    with gate.linger("a") as again:
-        assert again
+    assert [gate.linger(network) for network in "aaab"] == [True, True, False, True]
+    gate.lingered("a")
+    assert gate.linger("a")
+
+
+@asynccontextmanager
+async def place(gate: Gate, network: str | None) -> AsyncIterator[None]:
+    """A place, waited for, for as long as the context lasts."""
+    waiting = gate.enter(network)
+    if waiting is not None:
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            gate.withdraw(waiting, network)
+            raise
+    try:
+        yield
+    finally:
+        gate.leave(network)
 
 
 async def test_one_address_has_half_of_the_places_and_waits_by_itself() -> None:
@@ -29,7 +50,7 @@ async def test_one_address_has_half_of_the_places_and_waits_by_itself() -> None:
     enough = asyncio.Event()
 
     async def shake(network: str) -> None:
-        async with gate.handshake(network):
+        async with place(gate, network):
             begun.put_nowait(network)
             await enough.wait()
 
@@ -43,18 +64,40 @@ async def test_one_address_has_half_of_the_places_and_waits_by_itself() -> None:
     assert gate.under_way == 0
 
 
-async def test_whoever_waits_for_its_share_can_be_cancelled() -> None:
+async def test_those_who_wait_are_served_by_turns_an_address_after_the_other() -> None:
+    gate = Gate(1)
+    assert gate.enter("z") is None
+    waiting = {name: gate.enter(name[0]) for name in ("a1", "a2", "a3", "b1")}
+    served: list[str] = []
+    before = "z"
+    while waiting:
+        gate.leave(before)
+        (name,) = [name for name, its in waiting.items() if its is not None and its.done()]
+        served.append(name)
+        before = name[0]
+        del waiting[name]
+    assert served == ["a1", "b1", "a2", "a3"]
+
+
+async def test_a_peer_without_an_address_may_have_all_places() -> None:
     gate = Gate(2)
+    assert gate.enter(None) is None
+    assert gate.enter(None) is None
+    assert gate.enter(None) is not None
 
-    async def shake() -> None:
-        async with gate.handshake("a"):
-            raise AssertionError("there was a place")
 
-    async with gate.handshake("a"):
-        waiting = asyncio.create_task(shake())
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.wait([waiting])
-        assert waiting.cancelled()
-    async with asyncio.timeout(10), gate.handshake("a"):
-        assert gate.under_way == 1
+@pytest.mark.parametrize("late", [False, True], ids=["waiting", "called already"])
+async def test_whoever_waits_no_longer_is_in_nobodys_way(late: bool) -> None:  # noqa: FBT001
+    gate = Gate(2)
+    assert gate.enter("a") is None
+    waiting = gate.enter("a")
+    assert waiting is not None
+    if late:
+        gate.leave("a")
+        assert waiting.done()
+    gate.withdraw(waiting, "a")
+    assert gate.under_way == (0 if late else 1)
+    if not late:
+        gate.leave("a")
+    assert gate.enter("a") is None
+    assert gate.under_way == 1

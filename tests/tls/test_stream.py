@@ -408,13 +408,83 @@ async def test_a_client_that_lost_its_place_by_being_slow_is_served_all_the_same
 async def test_the_wait_at_the_gate_counts(ends: Ends, kit: Kit) -> None:
     ends.gate = Gate(1)
     ends.timeout_s = 0.1
-    async with ends.server() as port, ends.gate.handshake():
+    assert ends.gate.enter() is None
+    async with ends.server() as port:
         reader, writer = await begun(port, kit)
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
         await ended(writer)
         await ends.refusals(1)
     assert [type(error) for error in ends.refused] == [HandshakeTimeoutError]
+    ends.gate.leave()
+    assert ends.gate.under_way == 0
+    assert ends.gate.enter() is None
+
+
+class Watched(Gate):
+    """Says when somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.somebody_waits = asyncio.Event()
+
+    def enter(self, network: str | None = None) -> asyncio.Future[None] | None:
+        place = super().enter(network)
+        if place is not None:
+            self.somebody_waits.set()
+        return place
+
+
+@pytest.mark.parametrize("how", ["by FIN", "by reset"])
+async def test_a_client_that_leaves_while_it_waits_leaves_no_place_taken(
+    ends: Ends, kit: Kit, how: str
+) -> None:
+    ends.gate = watched = Watched()
+    assert watched.enter() is None
+    async with ends.server() as port:
+        _, writer = await begun(port, kit)
+        await watched.somebody_waits.wait()
+        if how == "by reset":
+            connection = writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await ended(writer)
+        watched.leave()
+        await ends.refusals(1)
+    assert watched.under_way == 0
+
+
+@pytest.mark.parametrize("called", [False, True], ids=["while it waits", "when it was its turn"])
+async def test_an_accept_that_is_cancelled_at_the_gate_leaves_no_place_taken(
+    ends: Ends,
+    kit: Kit,
+    called: bool,  # noqa: FBT001
+) -> None:
+    watched = Watched()
+    assert watched.enter() is None
+    over = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepting = asyncio.ensure_future(
+            Stream.accept(
+                reader, writer, ends.serving, admit=kit.let_in, gate=watched, timeout_s=TIMEOUT_S
+            )
+        )
+        await watched.somebody_waits.wait()
+        if called:
+            watched.leave()
+        accepting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await accepting
+        if not called:
+            watched.leave()
+        over.set()
+
+    async with kit.listening(handle) as port:
+        _, writer = await begun(port, kit)
+        await over.wait()
+        await ended(writer)
+    assert watched.under_way == 0
+    assert watched.enter() is None
 
 
 async def test_a_silent_server_is_timed_out(ends: Ends) -> None:
@@ -463,6 +533,32 @@ async def test_a_reset_during_the_handshake_is_a_handshake_error(ends: Ends, kit
         connection.close()
         await ends.refusals(1)
     assert not isinstance(ends.refused[0], PeerRefusedError)
+
+
+async def test_a_connection_that_was_reset_before_its_handshake_is_said_to_be_lost(
+    ends: Ends, kit: Kit
+) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    here = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        here.set()
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        try:
+            await Stream.accept(
+                reader, writer, ends.serving, admit=kit.let_in, gate=ends.gate, timeout_s=TIMEOUT_S
+            )
+        except HandshakeError as error:
+            said.put_nowait(str(error))
+
+    async with kit.listening(handle) as port:
+        connection = socket.create_connection(("127.0.0.1", port))
+        await here.wait()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.close()
+        async with asyncio.timeout(TIMEOUT_S):
+            assert "the connection was lost" in await said.get()
 
 
 async def test_a_cancelled_accept_leaves_no_open_socket(ends: Ends, kit: Kit) -> None:

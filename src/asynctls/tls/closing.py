@@ -13,6 +13,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from asynctls.tls.addresses import network_of
+from asynctls.tls.standing_in import StandIn
 
 if TYPE_CHECKING:
     from asynctls.tls.gate import Gate
@@ -45,29 +46,55 @@ async def linger(
 
     Nobody else may be reading. Cancelled, it closes at once.
     """
-    always = contextlib.nullcontext(enter_result=True)
-    with always if gate is None else gate.linger(network_of(writer)) as place:
-        try:
-            async with asyncio.timeout(LINGER_S):
-                if writer.transport.get_write_buffer_size():
-                    await flushed(writer)
-                if place and not writer.transport.is_closing():
-                    writer.write_eof()
-                    await _discard(reader)
-        except OSError:
-            # Time is up (TimeoutError is one), or the connection is gone already.
-            pass
-        finally:
-            await hang_up(writer)
+    transport = writer.transport
+    network = None if gate is None else network_of(writer)
+    place = gate is None or gate.linger(network)
+    limit = asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
+    try:
+        if transport.get_write_buffer_size():
+            await flushed(writer)
+        if place and not transport.is_closing():
+            writer.write_eof()
+            await _Discarding(reader, writer).ended()
+    except OSError:
+        # The connection is gone already, or was ended here since its time was up.
+        pass
+    finally:
+        limit.cancel()
+        if gate is not None and place:
+            gate.lingered(network)
+        await hang_up(writer)
 
 
-async def _discard(reader: asyncio.StreamReader) -> None:
-    left = LINGER_BYTES
-    while left > 0:
-        received = await reader.read(left)
-        if not received:
-            return
-        left -= len(received)
+class _Discarding(StandIn):
+    """Closes the connection once its peer has ended, or has sent more than `LINGER_BYTES`."""
+
+    __slots__ = ("_ended", "_left")
+
+    async def ended(self) -> None:
+        """Wait until the connection is closed; only once."""
+        self._left = LINGER_BYTES
+        self._ended = asyncio.get_running_loop().create_future()
+        for received in self._step_in():
+            self.data_received(received)
+        await self._ended
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self._left -= len(data)
+        if self._left <= 0 or not data:
+            self._transport.abort()
+
+    def eof_received(self) -> bool | None:
+        """See `asyncio.Protocol`."""
+        self._transport.abort()
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        super().connection_lost(exc)
+        if not self._ended.done():
+            self._ended.set_result(None)
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:

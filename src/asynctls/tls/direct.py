@@ -119,7 +119,7 @@ class Direct(asyncio.Protocol):
                 self._unread_bytes -= len(self._unread[0])
                 self._feed(self._unread.pop(0))
             plaintext = engine.read(n)
-            if engine.to_send and flush(engine, self._writer) and self.congested:
+            if engine.to_send and flush(engine, self._transport) and self.congested:
                 # An answer of OpenSSL's own (to a renegotiation): a peer that provokes many and
                 # takes none must not fill our memory.
                 self._answers_wait = True

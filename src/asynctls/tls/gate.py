@@ -6,14 +6,7 @@ The decision and what it costs: docs/decisions/handshake-places.md.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import Counter
-from typing import TYPE_CHECKING
-
-import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+from collections import OrderedDict, deque
 
 __all__ = ["PLACE_S", "Gate"]
 
@@ -21,15 +14,10 @@ PLACE_S = 0.5
 """How long a handshake has its place at a stretch: it ends in that, or its peer lets us wait."""
 
 
-class _Share(msgspec.Struct):
-    """One address's part of the places; forgotten when nobody uses it."""
-
-    places: asyncio.Semaphore
-    users: int = msgspec.field(default=0)
-
-
 class Gate:
     """Places for handshakes, and for closes that linger; one address gets half of either.
+
+    An address is what `addresses.network_of` says; None, on a UNIX socket, may have all of them.
 
     Args:
         handshakes: how many handshakes may be under way; others wait, within their time-out.
@@ -38,63 +26,80 @@ class Gate:
     """
 
     def __init__(self, handshakes: int, lingering: int = 64) -> None:
-        self._places = asyncio.Semaphore(handshakes)
-        self._most = handshakes
-        self._most_of_one = _half(handshakes)
-        self._shares: dict[str | None, _Share] = {}
-        self._lingering = lingering
-        self._lingering_of_one = _half(lingering)
-        self._lingering_now: Counter[str | None] = Counter()
-        self.under_way = 0
+        self._handshakes = _Shares(handshakes)
+        self._closes = _Shares(lingering)
+        # Whoever waits beside its own others does so in a queue of its own, in nobody else's way.
+        self._waiting: OrderedDict[str | None, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @property
+    def under_way(self) -> int:
         """Handshakes under way now."""
+        return self._handshakes.taken
 
-    @contextlib.asynccontextmanager
-    async def handshake(self, network: str | None = None) -> AsyncIterator[None]:
-        """A place for one handshake, to be left within `PLACE_S`; waits for it, in turn.
+    def enter(self, network: str | None = None) -> asyncio.Future[None] | None:
+        """A place for one handshake, to be left within `PLACE_S`.
 
-        Args:
-            network: whose handshake it is (`addresses.network_of`): whoever waits beside its own
-                others does so in a queue of its own, in nobody else's way.
+        Returns:
+            None: it is there. Else: it is there once this is done. Whoever waits for that no longer
+            does not cancel it, but calls `withdraw`.
         """
-        share = self._share_of(network)
-        share.users += 1
-        try:
-            async with share.places, self._places:
-                self.under_way += 1
-                try:
-                    yield
-                finally:
-                    self.under_way -= 1
-        finally:
-            share.users -= 1
-            if not share.users:
-                del self._shares[network]
+        if self._handshakes.take(network):
+            return None
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(network, deque()).append(place)
+        return place
 
-    def _share_of(self, network: str | None) -> _Share:
-        share = self._shares.get(network)
-        if share is None:
-            # Who has no network, on a UNIX socket, has all the places.
-            most = self._most_of_one if network is not None else self._most
-            share = self._shares[network] = _Share(asyncio.Semaphore(most))
-        return share
+    def leave(self, network: str | None = None) -> None:
+        """Give the place of a handshake back, to whoever of the next address waits longest."""
+        self._handshakes.leave(network)
+        for each, queue in self._waiting.items():
+            if self._handshakes.take(each):
+                queue.popleft().set_result(None)
+                if queue:
+                    self._waiting.move_to_end(each)
+                else:
+                    del self._waiting[each]
+                return
 
-    @contextlib.contextmanager
-    def linger(self, network: str | None = None) -> Iterator[bool]:
-        """A place for one lingering close; false where there is none left for this network."""
-        now = self._lingering_now
-        if now.total() >= self._lingering or (
-            network is not None and now[network] >= self._lingering_of_one
-        ):
-            yield False
+    def withdraw(self, place: asyncio.Future[None], network: str | None = None) -> None:
+        """Wait no longer for what `enter` gave."""
+        if place.done():
+            self.leave(network)
             return
-        now[network] += 1
-        try:
-            yield True
-        finally:
-            now[network] -= 1
-            if not now[network]:
-                del now[network]
+        self._waiting[network].remove(place)
+        if not self._waiting[network]:
+            del self._waiting[network]
+
+    def linger(self, network: str | None = None) -> bool:
+        """A place for one lingering close, until `lingered`; false where there is none left."""
+        return self._closes.take(network)
+
+    def lingered(self, network: str | None = None) -> None:
+        """Give it back."""
+        self._closes.leave(network)
 
 
-def _half(most: int) -> int:
-    return max(1, most // 2)
+class _Shares:
+    """So many places, of which one address has half at the most."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._most_of_one = max(1, most // 2)
+        self._of: dict[str | None, int] = {}
+        self.taken = 0
+
+    def take(self, network: str | None) -> bool:
+        of_one = self._of.get(network, 0)
+        if self.taken >= self._most or (network is not None and of_one >= self._most_of_one):
+            return False
+        self.taken += 1
+        self._of[network] = of_one + 1
+        return True
+
+    def leave(self, network: str | None) -> None:
+        self.taken -= 1
+        left = self._of[network] - 1
+        if left:
+            self._of[network] = left
+        else:
+            del self._of[network]

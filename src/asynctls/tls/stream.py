@@ -13,13 +13,13 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 from asynctls.errors import TruncatedError
-from asynctls.tls.addresses import address_of, network_of
+from asynctls.tls.addresses import address_of
 from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
 from asynctls.tls.direct import CLOSED_HERE, Direct, lost
 from asynctls.tls.engine import Engine
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
 from asynctls.tls.pouring import MOST_AT_ONCE_BYTES, Due, Pourable
-from asynctls.tls.shaking_hands import flush, guarded, shake_hands, shake_hands_briefly
+from asynctls.tls.shaking_hands import flush, shake_hands
 from asynctls.tls.sides import Admit, Side
 
 if TYPE_CHECKING:
@@ -106,22 +106,11 @@ class Stream(Pourable):
             HandshakeError: the client went away, or does not speak TLS.
         """
 
-        async def shake() -> Self:
-            # A client that says nothing yet costs no engine and takes no place.
-            received = await reader.read(_CHUNK_BYTES)
-            network = network_of(writer)
-            engine: Engine | None = None
-            while True:
-                async with gate.handshake(network):
-                    engine = engine or Engine(context, side=Side.SERVER, admit=admit)
-                    engine.receive_data(received)
-                    if await shake_hands_briefly(engine, reader, writer):
-                        return cls(reader, writer, engine, gate=gate, keepalive_s=keepalive_s)
-                # A client that lets us wait does so without a place: else a few that say hello
-                # and no more would keep everybody out.
-                received = await reader.read(_CHUNK_BYTES)
+        def make_engine() -> Engine:
+            return Engine(context, side=Side.SERVER, admit=admit)
 
-        return await guarded(shake(), reader, writer, gate=gate, timeout_s=timeout_s)
+        engine = await shake_hands(make_engine, reader, writer, gate=gate, timeout_s=timeout_s)
+        return cls(reader, writer, engine, gate=gate, keepalive_s=keepalive_s)
 
     @classmethod
     async def connect(
@@ -158,18 +147,19 @@ class Stream(Pourable):
             HandshakeError: the server went away, or does not speak TLS.
         """
 
-        async def shake() -> Self:
-            engine = Engine(
+        def make_engine() -> Engine:
+            return Engine(
                 context,
                 side=Side.CLIENT,
                 admit=admit,
                 server_hostname=server_hostname,
                 session=session,
             )
-            await shake_hands(engine, reader, writer, on_flight=on_flight)
-            return cls(reader, writer, engine, keepalive_s=keepalive_s)
 
-        return await guarded(shake(), reader, writer, gate=None, timeout_s=timeout_s)
+        engine = await shake_hands(
+            make_engine, reader, writer, gate=None, timeout_s=timeout_s, on_flight=on_flight
+        )
+        return cls(reader, writer, engine, keepalive_s=keepalive_s)
 
     # Data
 
@@ -189,7 +179,7 @@ class Stream(Pourable):
                 await asyncio.sleep(0)
             while True:
                 plaintext = self._engine.read(n)
-                if flush(self._engine, self._writer):
+                if flush(self._engine, self._transport):
                     # An answer of OpenSSL's own (to a renegotiation); a peer that provokes many
                     # and reads none must not fill our memory.
                     await self.drain()
@@ -299,7 +289,7 @@ class Stream(Pourable):
     def write_eof(self) -> None:
         """Say that we have sent all (close_notify); reading goes on."""
         self._engine.close_notify()
-        flush(self._engine, self._writer)
+        flush(self._engine, self._transport)
 
     async def close(self) -> None:
         """End both directions: our end is said, the peer's is waited for, and the socket closed.
@@ -317,7 +307,8 @@ class Stream(Pourable):
             if self._transport.get_write_buffer_size():
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await flushed(self._writer)
-            await self._reader_gone()
+            if self._reading:
+                await self._reader_gone()
         except OSError:
             # The connection is gone, or the peer takes nothing: the linger is bounded anyway.
             pass
@@ -332,8 +323,6 @@ class Stream(Pourable):
             await linger(self._reader, self._writer, self._gate)
 
     async def _reader_gone(self) -> None:
-        if not self._reading:
-            return
         if self._writer.can_write_eof() and not self._writer.transport.is_closing():
             self._writer.write_eof()
         async with asyncio.timeout(LINGER_S):
