@@ -487,6 +487,43 @@ async def test_an_accept_that_is_cancelled_at_the_gate_leaves_no_place_taken(
     assert watched.enter() is None
 
 
+async def test_a_handshake_that_is_cancelled_when_it_was_its_turn_does_not_go_on(
+    ends: Ends, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched()
+    assert watched.enter() is None
+    over = asyncio.Event()
+    gone_on: list[Engine] = []
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+
+    def shaken(engine: Engine) -> bool:
+        gone_on.append(engine)
+        return True
+
+    monkeypatch.setattr("asynctls.tls.engine.Engine.handshake", shaken)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepting = asyncio.ensure_future(
+            Stream.accept(
+                reader, writer, ends.serving, admit=kit.let_in, gate=watched, timeout_s=TIMEOUT_S
+            )
+        )
+        await watched.somebody_waits.wait()
+        watched.leave()
+        accepting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await accepting
+        over.set()
+
+    async with kit.listening(handle) as port:
+        _, writer = await begun(port, kit)
+        await over.wait()
+        await ended(writer)
+    assert (gone_on, faults) == ([], [])
+    assert watched.under_way == 0
+
+
 async def test_a_silent_server_is_timed_out(ends: Ends) -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):

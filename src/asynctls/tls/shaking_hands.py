@@ -133,7 +133,8 @@ class _Handshake(StandIn):
             self._transport.pause_reading()
 
     def _may_begin(self, _: asyncio.Future[None]) -> None:
-        if self._waiting is not None:
+        # Whoever was cancelled meanwhile gives the place back as it ends.
+        if self._waiting is not None and not self._done.done():
             self._wait_no_longer()
             self._begin()
 
