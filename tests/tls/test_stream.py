@@ -517,7 +517,8 @@ async def test_a_handshake_that_is_cancelled_when_it_was_its_turn_does_not_go_on
         over.set()
 
     async with kit.listening(handle) as port:
-        _, writer = await begun(port, kit)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"a hello")
         await over.wait()
         await ended(writer)
     assert (gone_on, faults) == ([], [])
