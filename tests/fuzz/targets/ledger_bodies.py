@@ -23,6 +23,7 @@ def run(data: bytes) -> bool:
         body=text_of(data[8:]),
         ends_at=int.from_bytes(data[:8], "big", signed=True),
         revoked_at=None,
+        used=0,
         spki_sha256=bytes(32),
         der=b"",
         issuer=None,
