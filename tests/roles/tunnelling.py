@@ -164,6 +164,9 @@ class Others:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             await process.wait()
+            # A worker of its own (HAProxy's) has the pipe for a little longer.
+            async with asyncio.timeout(_PATIENCE_S):
+                await read_on()
 
         async def read_on() -> None:
             while await output.readline():
