@@ -144,6 +144,18 @@ def test_ctrl_c_is_exit_130_without_a_word(
     assert asynctls("demo").code == 130
 
 
+def test_ctrl_c_on_the_way_out_is_not_heard() -> None:
+    script = (
+        "import atexit, os, signal; from asynctls.cli import main\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "main(['--version'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     script = (
         "import click; from asynctls.cli import commands, main\n"

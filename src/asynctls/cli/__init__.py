@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not _wants_memory(error):
             raise
         code = _say(_FAILED, _OUT_OF_MEMORY)
+    # All is done: Ctrl-C would only have Python tell where it was on its way out.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _discard_what_cannot_be_written()
     sys.exit(code)
 
