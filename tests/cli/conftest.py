@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ def asynctls(
             capfd.readouterr()
             with pytest.raises(SystemExit) as ended:
                 main(words)
-            # A command's process would be over.
+            # A command's process would be over; what others start would ignore Ctrl-C as well.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             gc.unfreeze()
             gc.enable()
         printed = capfd.readouterr()
