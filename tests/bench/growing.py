@@ -366,8 +366,9 @@ async def _sessions(identities: Identities, sizes: Sequence[int]) -> list[Curve]
             opened.add("one", size, (cpu_s(server.pid) - began) / (size - held) * 1e3)
             held = size
             memory.add("each", size, (resident_kib(server.pid) - before) / size)
+            await job("talk", port=server.port, kind="session")
             for _ in range(_ROUNDS):
                 began = cpu_s(server.pid)
-                await job("session_round_trips", port=server.port, count=500, size=32)
+                await job("round_trips", count=500, size=32)
                 turn.add("32 B", size, (cpu_s(server.pid) - began) / 500 * 1e6)
     return [memory, turn, opened]
