@@ -1,19 +1,18 @@
 """What arrives on a connection goes straight to its engine: no reader, no task that waits for it.
 
-An `asyncio.StreamReader` keeps what arrives until the task that waits for it has its turn, which
-costs more than a short message itself. Here whoever reads is called at once.
+That costs more than a short message itself. Here whoever reads is called at once.
 """
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import TruncatedError
-from asynctls.tls.pouring import at_hand
 from asynctls.tls.shaking_hands import flush
+from asynctls.tls.standing_in import StandIn
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from asynctls.tls.engine import Engine
@@ -27,11 +26,10 @@ _MOST_UNREAD_BYTES: Final = 1 << 16
 _MOST_AT_ONCE_BYTES: Final = 1 << 16
 
 
-class Direct(asyncio.Protocol):
-    """Takes a connection over from the protocol of its reader, until `let_go`.
+class Direct(StandIn):
+    """Takes a connection over from its reader, until `let_go`.
 
-    That one is still told of the connection's end and of the writer's half, so that the writer
-    goes on as before. Where more than 64 KiB lie unread, no more is taken from the system; they lie
+    Where more than 64 KiB lie unread, no more is taken from the system; they lie
     here, and the engine gets 64 KiB at most at once, since its buffer keeps the size it once had.
 
     Args:
@@ -47,17 +45,14 @@ class Direct(asyncio.Protocol):
 
     __slots__ = (
         "_answers_wait",
-        "_below",
         "_engine",
         "_engine_is_dry",
         "_error",
         "_lost",
         "_paused",
         "_readable",
-        "_transport",
         "_unread",
         "_unread_bytes",
-        "_writer",
         "congested",
         "more",
     )
@@ -69,9 +64,7 @@ class Direct(asyncio.Protocol):
         engine: Engine,
         readable: Callable[[], None],
     ) -> None:
-        self._writer = writer
-        self._transport = cast("asyncio.Transport", writer.transport)
-        self._below = cast("asyncio.Protocol", self._transport.get_protocol())
+        super().__init__(reader, writer)
         self._engine = engine
         self._readable = readable
         self._paused = False
@@ -86,12 +79,9 @@ class Direct(asyncio.Protocol):
         self._unread_bytes = 0
         self._engine_is_dry = False
         self.more = True
-        self._transport.set_protocol(self)
 
-        while (found := at_hand(reader)) is not None:
-            self._hold(found)
-            if not found:
-                break
+        for received in self._step_in():
+            self._hold(received)
 
     def _hold(self, received: bytes) -> None:
         """What arrived is kept until it is read; ``b""`` is the peer's FIN."""
@@ -100,8 +90,7 @@ class Direct(asyncio.Protocol):
 
     def let_go(self) -> None:
         """The reader gets what arrives from now on."""
-        if self._transport.get_protocol() is self:
-            self._transport.set_protocol(self._below)
+        self._step_out()
         self._readable = _nobody_reads
         self._unread.clear()
         self._answers_wait = False
@@ -172,24 +161,24 @@ class Direct(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self._hold(b"")
         self._readable()
-        return self._below.eof_received()
+        return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._lost = True
         self._error = exc
-        self._below.connection_lost(exc)
+        super().connection_lost(exc)
         self._readable()
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
         self.congested = True
-        self._below.pause_writing()
+        super().pause_writing()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         self.congested = False
-        self._below.resume_writing()
+        super().resume_writing()
         if self._answers_wait:
             self._answers_wait = False
             self._resume()

@@ -25,11 +25,10 @@ class StandIn(asyncio.Protocol):
         writer: likewise.
     """
 
-    __slots__ = ("_beneath", "_reader", "_transport", "_writer")
+    __slots__ = ("_beneath", "_reader", "_transport")
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
-        self._writer = writer
         self._transport = cast("asyncio.Transport", writer.transport)
         self._beneath = cast("asyncio.Protocol", self._transport.get_protocol())
 
