@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from asynctls.config import Address
+from tests.given import on_stdin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,12 +77,13 @@ async def promtool(*words: str | Path, given: str = "") -> tuple[int, str]:
     program = shutil.which("promtool")
     if program is None:
         pytest.skip("promtool is not installed (in Debian it is in the package 'prometheus')")
-    checking = await asyncio.create_subprocess_exec(
-        *(program, "check", *words),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    told, _ = await checking.communicate(given.encode())
+    with on_stdin(given.encode()) as stdin:
+        checking = await asyncio.create_subprocess_exec(
+            *(program, "check", *words),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        told, _ = await checking.communicate()
     assert checking.returncode is not None
     return checking.returncode, told.decode()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.given import give
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -41,10 +43,9 @@ class Machine:
 
     async def does(self, *lines: str) -> None:
         """Has the shell do that; skips the test where one is refused."""
-        assert self._shell.stdin is not None
         assert self._shell.stdout is not None
         for line in lines:
-            self._shell.stdin.write(f"{{ {line}\n}} 2>&1; echo; echo ended $?\n".encode())
+            give(self._shell, f"{{ {line}\n}} 2>&1; echo; echo ended $?\n".encode())
             said = b""
             while not (answer := await self._shell.stdout.readline()).startswith(b"ended "):
                 if not answer:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.given import give, on_stdin
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -91,7 +93,7 @@ class Process:
     async def give(self, content: bytes, *, end: bool = False) -> None:
         """More standard input, and its end."""
         assert self.process.stdin is not None
-        self.process.stdin.write(content)
+        give(self.process, content)
         if end:
             self.process.stdin.close()
         else:
@@ -224,13 +226,14 @@ class Daemons:
 
 async def run_program(*words: str | Path, given: bytes = b"") -> Ended:
     """Another program, to its end; ``said`` is all that it wrote to standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *map(str, words),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(_PATIENCE_S):
-        out, err = await process.communicate(given)
+    with on_stdin(given) as stdin:
+        process = await asyncio.create_subprocess_exec(
+            *map(str, words),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(_PATIENCE_S):
+            out, err = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, out, err.decode(errors="replace").splitlines())

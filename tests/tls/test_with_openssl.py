@@ -12,6 +12,7 @@ import pytest
 from asynctls.alerts import Alert
 from asynctls.errors import HandshakeError, RefusedByPeerError, TruncatedError
 from asynctls.tls import Gate, Stream, client_context, server_context
+from tests.given import on_stdin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,18 +54,16 @@ async def serving(kit: Kit, admit: Admit) -> AsyncIterator[tuple[int, list[objec
 
 
 async def s_client(openssl: Path, port: int, *options: str, typed: bytes = b"") -> str:
-    process = await asyncio.create_subprocess_exec(
-        openssl,
-        "s_client",
-        "-connect",
-        f"127.0.0.1:{port}",
-        *options,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(20):
-        printed, _ = await process.communicate(typed)
+    with on_stdin(typed) as stdin:
+        process = await asyncio.create_subprocess_exec(
+            openssl,
+            *("s_client", "-connect", f"127.0.0.1:{port}", *options),
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(20):
+            printed, _ = await process.communicate()
     return printed.decode("utf-8", "replace")
 
 
