@@ -67,9 +67,7 @@ class PeerStream:
             while await self._fill():
                 pass
             return self._take(len(self._buffer))
-        if n and not self._buffer:
-            await self._fill(n)
-        return self._take(n)
+        return await self._receive(n) if n and not self._buffer else self._take(n)
 
     async def readexactly(self, n: int) -> bytes:
         """``n`` bytes.
@@ -137,17 +135,21 @@ class PeerStream:
             raise StopAsyncIteration
         return line
 
-    async def _fill(self, n: int = _CHUNK_BYTES) -> bool:
+    async def _fill(self) -> bool:
         """Receives more; false at the peer's end."""
+        received = await self._receive(_CHUNK_BYTES)
+        self._buffer += received
+        return bool(received)
+
+    async def _receive(self, n: int) -> bytes:
         if self._peer_ended:
-            return False
+            return b""
         try:
             received = await self.tls.read(n)
         except TruncatedError as error:
             raise self._explained(error) from error
-        self._buffer += received
         self._peer_ended = not received
-        return bool(received)
+        return received
 
     def _take(self, n: int) -> bytes:
         taken = bytes(self._buffer[:n])

@@ -508,6 +508,17 @@ async def test_goaway_comes_before_the_records_of_a_key_are_used_up(
         assert server.sent_bytes[FrameType.GOAWAY] == 58 + 29
 
 
+async def test_each_of_the_records_that_are_read_at_once_counts(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "MAX_RECORDS", 10)
+    async with opened(ends) as (client, server):
+        await asyncio.gather(client.send(bytes(9 << 14)), server.receive())
+        await server.send(b"done")
+        await client.receive()
+        assert client.going_away
+
+
 # Certificates end
 
 

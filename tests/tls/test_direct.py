@@ -78,6 +78,31 @@ async def test_what_came_in_two_pieces_is_known_until_both_are_read(kit: Kit) ->
         assert server.read_now() == (b"last", False)
 
 
+async def test_an_end_that_was_met_behind_full_records_is_told_behind_them(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        server.deliver(lambda: None)
+        assert server._direct is not None
+        content = records(client, bytes(1 << 14))
+        client._engine.close_notify()
+        server._direct.data_received(content + client._engine.data_to_send())
+        assert server.read_now() == (bytes(1 << 14), True)
+        assert server.read_now()[0] == b""
+
+
+async def test_of_what_arrived_the_part_that_was_handed_on_is_not_kept(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        server.deliver(lambda: None)
+        assert server._direct is not None
+        arrived = records(client, bytes(120_000))
+        server._direct.data_received(arrived)
+        (left,) = server._direct._unread
+        assert isinstance(left, bytes)
+        assert arrived.endswith(left)
+        while server.read_now()[0] is not None:
+            pass
+        assert server.plaintext_received == 120_000
+
+
 async def test_a_loss_behind_the_last_record_is_known_as_well(kit: Kit) -> None:
     async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
         told = asyncio.Event()

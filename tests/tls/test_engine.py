@@ -470,6 +470,19 @@ def test_data_go_both_ways_and_are_counted(kit: Kit) -> None:
         client.read(0)
 
 
+def test_full_records_are_read_together_as_far_as_there_is_room_and_others_by_themselves(
+    kit: Kit,
+) -> None:
+    wire = established(kit)
+    client, server = wire.client, wire.server
+    full = 1 << 14
+    for octets in (2 * full + 9, 7, 2 * full, 2 * full):
+        client.write(bytes(octets))
+    wire.move()
+    read = [len(server.read(room) or b"") for room in (3 * full, 3 * full, 3 * full, full, full)]
+    assert read == [2 * full + 9, 7, 3 * full, full, 0]
+
+
 def test_what_openssl_does_not_take_at_once_is_offered_again(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

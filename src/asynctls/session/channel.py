@@ -44,13 +44,16 @@ class Channel(Protocol):
         """Whether the master secret is bound to the handshake."""
 
     async def read(self, n: int, /) -> bytes:
-        """At most ``n`` bytes; ``b""`` at a clean end, TruncatedError at any other."""
+        """At most ``n`` bytes; ``b""`` at a clean end, TruncatedError at any other.
+
+        They come of one TLS record, or of several of which all but the last are full.
+        """
 
     def deliver(self, readable: Callable[[], None], /) -> None:
         """From now on ``readable`` is called when `read_now` may have something, and at the end."""
 
     def read_now(self, n: int, /) -> tuple[bytes | None, bool]:
-        """As `read`, of one TLS record at the most, or None; and whether there may be more."""
+        """As `read`, or None: not yet; and whether there may be more."""
 
     def write(self, plaintext: bytes, /) -> int:
         """Encrypts and queues; returns the TLS bytes that this made."""

@@ -27,8 +27,9 @@ __all__ = ["MAX_RECORDS", "Link"]
 MAX_RECORDS: Final = 1 << 24
 """AES-GCM's bound for one key: TLS records in a direction (RFC 8446, section 5.5)."""
 
-_READ_BYTES: Final = 64 * 1024
 _RECORD_BYTES: Final = 16 * 1024
+# A frame of 64 KiB is five records.
+_READ_BYTES: Final = 5 * _RECORD_BYTES
 # So much is sent in one turn before others have theirs, and kept back before it goes out.
 _TURN_BYTES: Final = 32 * 1024
 _FRAME_BYTES: Final = HEAD_MOST + TRAILER_BYTES
@@ -139,7 +140,7 @@ class Link:
         self._readable = _nobody_reads
 
     def read_now(self) -> bool:
-        """Takes in what has come, of one TLS record; false: no more has.
+        """Takes in what has come, of a few TLS records; false: no more has.
 
         Raises:
             SessionError: the connection ended before the session did.
@@ -171,8 +172,8 @@ class Link:
 
     def _take_in(self, received: bytes) -> None:
         if received:
-            # A read gives no more than one record.
-            self._records_received += 1
+            # A read gives full records, and one that may be shorter.
+            self._records_received += -(-len(received) // _RECORD_BYTES)
             self._protocol.receive_data(received)
             if self._records_received >= MAX_RECORDS:
                 self._mind_records()

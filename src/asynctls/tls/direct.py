@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import TruncatedError
+from asynctls.tls.incoming import MOST_IN_BIO_BYTES
 from asynctls.tls.shaking_hands import flush
 from asynctls.tls.standing_in import StandIn
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynctls.tls.engine import Engine
+    from asynctls.tls.records import Octets
 
 __all__ = ["CLOSED_HERE", "Direct", "lost"]
 
@@ -23,14 +25,14 @@ CLOSED_HERE: Final = "the connection was closed at this end before the peer had 
 """What whoever still reads is told."""
 
 _MOST_UNREAD_BYTES: Final = 1 << 16
-_MOST_AT_ONCE_BYTES: Final = 1 << 16
 
 
 class Direct(StandIn):
     """Takes a connection over from its reader, until `let_go`.
 
     Where more than 64 KiB lie unread, no more is taken from the system; they lie
-    here, and the engine gets 64 KiB at most at once, since its buffer keeps the size it once had.
+    here, and the engine gets four full records at most at once, since its buffer keeps the size it
+    once had.
 
     Args:
         reader: of the connection; what lies in it is read first.
@@ -75,7 +77,7 @@ class Direct(StandIn):
         self._lost = False
         self._error: Exception | None = None
         # A list: they are two or three at the most, and an empty deque takes 760 bytes.
-        self._unread: list[bytes] = []
+        self._unread: list[Octets] = []
         self._unread_bytes = 0
         self._engine_is_dry = False
         self.more = True
@@ -97,7 +99,7 @@ class Direct(StandIn):
         self._resume()
 
     def read(self, n: int) -> bytes | None:
-        """At most ``n`` bytes of one record, ``b""`` at the peer's clean end, None: not yet.
+        """As `Engine.read`: ``b""`` at the peer's clean end, None: not yet.
 
         Raises:
             TruncatedError: the peer's direction ended in any other way.
@@ -105,8 +107,9 @@ class Direct(StandIn):
         engine = self._engine
         while True:
             if self._engine_is_dry and self._unread:
-                self._unread_bytes -= len(self._unread[0])
-                self._feed(self._unread.pop(0))
+                received = self._unread.pop(0)
+                self._unread_bytes -= len(received)
+                self._feed(received)
             plaintext = engine.read(n)
             if engine.to_send and flush(engine, self._transport) and self.congested:
                 # An answer of OpenSSL's own (to a renegotiation): a peer that provokes many and
@@ -116,9 +119,11 @@ class Direct(StandIn):
             self._engine_is_dry = plaintext is None or engine.dry
             if plaintext is not None or not self._unread:
                 break
-        self.more = bool(self._unread) or self._lost or not self._engine_is_dry
-        if self._paused and not self.more and not self._answers_wait:
+        left = bool(self._unread) or not self._engine_is_dry
+        if self._paused and not left and not self._answers_wait:
             self._resume()
+        # What ends the data is told behind them.
+        self.more = left or self._lost or engine.has_word
         if plaintext is not None:
             return plaintext
         if self._lost:
@@ -127,11 +132,12 @@ class Direct(StandIn):
             raise TruncatedError(CLOSED_HERE)
         return None
 
-    def _feed(self, received: bytes) -> None:
-        if len(received) > _MOST_AT_ONCE_BYTES:
-            self._unread.insert(0, received[_MOST_AT_ONCE_BYTES:])
-            self._unread_bytes += len(received) - _MOST_AT_ONCE_BYTES
-            received = received[:_MOST_AT_ONCE_BYTES]
+    def _feed(self, received: Octets) -> None:
+        if len(received) > MOST_IN_BIO_BYTES:
+            view = memoryview(received)
+            received, rest = view[:MOST_IN_BIO_BYTES], view[MOST_IN_BIO_BYTES:]
+            self._unread.insert(0, rest)
+            self._unread_bytes += len(rest)
         self._engine_is_dry = False
         self._engine.receive_data(received)
 
@@ -156,6 +162,9 @@ class Direct(StandIn):
         self._readable()
         if self._unread_bytes > _MOST_UNREAD_BYTES:
             self._pause()
+        elif self._unread:
+            # Of what was larger, the rest alone is kept while more may come.
+            self._unread[0] = bytes(self._unread[0])
 
     def eof_received(self) -> bool | None:
         """See `asyncio.Protocol`."""

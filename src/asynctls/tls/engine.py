@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _MAX_PLAINTEXT_BYTES = 1 << 14
-# A BIO keeps the size that it once had to have.
-_MOST_AT_ONCE_BYTES = 4 * _MAX_PLAINTEXT_BYTES
+# A BIO keeps the size that it once had to have. A piece of 64 KiB in a frame goes into it at once.
+_MOST_AT_ONCE_BYTES = 4 * _MAX_PLAINTEXT_BYTES + 256
 
 
 class Engine:
@@ -230,7 +230,7 @@ class Engine:
     # Application data
 
     def read(self, n: int) -> bytes | None:
-        """At most `n` bytes (1 or more) from the peer.
+        """At most `n` bytes (1 or more) from the peer: a record, and more behind full ones.
 
         `b""` is the clean end of the peer's direction (its close_notify), None means that more
         must be received first.
@@ -241,10 +241,11 @@ class Engine:
         if n < 1:
             raise ValueError(f"{n} bytes cannot be read: b'' would look like the end")
         if not self._read_ahead:
-            for plaintext in self._decrypt(1):
-                if len(plaintext) <= n:
-                    return plaintext
-                self._read_ahead += plaintext
+            records = self._decrypt(n // _MAX_PLAINTEXT_BYTES or 1, least=_MAX_PLAINTEXT_BYTES)
+            plaintext = b"".join(records)
+            if 0 < len(plaintext) <= n:
+                return plaintext
+            self._read_ahead += plaintext
         if self._read_ahead:
             taken = bytes(self._read_ahead[:n])
             del self._read_ahead[:n]
@@ -288,8 +289,11 @@ class Engine:
         """Nothing that was received waits to be read."""
         return not (self._incoming.more() or self._read_ahead)
 
-    def _decrypt(self, most: int) -> list[bytes]:
-        """The data of so many records at most, each whole; `read` tells what ends them."""
+    def _decrypt(self, most: int, *, least: int = 0) -> list[bytes]:
+        """The data of so many records at most, each whole; `read` tells what ends them.
+
+        A record with less than `least` bytes of data is the last one.
+        """
         records: list[bytes] = []
         if self.ended or self._failure is not None:
             return records
@@ -311,6 +315,8 @@ class Engine:
                 self.ended = True
                 break
             records.append(plaintext)
+            if len(plaintext) < least:
+                break
         self._collect()
         return records
 

@@ -215,7 +215,7 @@ class Stream(Pourable):
         self._direct = Direct(self._reader, self._writer, self._engine, readable)
 
     def read_now(self, n: int = _CHUNK_BYTES) -> tuple[bytes | None, bool]:
-        """As `read`, of one record at the most, or None: not yet; and whether there may be more.
+        """As `read`, or None: not yet; and whether there may be more.
 
         Raises:
             TruncatedError: the peer's direction ended in any other way than by its word.
