@@ -17,9 +17,14 @@ from collections.abc import (
     MutableMapping,
 )
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,8 +38,10 @@ from asynctls.config import Address, TTPConfig
 from asynctls.enrolment import Identity, JoinString, join
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
+from asynctls.ttp import clock
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.service import Service
+from tests.ports import free_port
 from tests.postgresql import Database, PostgreSQL
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -126,7 +133,8 @@ RunningTTP = Callable[..., AbstractAsyncContextManager[TTP]]
 async def run_ttp(folder: Path, *, port: int = 0, **settings: Any) -> AsyncIterator[TTP]:
     config = TTPConfig(
         state=folder,
-        listen=Address("127.0.0.1", port),
+        # Of one that is away nobody else gets the port.
+        listen=Address("127.0.0.1", port or free_port()),
         root_key_type="ecdsa-p256",
         issuing_key_type="ecdsa-p256",
         **settings,
@@ -199,6 +207,29 @@ def postgres(postgres_server: PostgreSQL) -> Iterator[Database]:
     """An empty database of a real PostgreSQL; a test that stops the server starts it again."""
     with postgres_server.database() as database:
         yield database
+
+
+AMinuteAgo = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def a_minute_ago(monkeypatch: pytest.MonkeyPatch) -> AMinuteAgo:
+    """``with a_minute_ago():`` has the TTP of this process, and who joins it, live a minute ago.
+
+    So nobody waits for what is brief to end, and it has ended however busy the machine is.
+    """
+
+    def then() -> datetime:
+        return datetime.now(UTC) - timedelta(minutes=1)
+
+    @contextmanager
+    def turned_back() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(clock, "now", lambda: then().replace(microsecond=0))
+            patch.setattr("asynctls.enrolment.joining.utc_now", then)
+            yield
+
+    return turned_back
 
 
 Joined = Callable[..., Awaitable[Identity]]

@@ -17,7 +17,8 @@ from asynctls.probe.attack import Verdict
 from asynctls.probe.meeting import meet
 from asynctls.probe.playbook import try_all
 from tests.attacks.openssl import OLD_AND_WEAK
-from tests.roles.tunnelling import Others, free_port
+from tests.ports import free_port
+from tests.roles.tunnelling import Others
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -16,6 +16,7 @@ from asynctls.errors import (
     RefusedByPeerError,
     SessionRefusedError,
 )
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -36,7 +37,7 @@ async def silent(session: asynctls.Session) -> None:
 @asynccontextmanager
 async def served(ca: CA, app: Any = greet, port: int = 0) -> AsyncIterator[str]:
     async with asynctls.serving(
-        app, f"127.0.0.1:{port}", identity=ca.identity("server"), allow=["client"]
+        app, f"127.0.0.1:{port or free_port()}", identity=ca.identity("server"), allow=["client"]
     ) as address:
         yield str(address)
 
@@ -88,14 +89,12 @@ async def test_a_body_that_goes_on_after_an_error_gets_the_next_session(asynctls
     assert "for once" in str(failure)
 
 
-async def test_it_waits_for_a_server_that_is_not_there_yet(
-    asynctls_ca: CA, logged: Any, unused_tcp_port: int
-) -> None:
-    identity = asynctls_ca.identity("client")
-    async with iterating(f"127.0.0.1:{unused_tcp_port}", identity) as sessions:
+async def test_it_waits_for_a_server_that_is_not_there_yet(asynctls_ca: CA, logged: Any) -> None:
+    identity, port = asynctls_ca.identity("client"), free_port()
+    async with iterating(f"127.0.0.1:{port}", identity) as sessions:
         first = asyncio.create_task(anext(sessions))
         assert "cannot be reached" in (await logged.until("connecting again"))["reason"]
-        async with served(asynctls_ca, port=unused_tcp_port):
+        async with served(asynctls_ca, port=port):
             session = await first
             assert await session.receive() == b"hello client"
             await session.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.remarks import without_remarks
 from tests.roles.processes import Daemons
 
 if TYPE_CHECKING:
@@ -38,21 +39,13 @@ class Demo:
         pytest.fail(f"the demo ended without {words!r}: {self.lines}")
 
     async def ended(self) -> tuple[int, str]:
-        """Its exit code and what it wrote to standard error; all its lines are in ``lines``.
-
-        But for asyncio's remarks in debug mode that a step took long: on a busy machine one does.
-        """
+        """Its exit code and what it wrote to standard error; all its lines are in ``lines``."""
         async with asyncio.timeout(_PATIENCE_S):
             out, err = await self.process.communicate()
         # None where its output goes to a terminal.
         self.lines += (out or b"").decode().splitlines()
         assert self.process.returncode is not None
-        complaints = [
-            line
-            for line in err.decode().splitlines(keepends=True)
-            if not ('"logger": "asyncio"' in line and " took " in line)
-        ]
-        return self.process.returncode, "".join(complaints)
+        return self.process.returncode, without_remarks(err.decode())
 
     @property
     def has_left_something(self) -> bool:

@@ -7,17 +7,16 @@ import asyncio
 import inspect
 import json
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import sys
 import types
 from typing import TYPE_CHECKING, Any, Self
 
 import asynctls
 from tests.docs.pages import ROOT, Block, Command
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,11 +24,9 @@ if TYPE_CHECKING:
 
     from tests.conftest import LogWatch
 
-__all__ = ["Reader", "free_port"]
+__all__ = ["Reader"]
 
 _PATIENCE_S = 30.0
-# Where a port that is asked for as port 0 never is, on Linux or macOS.
-_PORTS = range(20_000, 30_000)
 _DEFAULT_PORTS = ("8440", "8443")
 _ASYNCTLS = """\
 #!/bin/sh
@@ -43,18 +40,6 @@ listen = "127.0.0.1:8443"
 [client]
 connect = "127.0.0.1:8443"
 """
-
-
-def free_port() -> int:
-    """A port that nobody has now, and that nobody gets by chance."""
-    while True:
-        port = random.choice(_PORTS)
-        with socket.socket() as attempt:
-            try:
-                attempt.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Reader:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from tests.enrolment.conftest import AMinuteAgo
+    from tests.conftest import AMinuteAgo
 
 SOON = timedelta(seconds=10)
 

@@ -24,7 +24,7 @@ from asynctls.pki.status import RevocationList, read_crl
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.enrolment.conftest import AMinuteAgo
+    from tests.conftest import AMinuteAgo
 
 HOUR = timedelta(hours=1)
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -15,6 +15,7 @@ from asynctls.enrolment import Identity, JoinString, join
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.ttp.authority import Authority
+from tests.ports import free_port
 from tests.roles.keeping import KEEPING, have_app
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Fleet:
     def __init__(self, asynctls: Daemons, folder: Path, *, lifetime: timedelta) -> None:
         """Nothing runs yet."""
         self.config = TTPConfig(state=folder / "ttp")
-        self.server_at = self._ttp_at = "127.0.0.1:0"
+        self.server_at, self._ttp_at = (f"127.0.0.1:{free_port()}" for _ in range(2))
         self.lines: list[bytes] = []
         self._asynctls = asynctls
         self._folder = folder

@@ -24,7 +24,8 @@ from tests.fuzz.catalogue import target
 from tests.fuzz.evil_server import EvilServer
 from tests.fuzz.mutations import changed
 from tests.fuzz.tls_mutations import changed_flight
-from tests.roles.tunnelling import Backend, free_port
+from tests.ports import free_port
+from tests.roles.tunnelling import Backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -10,7 +10,6 @@ import asyncio
 import os
 import pwd
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +24,7 @@ import pytest
 
 from asynctls.enrolment import Identity, join
 from asynctls.pki.keys import KeyType
+from tests.ports import free_port
 from tests.roles.processes import Daemons, run_program
 
 if TYPE_CHECKING:
@@ -153,9 +153,7 @@ async def test_postgresql_shows_each_new_certificate_and_keeps_its_connections(
     home = tmp_path / "home"
     home.mkdir()
     with tempfile.TemporaryDirectory(prefix="asynctls-postgres-", dir="/tmp") as folder:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            server = Server(Path(folder), Path(folder, "data"), free.getsockname()[1])
+        server = Server(Path(folder), Path(folder, "data"), free_port())
         if os.geteuid() == 0:
             os.chown(folder, pwd.getpwnam(USER).pw_uid, -1)
         daemons = Daemons(home)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.ttp.authority import Authority
 from tests.peers.conftest import TIMEOUT_S, Daemon, run
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,8 +87,7 @@ def ttp(
     loop, _, kind = request.param.partition(", ")
     key_type = {"P-256": "ecdsa-p256", "RSA": "rsa-2048"}[kind]
     # What stands in the certificates must be known before the daemon listens there.
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        status = f"127.0.0.1:{probe.getsockname()[1]}"
+    status = f"127.0.0.1:{free_port()}"
     with contextlib.ExitStack() as stack:
         daemon = Daemon(
             loop,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asynctls as library
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.conftest import Program
@@ -50,12 +51,6 @@ def test_a_unit_lets_the_daemon_do_what_it_must_and_hardly_more(
         *("security", "--offline=yes", f"--threshold={MOST_EXPOSED}", UNITS / name),
     )
     assert told.returncode == 0, told.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def test_a_ttp_serves_on_the_sockets_that_were_opened_for_it(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.given import give, on_stdin
+from tests.ports import free_port
+from tests.remarks import is_remark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +26,7 @@ __all__ = ["Daemons", "Ended", "Event", "Process", "run_program"]
 
 Event = dict[str, Any]
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 _LINE_BYTES = 1 << 22
 
 
@@ -57,11 +59,10 @@ class Process:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
             text = line.decode().rstrip("\n")
+            if is_remark(text):
+                continue
             if text.startswith("{"):
-                event = json.loads(text)
-                # asyncio's remark on a slow machine, wherever it comes, is no event of ours.
-                if not str(event["event"]).startswith("Executing <"):
-                    self.events.append(event)
+                self.events.append(json.loads(text))
             else:
                 self.said.append(text)
             self._news.set()
@@ -189,15 +190,18 @@ class Daemons:
         return await (await self.start(*words, given=given, environ=environ)).ended()
 
     async def ttp(self, folder: Path, *words: str) -> tuple[Process, str]:
-        """A TTP that listens, and where; its CAs have keys that are made quickly."""
+        """A TTP that listens, and where; its CAs have keys that are made quickly.
+
+        Once it has ended nobody else gets its port; and so it is with the server.
+        """
         keys = ("--root-key-type", "ecdsa-p256", "--issuing-key-type", "ecdsa-p256")
-        listen = ("--listen", "127.0.0.1:0")
+        listen = ("--listen", f"127.0.0.1:{free_port()}")
         started = await self.start("ttp", "--state", folder, *listen, *keys, *words)
         return started, str((await started.event("listening"))["address"])
 
     async def server(self, identity: Identity, *words: str) -> tuple[Process, str]:
         """A server that listens, and where; 'client' may come in."""
-        listen = ("--listen", "127.0.0.1:0", "--allow", "client")
+        listen = ("--listen", f"127.0.0.1:{free_port()}", "--allow", "client")
         started = await self.start("server", "--state", identity.folder, *listen, *words)
         return started, str((await started.event("listening"))["address"])
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynctls.enrolment import Identity
+    from tests.conftest import AMinuteAgo
     from tests.roles.processes import Daemons, Ended
 
 pytestmark = pytest.mark.one_loop
 
-# The shortest that is not over before the holder has joined and a process has started.
 BRIEF = timedelta(seconds=2)
 # On a busy machine too.
 LONG_ENOUGH_FOR_TWO_VISITS = timedelta(seconds=8)
@@ -38,10 +38,11 @@ async def end_of(identity: Identity) -> str:
 
 
 async def test_the_client_says_when_it_expired_and_what_to_do_and_the_server_goes_on(
-    asynctls: Daemons, issued: Any
+    asynctls: Daemons, issued: Any, a_minute_ago: AMinuteAgo
 ) -> None:
     server, address = await asynctls.server(await issued("server"))
-    expired = await issued("client", lifetime=BRIEF)
+    with a_minute_ago():
+        expired = await issued("client", lifetime=BRIEF)
     date = await end_of(expired)
     client = await asynctls.client(expired, address)
     ended = await client.ended()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ from asynctls.mac import Secret
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.conftest import AMinuteAgo
     from tests.roles.processes import Daemons
 
 pytestmark = pytest.mark.one_loop
@@ -94,9 +94,11 @@ async def test_a_token_that_was_used(
     assert "used already, with another key" in said
 
 
-async def test_a_token_that_has_expired(asynctls: Daemons, ttp: Any, tmp_path: Path) -> None:
-    token = await ttp.token("client", ttl=timedelta(seconds=1))
-    await asyncio.sleep(1.0)
+async def test_a_token_that_has_expired(
+    asynctls: Daemons, ttp: Any, tmp_path: Path, a_minute_ago: AMinuteAgo
+) -> None:
+    with a_minute_ago():
+        token = await ttp.token("client", ttl=timedelta(seconds=1))
     said = await failure(asynctls, tmp_path / "client", token.format(), secret_of(token))
     assert "could be used until" in said
 
@@ -108,10 +110,10 @@ async def test_a_token_that_nobody_made(asynctls: Daemons, ttp: Any, tmp_path: P
 
 
 async def test_a_token_for_another_name_than_the_identity_that_is_there(
-    asynctls: Daemons, ttp: Any, issued: Any
+    asynctls: Daemons, ttp: Any, issued: Any, a_minute_ago: AMinuteAgo
 ) -> None:
-    held = await issued("client", lifetime=timedelta(seconds=3))
-    await asyncio.sleep((held.not_after - datetime.now(UTC)).total_seconds())
+    with a_minute_ago():
+        held = await issued("client", lifetime=timedelta(seconds=3))
     token = await ttp.token("server")
     ended = await asynctls.run(
         *("client", "--state", held.folder, "--key-type", "ecdsa-p256", "--join-file", "-"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.conftest import AMinuteAgo
     from tests.roles.processes import Daemons, Ended
 
 pytestmark = pytest.mark.one_loop
@@ -66,9 +66,11 @@ async def test_a_state_folder_that_another_server_holds(asynctls: Daemons, issue
     assert str(server.process.pid) in only_line(ended)
 
 
-async def test_a_server_whose_identity_has_expired(asynctls: Daemons, issued: Any) -> None:
-    identity = await issued("server", lifetime=timedelta(seconds=3))
-    await asyncio.sleep((identity.not_after - datetime.now(UTC)).total_seconds())
+async def test_a_server_whose_identity_has_expired(
+    asynctls: Daemons, issued: Any, a_minute_ago: AMinuteAgo
+) -> None:
+    with a_minute_ago():
+        identity = await issued("server", lifetime=timedelta(seconds=3))
     ended = await asynctls.run("server", "--state", identity.folder, "--allow", "any", *ANY_PORT)
     assert ended.code == NOT_DONE
     assert only_line(ended) == (
@@ -79,10 +81,10 @@ async def test_a_server_whose_identity_has_expired(asynctls: Daemons, issued: An
 
 
 async def test_an_expired_identity_joins_again_with_the_join_string_that_is_there(
-    asynctls: Daemons, ttp: Any, issued: Any
+    asynctls: Daemons, ttp: Any, issued: Any, a_minute_ago: AMinuteAgo
 ) -> None:
-    identity = await issued("server", lifetime=timedelta(seconds=3))
-    await asyncio.sleep((identity.not_after - datetime.now(UTC)).total_seconds())
+    with a_minute_ago():
+        identity = await issued("server", lifetime=timedelta(seconds=3))
     token = (await ttp.token("server")).format()
     server = await asynctls.start(
         *("server", "--state", identity.folder, "--allow", "any", *ANY_PORT),

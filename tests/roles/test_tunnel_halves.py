@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynctls.alerts import Alert
+from tests.ports import free_port
 from tests.roles.halves import Way, halves
 from tests.roles.tunnelling import Backend, answer_each, answer_to, asked, asked_for, opened
 
@@ -196,8 +197,7 @@ async def test_session_on_one_end_alone_is_told_on_both(
 
 @BOTH
 async def test_what_is_forwarded_to_and_not_there_is_told(ca: CA, logged: Any, way: Way) -> None:
-    async with Backend().at() as backend:
-        pass
+    backend = f"127.0.0.1:{free_port()}"
     async with halves(ca.identity("server"), ca.identity("client"), backend, way=way) as tunnel:
         with pytest.raises(ConnectionResetError):
             await asked(tunnel.where, b"is anybody there?")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.ports import free_port
 from tests.roles.tunnelling import (
     Backend,
     Others,
@@ -16,7 +17,6 @@ from tests.roles.tunnelling import (
     asked,
     asked_for,
     client_half,
-    free_port,
     pgbench_of,
     ran,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ __all__ = [
     "asked",
     "asked_for",
     "client_half",
-    "free_port",
     "opened",
     "pgbench_of",
     "ran",
@@ -132,13 +130,6 @@ async def asked_for(where: str, content: bytes) -> bytes:
 
 def answer_to(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode() + content
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 class Others:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.remarks import is_remark, without_remarks
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -50,7 +52,9 @@ except StateLockedError as error:
 
 
 def next_event(process: Any) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(process.stderr.readline())
+    while is_remark(line := process.stderr.readline()):
+        pass
+    loaded: dict[str, Any] = json.loads(line)
     return loaded
 
 
@@ -78,7 +82,7 @@ def test_a_signal_drains_and_exits_0(spawn: Spawn, tmp_path: Path, number: int) 
         visitor.sendall(b"lo\n")
         assert visitor.recv(100) == b"hello\n"
     _, err = process.communicate(timeout=20)
-    assert [json.loads(line)["event"] for line in err.splitlines()] == ["stopped"]
+    assert [json.loads(line)["event"] for line in without_remarks(err).splitlines()] == ["stopped"]
     assert process.returncode == 0
 
 

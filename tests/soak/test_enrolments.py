@@ -19,6 +19,7 @@ from asynctls.errors import TTPUnreachableError
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.ttp.authority import Authority
+from tests.ports import free_port
 from tests.soak.balancer import balancing
 
 if TYPE_CHECKING:
@@ -46,21 +47,16 @@ class Replica:
         self._asynctls = asynctls
         self._words = words
         self._process: Process | None = None
-        self._port = 0
-
-    @property
-    def address(self) -> Address:
-        return Address("127.0.0.1", self._port)
+        self.address = Address("127.0.0.1", free_port())
 
     async def start(self) -> None:
         self._process = await self._asynctls.start(
-            *("ttp", "--state", self.config.state, "--listen", f"127.0.0.1:{self._port}"),
+            *("ttp", "--state", self.config.state, "--listen", str(self.address)),
             *("--root-key-type", "ecdsa-p256", "--issuing-key-type", "ecdsa-p256"),
             *self._words,
             environ=QUICK,
         )
-        listening = await self._process.event("listening")
-        self._port = Address.parse(listening["address"]).port
+        await self._process.event("listening")
 
     async def kill(self) -> None:
         assert self._process is not None

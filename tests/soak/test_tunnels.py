@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.ports import free_port
 from tests.roles.conftest import issued
-from tests.roles.tunnelling import free_port, pgbench_of
+from tests.roles.tunnelling import pgbench_of
 
 if TYPE_CHECKING:
     from pathlib import Path

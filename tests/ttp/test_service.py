@@ -25,6 +25,7 @@ from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.profiles import Profile
 from asynctls.pki.requests import build_request
 from asynctls.ttp.authority import Authority
+from tests.ports import free_port
 
 Program = Callable[[str], Path]
 
@@ -99,7 +100,7 @@ class Daemon:
 
 @asynccontextmanager
 async def daemon_in(folder: Path, *words: str, port: int = 0) -> AsyncIterator[Daemon]:
-    config = TTPConfig(state=folder, listen=Address("127.0.0.1", port))
+    config = TTPConfig(state=folder, listen=Address("127.0.0.1", port or free_port()))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", DAEMON, str(folder), str(config.listen), *words),
         stderr=asyncio.subprocess.PIPE,
