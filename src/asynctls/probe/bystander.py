@@ -44,10 +44,11 @@ class Bystander:
     def p99_s(self) -> float:
         """Within how many seconds 99 of 100 connections stood; infinite: it was turned away.
 
-        One that is under way counts with its time so far.
+        One that is under way counts with its time so far; but if it is the only one, nobody was
+        served: it may have begun a moment ago, since this machine was busy.
         """
         took = sorted((*self._took_s, *self._under_way()))
-        return took[math.ceil(0.99 * len(took)) - 1] if took else math.inf
+        return took[math.ceil(0.99 * len(took)) - 1] if self._took_s else math.inf
 
     async def connect_again_and_again(self, *, times: int | None = None) -> None:
         """So often, or without end until it is cancelled."""
