@@ -13,8 +13,10 @@ import pytest
 from asynctls.errors import ErrorCode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from asynctls import Session
-    from tests.roles.processes import Daemons
+    from tests.roles.processes import Daemons, Process
 
 TEXT = "The OTP is 256345."
 
@@ -51,21 +53,40 @@ async def test_a_session_that_ends_with_its_certificate_makes_no_pause_longer(
     assert max(pauses) < 0.7
 
 
+@pytest.mark.one_loop
 async def test_renewals_end_sessions_in_order_and_no_line_is_lost(
-    asynctls: Daemons, issued: Any
+    asynctls: Daemons, ttp: Any, tmp_path: Path
 ) -> None:
-    lifetime = timedelta(seconds=10)
-    server, address = await asynctls.server(
-        await issued("server", lifetime=lifetime), "--app", "echo"
+    async def joining(role: str, *words: str) -> Process:
+        """Its certificate's seconds count from when it has started, however long that takes."""
+        token = await ttp.token(role, lifetime=timedelta(seconds=15))
+        state = ("--state", str(tmp_path / role), "--key-type", "ecdsa-p256")
+        return await asynctls.start(
+            *(role, *state, *words),
+            given=None,
+            environ={"ASYNCTLS_JOIN": token.format()},
+        )
+
+    server = await joining(
+        "server", "--listen", "127.0.0.1:0", "--allow", "client", "--app", "echo"
     )
-    client = await asynctls.client(
-        await issued("client", lifetime=lifetime), address, "--follow", "--send", "-", given=None
+    address = str((await server.event("listening"))["address"])
+    client = await joining(
+        *("client", "--connect", address, "--server-name", "server", "--follow", "--send", "-")
     )
     lines = 0
-    while len(client.named("finishing")) < 2:
-        lines += 1
-        await client.give(b"%d\n" % lines)
+
+    async def talk() -> None:
+        nonlocal lines
+        lines += 50
+        await client.give(b"".join(b"%d\n" % each for each in range(lines - 49, lines + 1)))
         await client.received(lines)
+
+    for renewals in (1, 2):
+        await talk()
+        await client.event("finishing", count=renewals)
+        # Some of it in the session that ends, the rest in the next one.
+        await talk()
     await client.give(b"", end=True)
     ended = await client.ended()
     assert (ended.code, ended.out) == (0, b"".join(b"%d\n" % each for each in range(1, lines + 1)))

@@ -38,12 +38,15 @@ async def test_what_had_its_receipt_before_a_sigterm_is_kept(
     )
     receipted: list[bytes] = []
     loaded = asyncio.Event()
+    # Who has not come in by the SIGTERM would not come in.
+    all_in = asyncio.Barrier(CLIENTS)
 
     async def send_on(identity: Identity, number: int) -> None:
         """One message after another, until the server says that it drains."""
         connection = library.connect(address, server_name="server", identity=identity)
         with suppress(SessionError):
             async with connection as session:
+                await all_in.wait()
                 count = 0
                 while not session.going_away:
                     message = b"%d of client %d" % (count, number)

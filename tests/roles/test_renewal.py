@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynctls.testing import CA
-    from tests.roles.processes import Daemons, Process
+    from tests.roles.processes import Daemons, Event, Process
 
 MESSAGE = b"The OTP for transferring Rs 1,00,000 to your friend's account is 256345."
 TEN_SECONDS = timedelta(seconds=10)
@@ -47,12 +47,11 @@ async def test_new_connections_use_the_new_identity_and_live_ones_go_on_to_their
         assert session.peer.serial == first.serial
         words = f"the certificate of server ended at {first.not_after:%Y-%m-%dT%H:%M:%SZ}"
 
-        def has_ended() -> bool:
-            return any(words in str(event["reason"]) for event in server.named("session ended"))
+        def ended() -> list[Event]:
+            return [each for each in server.named("session ended") if words in each["reason"]]
 
-        assert not has_ended()
-        await server.until(has_ended, "the end of the first session")
-        assert datetime.now(UTC) >= first.not_after
+        await server.until(lambda: bool(ended()), "the end of the first session")
+        assert datetime.fromisoformat(ended()[0]["timestamp"]) >= first.not_after
         with pytest.raises((SessionClosedError, SessionRefusedError), match=words):
             async for _ in session:
                 pass
@@ -179,10 +178,12 @@ async def test_a_server_killed_between_certificate_and_key_starts_again_with_the
     assert killed.named("listening")
     assert first.key_file.read_bytes() == key
     server, address = await asynctls.server(first)
-    second = Identity.load(first.folder)
-    assert second.serial != first.serial
+    second = (await server.event("identity found"))["serial"]
+    assert second != first.serial
     shown = await (await asynctls.client(client, address, "--json")).ended()
-    assert json.loads(shown.out)["serial"] == second.serial
+    # On a busy machine the second has been renewed by now.
+    renewed = [each["serial"] for each in server.named("certificate renewed")]
+    assert json.loads(shown.out)["serial"] in [second, *renewed]
     assert (await server.stop()).code == 0
 
 

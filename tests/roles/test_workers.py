@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from contextlib import AsyncExitStack
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from asynctls import Session
     from asynctls.enrolment import Identity
     from asynctls.testing import CA
-    from tests.roles.processes import Daemons, Event, Process
+    from tests.roles.processes import Daemons, Process
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux shares out the connections of an address"
@@ -34,10 +33,6 @@ TWO = ("--workers", "2")
 def pids(server: Process) -> dict[int, int]:
     """The processes that were started last as worker 1, 2 …"""
     return {event["worker"]: event["pid"] for event in server.named("worker started")}
-
-
-def moment(event: Event) -> datetime:
-    return datetime.fromisoformat(event["timestamp"])
 
 
 def shown(pid: int) -> str:
@@ -65,10 +60,9 @@ async def sessions_with_each(
     return found
 
 
-async def test_a_killed_worker_is_back_within_a_second_and_the_other_never_stopped(
+async def test_a_killed_worker_is_started_again_at_once_and_the_other_never_stopped(
     asynctls: Daemons, issued: Any
 ) -> None:
-    began = time.monotonic()
     server, address = await asynctls.server(
         await issued("server"), *ECHO, *TWO, "--metrics-listen", "127.0.0.1:0"
     )
@@ -98,19 +92,14 @@ async def test_a_killed_worker_is_back_within_a_second_and_the_other_never_stopp
             await echoed(sessions[2], word)
         back = await server.event("worker serves", count=3)
         assert (back["worker"], pids(server)[1] != killed) == (1, True)
-        # The supervisor waits a tenth of a second; the rest is the time that a process takes to
-        # start: under a second in all, where the machine has that much to spare.
-        first, again = server.named("worker started")[0], server.named("worker started")[2]
-        assert moment(again) - moment(ended) < timedelta(seconds=0.5)
-        start = moment(server.named("worker serves")[0]) - moment(first)
-        away = moment(back) - moment(ended)
-        assert away < max(timedelta(seconds=1), 3 * start), (away, start)
+        # A tenth of a second, a quarter more or less; the rest is the time that a process takes to
+        # start, which is the machine's.
+        assert ended["again_in_s"] <= 0.125
         await echoed(sessions[2], b"after")
         shown = await scrape(metrics)
         assert shown.value("asynctls_workers") == 2
         assert shown.value("asynctls_worker_restarts_total") == 1
     assert (await server.stop()).code == 0
-    assert time.monotonic() - began < 50
 
 
 @pytest.mark.one_loop

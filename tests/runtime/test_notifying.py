@@ -108,9 +108,9 @@ async def test_the_watchdog_hears_twice_as_often_as_it_wants_while_all_answers(
         asked += 1
         return answers
 
+    started = time.monotonic()
     async with asyncio.timeout(20), Signals(on_reload=nothing, alive=alive) as signals:
         assert await manager.hear() == {"STATUS": "starting"}
-        started = time.monotonic()
         for _ in range(3):
             assert await manager.hear() == {"WATCHDOG": "1"}
         assert time.monotonic() - started >= 0.1
