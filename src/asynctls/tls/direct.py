@@ -119,11 +119,9 @@ class Direct(StandIn):
             self._engine_is_dry = plaintext is None or engine.dry
             if plaintext is not None or not self._unread:
                 break
-        left = bool(self._unread) or not self._engine_is_dry
-        if self._paused and not left and not self._answers_wait:
+        self.more = bool(self._unread) or self._lost or not self._engine_is_dry
+        if self._paused and not self.more and not self._answers_wait:
             self._resume()
-        # What ends the data is told behind them.
-        self.more = left or self._lost or engine.has_word
         if plaintext is not None:
             return plaintext
         if self._lost:

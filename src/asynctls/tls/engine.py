@@ -286,8 +286,9 @@ class Engine:
 
     @property
     def dry(self) -> bool:
-        """Nothing that was received waits to be read."""
-        return not (self._incoming.more() or self._read_ahead)
+        """Nothing that was received waits to be read, and no end or failure to be told."""
+        ended = self.ended or self._failure is not None
+        return not (ended or self._incoming.more() or self._read_ahead)
 
     def _decrypt(self, most: int, *, least: int = 0) -> list[bytes]:
         """The data of so many records at most, each whole; `read` tells what ends them.
