@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from asynctls.session.frames import Data
 from asynctls.session.keys import binding
-from asynctls.session.protocol import Message, Protocol
+from asynctls.session.protocol import Protocol
 from asynctls.session.states import Role
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ class Speaker:
 
     def receive(self) -> bytes:
         """The next message."""
-        while not isinstance(event := self._event(), Message):
+        while not isinstance(event := self._event(), Data):
             pass
-        return event.content
+        return event.payload
 
     def sealed(self, message: bytes, count: int) -> list[bytes]:
         """So many messages, ready for `write`: as many in each piece as a session sends at once."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import ErrorCode, SessionError
 from asynctls.mac import Secret
+from asynctls.session.frames import Data
 from asynctls.session.keys import Keys, derive
-from asynctls.session.protocol import Delivered, Event, Message, Protocol
+from asynctls.session.protocol import Delivered, Event, Protocol
 from asynctls.session.sealer import Sealer
 from asynctls.session.states import Role
 from tests.session.model import MOST_PAYLOAD, Kind, ModelEnd, Packet
@@ -308,7 +309,7 @@ def _name(error: SessionError | None) -> str:
 
 def _told(event: Event) -> tuple[object, ...]:
     match event:
-        case Message(content, sequence, receipt_wanted):
+        case Data(sequence, content, False, receipt_wanted):
             return ("Message", content, sequence, receipt_wanted)
         case Delivered(sequence):
             return ("Delivered", sequence)

@@ -20,8 +20,9 @@ from asynctls.errors import (
     SessionTruncatedError,
 )
 from asynctls.mac import Secret
+from asynctls.session.frames import Data
 from asynctls.session.keys import derive
-from asynctls.session.protocol import Delivered, Ended, Event, GoesAway, Message, Opened, Protocol
+from asynctls.session.protocol import Delivered, Ended, Event, GoesAway, Opened, Protocol
 from asynctls.session.sealer import Sealer
 from asynctls.session.states import TABLE, FrameType, Role, State, Step
 from asynctls.session.tally import Tally
@@ -131,7 +132,7 @@ def test_messages_arrive_as_they_were_sent(*, messages: list[bytes], receipt_wan
     client, server = pair()
     sequences = [send(client, message, receipt_wanted=receipt_wanted) for message in messages]
     assert move(client, server) == [
-        Message(message, sequence, receipt_wanted)
+        Data(sequence, message, receipt_wanted=receipt_wanted)
         for message, sequence in zip(messages, sequences, strict=True)
     ]
 
@@ -142,7 +143,7 @@ def test_a_large_message_goes_in_pieces_and_comes_whole(length: int) -> None:
     pieces = -(-length // 65536)
     assert send(client, bytes(length), receipt_wanted=True) == pieces
     assert len(client._to_send) == pieces
-    assert move(client, server) == [Message(bytes(length), pieces, receipt_wanted=True)]
+    assert move(client, server) == [Data(pieces, bytes(length), receipt_wanted=True)]
 
 
 def test_a_message_beyond_what_the_peer_takes_is_not_sealed() -> None:
@@ -197,7 +198,7 @@ def test_goaway_may_stand_between_the_pieces_of_a_message() -> None:
     next(pieces)
     server.send_goaway()
     list(pieces)
-    assert move(server, client) == [GoesAway(), Message(bytes(70_000), 3, receipt_wanted=False)]
+    assert move(server, client) == [GoesAway(), Data(3, bytes(70_000))]
 
 
 def test_goaway_after_close_is_left_unsaid() -> None:
@@ -231,11 +232,22 @@ def test_a_receipt_is_not_owed_by_an_application_that_takes_no_more() -> None:
     client.send_close()
     move(client, server)
     server.send_close()
-    server.forget_owed()
+    assert not server.over
+    server.owe_nothing()
     assert server.over
     move(server, client)
     with pytest.raises(SessionTruncatedError, match="may not have been taken"):
         client.receive_eof()
+
+
+def test_nor_is_it_for_what_comes_later() -> None:
+    client, server = pair()
+    server.owe_nothing()
+    server.send_close()
+    send(client, b"x", receipt_wanted=True)
+    client.send_close()
+    move(client, server)
+    assert server.over
 
 
 @pytest.mark.parametrize(
@@ -349,7 +361,7 @@ def test_only_a_server_goes_away() -> None:
 
 
 def test_events_in_a_log_show_no_message() -> None:
-    assert repr(Message(b"the OTP", 3, receipt_wanted=True)) == "<message #3 of 7 bytes>"
+    assert repr(Data(3, b"the OTP")) == "<DATA #3 (7 bytes)>"
 
 
 def test_a_secret_is_random_unless_given() -> None:

@@ -309,7 +309,7 @@ def test_the_published_streams_make_a_whole_session() -> None:
             if vector["sequence"] == 2:
                 break
     events = list(iter(server.next_event, None))
-    assert [type(event).__name__ for event in events] == ["Opened", "Message", "Message"]
+    assert [type(event).__name__ for event in events] == ["Opened", "Data", "Data"]
     [(kind, ready)] = server.frames_to_send()
     assert kind == FrameType.READY
     assert ready.hex() == next(v["frame"] for v in accepted if v["name"] == "READY")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynctls.session.protocol import Message
+    from asynctls.session.frames import Data
 
 __all__ = ["Inbox"]
 
@@ -44,7 +44,7 @@ class Inbox:
     def __init__(self, *, messages: int, content_bytes: int) -> None:
         self._most_messages = messages
         self._most_bytes = content_bytes
-        self._queue: deque[Message] = deque()
+        self._queue: deque[Data] = deque()
         self._bytes = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._on_room: Callable[[], None] | None = None
@@ -60,10 +60,15 @@ class Inbox:
         """Whether nothing more will be put in."""
         return self._ended
 
-    def put(self, message: Message) -> bool:
-        """Adds a message, and says whether it was waited for; look first whether it is `full`."""
+    def put(self, message: Data) -> bool:
+        """Adds a message, and says whether it was waited for; look first whether it is `full`.
+
+        After the end it is dropped.
+        """
+        if self._ended:
+            return False
         self._queue.append(message)
-        self._bytes += len(message.content)
+        self._bytes += len(message.payload)
         if self._bytes >= self._most_bytes or len(self._queue) >= self._most_messages:
             self._judge()
         if not self._waiting:
@@ -71,12 +76,12 @@ class Inbox:
         self._wake()
         return True
 
-    def take(self) -> Message | None:
+    def take(self) -> Data | None:
         """The next message, or None."""
         if not self._queue:
             return None
         message = self._queue.popleft()
-        self._bytes -= len(message.content)
+        self._bytes -= len(message.payload)
         if self.full:
             self._judge()
         return message

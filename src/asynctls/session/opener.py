@@ -46,12 +46,11 @@ if TYPE_CHECKING:
 __all__ = ["Opener"]
 
 _join: Final = b"".join
+_numbering: Final = NUMBERING.pack
 _KEY: Final = FrameType.KEY << 8
 _DATA: Final = FrameType.DATA << 8
 _NO_FLAGS: Final = ~(MORE | RECEIPT_WANTED)
-_NUMBERED_AT: Final = len(FIXED)
-_NUMBERED_END: Final = _NUMBERED_AT + NUMBERING.size
-_PAYLOAD_HEAD_AT: Final = _NUMBERED_END + len(EMPTY_MAP)
+_PAYLOAD_HEAD_AT: Final = len(FIXED) + NUMBERING.size + len(EMPTY_MAP)
 _TAG_HEAD_BYTES: Final = len(TAG_HEAD)
 _NO_KEY: Final = Secret(bytes(mac.TAG_BYTES))
 
@@ -173,9 +172,8 @@ class Opener:
             raise MalformedError("a frame's tag is not a byte string of 32 bytes")
         if self._derive is not None:
             self._take_key(self._derive(Secret(payload[:SECRET_BYTES])))
-        numbered = buffer[at + _NUMBERED_AT : at + _NUMBERED_END]
         payload_head = buffer[at + _PAYLOAD_HEAD_AT : payload_at]
-        before = _join((numbered, self._external_aad, payload_head))
+        before = _numbering(kind, sequence) + self._external_aad + payload_head
         began = perf_counter_ns()
         # Not joined to the payload: a large one is not copied for that.
         tag = self._keyed.copy()

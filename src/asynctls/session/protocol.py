@@ -34,7 +34,7 @@ from asynctls.session.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["Delivered", "Ended", "Event", "GoesAway", "Message", "Opened", "Protocol"]
+__all__ = ["Delivered", "Ended", "Event", "GoesAway", "Opened", "Protocol"]
 
 # A member of an Enum is looked up by its class each time, and these are wanted for each message.
 _DATA: Final = FrameType.DATA
@@ -46,17 +46,6 @@ _CLOSED: Final = State.CLOSED
 
 class Opened(msgspec.Struct, frozen=True):
     """The session stands: both ends have shown that they hold the keys."""
-
-
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """A whole message; ``sequence`` is its last frame's."""
-
-    content: bytes
-    sequence: int
-    receipt_wanted: bool
-
-    def __repr__(self) -> str:
-        return f"<message #{self.sequence} of {len(self.content)} bytes>"
 
 
 class Delivered(msgspec.Struct, frozen=True, gc=False):
@@ -73,7 +62,8 @@ class GoesAway(msgspec.Struct, frozen=True):
     """The server drains."""
 
 
-Event = Opened | Message | Delivered | Ended | GoesAway
+Event = Opened | Data | Delivered | Ended | GoesAway
+"""What has happened; a message is its last frame, with all of its payload."""
 
 
 class Protocol:
@@ -97,6 +87,7 @@ class Protocol:
         self._sending = State.START
         self._receiving = State.START
         self._message = bytearray()
+        self._taking = True
         self._owed: set[int] = set()
         self._awaited: set[int] = set()
         self._to_send: list[tuple[FrameType, bytes]] = []
@@ -213,8 +204,9 @@ class Protocol:
         self._queue(FrameType.RECEIPT, sealer.receipt(message_sequence))
         self.tally.receipts_sent += 1
 
-    def forget_owed(self) -> None:
-        """The application takes no more: the receipts that it owes will not be sent."""
+    def owe_nothing(self) -> None:
+        """The application takes no more: receipts that are owed, or would be, are not sent."""
+        self._taking = False
         self._owed.clear()
 
     def send_close(self) -> None:
@@ -273,17 +265,17 @@ class Protocol:
             raise
         return None
 
-    def _advance_receiving(self, frame: Frame, step: Step) -> None:
-        state = self._may_receive[self._receiving].get(step)
-        if state is None:
-            raise MalformedError(
-                f"{frame} may not stand here: "
-                f"the {self.role.other.value}'s direction is {self._receiving.value!r}"
-            )
-        self._receiving = state
+    def _misplaced(self, frame: Frame) -> MalformedError:
+        return MalformedError(
+            f"{frame} may not stand here: "
+            f"the {self.role.other.value}'s direction is {self._receiving.value!r}"
+        )
 
     def _take(self, frame: Frame) -> Event | None:
-        self._advance_receiving(frame, frame.step)
+        state = self._may_receive[self._receiving].get(frame.step)
+        if state is None:
+            raise self._misplaced(frame)
+        self._receiving = state
         match frame:
             case Receipt(message_sequence=sequence):
                 if sequence not in self._awaited:
@@ -306,10 +298,12 @@ class Protocol:
         self.peer_max_message_bytes = most
         return Opened()
 
-    def _take_data(self, frame: Data) -> Message | None:
-        self._advance_receiving(frame, _PIECE if frame.more else _MESSAGE)
-        content = frame.payload
-        size = len(self._message) + len(content)
+    def _take_data(self, frame: Data) -> Data | None:
+        state = self._may_receive[self._receiving].get(_PIECE if frame.more else _MESSAGE)
+        if state is None:
+            raise self._misplaced(frame)
+        self._receiving = state
+        size = len(self._message) + len(frame.payload)
         if size > self.max_message_bytes:
             raise MessageTooLargeError(
                 f"a message of {size} bytes or more: {self.max_message_bytes} are taken at most"
@@ -318,14 +312,15 @@ class Protocol:
             self._message += frame.payload
             return None
         if self._message:
-            content = bytes(self._message + content)
+            whole = bytes(self._message + frame.payload)
+            frame = Data(frame.sequence, whole, receipt_wanted=frame.receipt_wanted)
             self._message = bytearray()
-        if frame.receipt_wanted:
+        if frame.receipt_wanted and self._taking:
             self._owed.add(frame.sequence)
         tally = self.tally
         tally.messages_received += 1
         tally.bytes_received += size
-        return Message(content, frame.sequence, frame.receipt_wanted)
+        return frame
 
     def _derive(self, secret: Secret) -> Secret:
         self._derived = derive(secret, self._binding)

@@ -10,7 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from asynctls.errors import SessionClosedError, SessionError
-from asynctls.session.protocol import Delivered, Ended, Event, GoesAway, Message
+from asynctls.session.frames import Data
+from asynctls.session.protocol import Delivered, Ended, Event, GoesAway
 from asynctls.session.sending import RECEIPTS_AWAITED
 
 if TYPE_CHECKING:
@@ -78,21 +79,17 @@ class Receiving:
         self._resting = False
         self.peer_closed = False
 
-    def take(self) -> bytes | None:
-        """The next message, if one has come; its receipt is sent if the peer wants one."""
-        message = self._inbox.take()
-        if message is None:
-            return None
-        if message.receipt_wanted and self._protocol.failure is None:
+    def acknowledge(self, message: Data) -> None:
+        """Sends the receipt that the peer wants for a message, which the application has taken."""
+        if self._protocol.failure is None:
             self._protocol.send_receipt(message.sequence)
             self._receipts_unread += 1
             self._link.flush_soon()
             if self._protocol.over:
                 self.stop()
-        return message.content
 
     def arrival(self) -> asyncio.Future[None]:
-        """Where `take` has given none: is done when it is time to `take` again.
+        """Where the inbox is empty: is done when it is time to look again.
 
         Raises:
             SessionClosedError: the peer has ended its direction, or this end the session.
@@ -112,7 +109,7 @@ class Receiving:
             # Whoever receives must not take the peer's CLOSE, behind what is dropped, for the end.
             self.peer_closed = False
             self._inbox.clear()
-        self._protocol.forget_owed()
+        self._protocol.owe_nothing()
 
     async def read(self) -> None:
         """Reads until all is said, the session has failed, or `stop`."""
@@ -172,8 +169,10 @@ class Receiving:
             event = protocol.next_event()
             if event is not None:
                 events += 1
-                if isinstance(event, Message):
-                    self._put(event)
+                if isinstance(event, Data):
+                    if inbox.put(event):
+                        # What is answered to it goes out behind whoever was woken, in this turn.
+                        self._link.flush_soon()
                 else:
                     self._take(event)
                     over = protocol.over
@@ -191,13 +190,6 @@ class Receiving:
                 reads += 1
         self.stop()
         return False
-
-    def _put(self, message: Message) -> None:
-        if self._inbox.ended:
-            self._protocol.forget_owed()
-        elif self._inbox.put(message):
-            # What is answered to it goes out behind whoever was woken, in the same turn.
-            self._link.flush_soon()
 
     def _take(self, event: Event) -> None:
         match event:

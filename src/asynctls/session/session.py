@@ -87,13 +87,13 @@ class Session:
             max_message_bytes=limits.max_message_bytes,
         )
         self._link = Link(self._protocol, channel)
-        inbox = Inbox(messages=limits.queue_messages, content_bytes=limits.queue_bytes)
+        self._inbox = Inbox(messages=limits.queue_messages, content_bytes=limits.queue_bytes)
         self._going_away = GoingAway()
         self._sending = Sending(
-            self._protocol, self._link, inbox, receipt_timeout_s=limits.receipt_timeout_s
+            self._protocol, self._link, self._inbox, receipt_timeout_s=limits.receipt_timeout_s
         )
         self._receiving = Receiving(
-            self._protocol, self._link, inbox, self._sending, going_away=self._going_away
+            self._protocol, self._link, self._inbox, self._sending, going_away=self._going_away
         )
         self._stalls = False
         self._keeper: asyncio.Task[None] | None = None
@@ -352,9 +352,11 @@ class Session:
             SessionClosedError: the peer has ended its direction, or this end the session.
             SessionError: the session has ended, and by what.
         """
-        while (message := self._receiving.take()) is None:
+        while (message := self._inbox.take()) is None:
             await self._receiving.arrival()
-        return message
+        if message.receipt_wanted:
+            self._receiving.acknowledge(message)
+        return message.payload
 
     def __aiter__(self) -> Self:
         return self

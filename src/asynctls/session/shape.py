@@ -65,8 +65,12 @@ HEAD_MOST: Final = _HEAD_BYTES + 8
 _BYTE_STRING: Final = 0x40
 _MAP_AND_BYTE_STRING: Final = EMPTY_MAP[0] << 8 | _BYTE_STRING
 # RFC 8949, section 3: a head's low bits are the length itself up to 23; those from 24 on say that
-# it follows in 1, 2, 4 or 8 bytes. The second number is the least one for which that is shortest.
+# it follows in 1, 2, 4 or 8 bytes. So each has that many more, and the least length for which it
+# is the shortest.
 _WIDTHS: Final = {24: (1, 24), 25: (2, 1 << 8), 26: (4, 1 << 16), 27: (8, 1 << 32)}
+_FORMS: Final = {
+    _MAP_AND_BYTE_STRING | low: _WIDTHS.get(low, (0, low)) for low in (*range(24), *_WIDTHS)
+}
 _SHORT_HEADS: Final = tuple(
     bytes((_BYTE_STRING + n,) if n < 24 else (0x58, n)) for n in range(1 << 8)
 )
@@ -93,6 +97,7 @@ SHAPES: Final = {
 }
 """By type and flags as one number; what is not in it is no frame."""
 _shape_of: Final = SHAPES.get
+_form_of: Final = _FORMS.get
 
 
 def external_aad(sender: Role) -> bytes:
@@ -142,23 +147,19 @@ def read_head(buffer: bytes, at: int = 0) -> tuple[int, int, int, int] | None:
             raise MalformedError(fault)
         return None
     fixed, kind, sequence, map_and_head = _unpack_head(buffer, at)
-    shape = _shape_of(kind)
-    if shape is None or fixed != FIXED:
-        raise MalformedError(_fault(buffer[at:payload_at]))
-    length = map_and_head - _MAP_AND_BYTE_STRING
-    if not 0 <= length < 24:
-        if length not in _WIDTHS:
-            no_string = "a frame's payload is not a byte string of a stated length"
-            raise MalformedError(_fault(buffer[at:payload_at]) or no_string)
-        width, shortest_for = _WIDTHS[length]
-        length_at = payload_at
-        payload_at += width
+    shape, form = _shape_of(kind), _form_of(map_and_head)
+    if shape is None or form is None or fixed != FIXED:
+        no_string = "a frame's payload is not a byte string of a stated length"
+        raise MalformedError(_fault(buffer[at:payload_at]) or no_string)
+    width, length = form
+    if width:
+        least_so, length_at, payload_at = length, payload_at, payload_at + width
         if len(buffer) < payload_at:
             return None
         length = (
             buffer[length_at] if width == 1 else int.from_bytes(buffer[length_at:payload_at], "big")
         )
-        if length < shortest_for:
+        if length < least_so:
             raise MalformedError("a frame's length is not in its shortest form")
         if length > MAX_PAYLOAD:
             raise MessageTooLargeError(
