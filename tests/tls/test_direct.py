@@ -103,6 +103,22 @@ async def test_of_what_arrived_the_part_that_was_handed_on_is_not_kept(kit: Kit)
         assert server.plaintext_received == 120_000
 
 
+async def test_a_piece_that_is_large_by_itself_pauses_the_transport_until_it_is_read(
+    kit: Kit,
+) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        server.deliver(lambda: None)
+        direct = server._direct
+        assert direct is not None
+        direct.data_received(records(client, bytes(200_000)))
+        assert not direct._transport.is_reading()
+        while server.read_now()[0] is not None:
+            pass
+        assert server.plaintext_received == 200_000
+        assert direct._unread_bytes == 0
+        assert direct._transport.is_reading()
+
+
 async def test_a_loss_behind_the_last_record_is_known_as_well(kit: Kit) -> None:
     async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
         told = asyncio.Event()

@@ -161,7 +161,7 @@ class Direct(StandIn):
         if self._unread_bytes > _MOST_UNREAD_BYTES:
             self._pause()
         elif self._unread:
-            # Of what was larger, the rest alone is kept while more may come.
+            # A view of it would keep the whole piece alive, while more may come.
             self._unread[0] = bytes(self._unread[0])
 
     def eof_received(self) -> bool | None:
