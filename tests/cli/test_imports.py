@@ -101,13 +101,15 @@ async def test_a_client_has_neither_a_ledger_nor_anything_that_draws(
 
     serving = asynctls.serving(greet, "127.0.0.1:0", identity=tmp_path / "server", allow=["client"])
     async with serving as address:
-        packages, _ = await asyncio.to_thread(
+        packages, modules = await asyncio.to_thread(
             imported,
             *("client", "--connect", str(address), "--server-name", "server"),
             *("--state", tmp_path / "client"),
         )
     assert {"cryptography", "h11", "structlog"} <= packages
     assert not packages & (DRAWING | {"alembic", "sqlalchemy", "tomllib"})
+    # It has its TTP's CAs, and is not sent them.
+    assert "asynctls.enrolment.est_certificates" not in modules
 
 
 def test_the_ttp_s_verbs_serve_nobody(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from asynctls.config import Address
 from asynctls.enrolment import bootstrap, crls, est_certificates, est_client, est_codec
 from asynctls.enrolment.clock import disagreement
-from asynctls.enrolment.connection import TTPConnection, said_date
+from asynctls.enrolment.connection import TTPConnection, certificates_in, said_date
 from asynctls.errors import (
     EnrolmentRefusedError,
     TTPNotTrustedError,
@@ -123,6 +124,47 @@ async def test_ca_certificates_of_another_root_are_not_kept(
             await est_client.fetch_ca_certificates(connection, root=root, now=now)
         kept = await est_client.fetch_ca_certificates(connection, root=root, now=now)
     assert kept == (authorities(ttp)[0],)
+
+
+async def test_cas_that_are_held_are_not_sent_again(
+    ttp: Any, running_ttp: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, root = authorities(ttp)
+    async with running_ttp(tmp_path / "other") as other:
+        theirs, _ = authorities(other)
+    read: list[Response] = []
+
+    def reading(answer: Response) -> object:
+        read.append(answer)
+        return certificates_in(answer)
+
+    monkeypatch.setattr(est_client, "certificates_in", reading)
+    async with est_client.connect(ttp.address, trust=trust(ttp)) as connection:
+        # None yet; the same; a new one has come; one has gone.
+        for held, sent in (((), 1), ((ours,), 0), ((theirs,), 1), ((ours, theirs), 1)):
+            now = datetime.now(UTC)
+            kept = await est_client.fetch_ca_certificates(connection, root=root, held=held, now=now)
+            assert kept == (ours,)
+            assert len(read) == sent
+            read.clear()
+
+
+async def test_cas_that_are_held_are_judged_like_those_that_are_sent(
+    ttp: Any, answering: Answering, running_ttp: Any, tmp_path: Any
+) -> None:
+    ours, root = authorities(ttp)
+    async with running_ttp(tmp_path / "other") as other:
+        theirs, _ = authorities(other)
+    now = datetime.now(UTC)
+    async with answering(304, b"", b"", b"", b"") as connection:
+        fetch = partial(est_client.fetch_ca_certificates, connection, root=root)
+        assert await fetch(held=(theirs, ours), now=now) == (ours,)
+        with pytest.raises(TTPNotTrustedError, match="no issuing CA"):
+            await fetch(held=(theirs,), now=now)
+        with pytest.raises(TTPNotTrustedError, match="no issuing CA"):
+            await fetch(held=(ours,), now=ours.not_valid_after_utc)
+        with pytest.raises(TTPNotTrustedError, match="the root certificate is valid from"):
+            await fetch(held=(ours,), now=root.not_valid_after_utc)
 
 
 async def test_a_crl_of_another_ca_is_not_taken(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 
 from asynctls.admission import Anyone, Peer, Refused, StaleCRL, admit_again
 from asynctls.alerts import Alert
-from asynctls.enrolment import Identity, Keeper, crls, join
+from asynctls.enrolment import Identity, Keeper, connection, crls, join
 from asynctls.enrolment import folder as folders
 from asynctls.enrolment.crls import from_pem
 from asynctls.errors import CertificateError, IdentityError, StateError
@@ -141,6 +142,24 @@ async def test_the_crls_are_fetched_at_the_start_and_then_at_each_interval(
         await ttp.authority.revoke("other")
         async with asyncio.timeout(5):
             await taken.wait()
+
+
+async def test_whoever_stays_reads_in_what_a_renewal_needs(
+    joined: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = await joined("server")
+    read_in, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def out_of_files() -> None:
+        loop.call_soon_threadsafe(read_in.set)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(connection, "certificate_reader", out_of_files)
+    async with Keeper(identity, crl_interval=timedelta(seconds=0.05)):
+        for _ in range(2):
+            async with asyncio.timeout(5):
+                await read_in.wait()
+            read_in.clear()
 
 
 async def test_a_keeper_works_without_its_ttp_and_says_so_once(

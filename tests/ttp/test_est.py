@@ -264,8 +264,8 @@ async def test_both_crls_are_served_as_der(est: EST, authority: Authority) -> No
         assert read_crl(response.body, issuer).serials == frozenset()
 
 
-async def test_a_crl_is_not_sent_to_who_has_it(est: EST, authority: Authority) -> None:
-    for path in (est_codec.CRL, est_codec.ROOT_CRL):
+async def test_crls_and_cas_are_not_sent_to_who_has_them(est: EST, authority: Authority) -> None:
+    for path in (est_codec.CRL, est_codec.ROOT_CRL, est_codec.CACERTS):
         first = await est.answer(Request("GET", path), STRANGER)
         tag = first.header("ETag")
         assert tag is not None

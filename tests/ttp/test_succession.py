@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynctls.config import TTPConfig
+from asynctls.enrolment import est_codec
+from asynctls.enrolment.connection import certificates_in
 from asynctls.errors import CertificateError, StateError
+from asynctls.http import Request, Response
 from asynctls.mac import Secret
 from asynctls.pki.certificates import certificates_from_pem, check_issued_by, to_der
 from asynctls.pki.keys import KeyType, generate_now
@@ -20,6 +23,7 @@ from asynctls.pki.status import read_crl
 from asynctls.ttp import clock, sealing, succession
 from asynctls.ttp.authority import Authority
 from asynctls.ttp.ca import PUBLISHED_FIRST, CertificateAuthority
+from asynctls.ttp.est import EST, Asker
 from asynctls.ttp.keyfiles import KeyFiles
 from asynctls.ttp.reminders import Reminder
 
@@ -106,6 +110,32 @@ async def test_the_successor_is_published_first_and_issues_later(
     await authority.look_after()
     assert handed_out(authority) == [second, root]
     await authority.verify()
+
+
+async def test_the_cas_are_sent_again_once_one_has_come_or_gone(
+    authority: Authority, later: Callable[[timedelta], None]
+) -> None:
+    est = EST(authority)
+
+    async def asked(tag: str | None) -> Response:
+        held = () if tag is None else (("If-None-Match", tag),)
+        return await est.answer(Request("GET", est_codec.CACERTS, held), Asker(HERE, None))
+
+    one = await asked(None)
+    later(DUE)
+    await authority.look_after()
+    two = await asked(one.header("ETag"))
+    assert set(certificates_in(two)) == set(authority.ca_certificates)
+    # The second issues now, and stands first: they are the same, and so is every byte.
+    later(DUE + PUBLISHED_FIRST)
+    await authority.look_after()
+    assert (await asked(two.header("ETag"))).status == 304
+    assert (await asked(None)).body == two.body
+    later(LIFETIME + timedelta(seconds=1))
+    await authority.look_after()
+    last = await asked(two.header("ETag"))
+    assert set(certificates_in(last)) == set(authority.ca_certificates)
+    assert len({each.header("ETag") for each in (one, two, last)}) == 3
 
 
 async def test_what_the_old_ca_issued_can_be_revoked_while_the_new_one_issues(

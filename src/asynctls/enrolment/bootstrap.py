@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asynctls.enrolment import est_certificates, est_codec
-from asynctls.enrolment.connection import Everyone, TTPConnection, said_date
+from asynctls.enrolment import est_codec
+from asynctls.enrolment.connection import Everyone, TTPConnection, certificates_in, said_date
 from asynctls.errors import CertificateError, TTPNotTrustedError, TTPUnreachableError
 from asynctls.pki.certificates import check_issued_by, fingerprint
 from asynctls.tls import contexts
@@ -54,7 +54,7 @@ async def fetch_root(address: Address, root_sha256: bytes) -> Found:
             "it is no TTP, or not one that is ready"
         )
     try:
-        certificates = est_certificates.decode_certificates(answer.body)
+        certificates = certificates_in(answer)
     except CertificateError as error:
         raise TTPNotTrustedError(f"{address} is no TTP: {error}") from error
     for certificate in certificates:

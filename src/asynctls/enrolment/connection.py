@@ -27,14 +27,24 @@ from asynctls.tls.tcp import open_tcp
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
     from types import TracebackType
+
+    from cryptography import x509
 
     from asynctls.alerts import Alert
     from asynctls.config import Address
     from asynctls.http.messages import Headers
     from asynctls.tls.sides import Admit
 
-__all__ = ["Everyone", "TTPConnection", "Verdict", "said_date"]
+__all__ = [
+    "Everyone",
+    "TTPConnection",
+    "Verdict",
+    "certificate_reader",
+    "certificates_in",
+    "said_date",
+]
 
 _CONNECT_TIMEOUT_S = 10.0
 _LARGEST_ANSWER = 16 * 1024 * 1024
@@ -182,6 +192,25 @@ def _is_out_of_date(der: bytes) -> bool:
         return False
     now = datetime.now(UTC)
     return not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+
+
+def certificate_reader() -> Callable[[bytes], tuple[x509.Certificate, ...]]:
+    """What reads a certs-only body; blocks, since it imports PKCS#7 and with it `email`.
+
+    A client that holds its TTP's CAs already is not sent any, and does not wait for that.
+    """
+    from asynctls.enrolment.est_certificates import decode_certificates  # noqa: PLC0415
+
+    return decode_certificates
+
+
+def certificates_in(answer: Response) -> tuple[x509.Certificate, ...]:
+    """The certificates of an answer that has nothing else, in its order; nothing is verified.
+
+    Raises:
+        CertificateError: It is no such answer.
+    """
+    return certificate_reader()(answer.body)
 
 
 def said_date(answer: Response) -> datetime | None:

@@ -14,7 +14,6 @@ from asynctls.enrolment import est_client, est_codec
 from asynctls.enrolment.texts import CRL
 from asynctls.errors import CertificateError, TTPNotTrustedError
 from asynctls.logger import get_logger
-from asynctls.pki.certificates import certificates_from_pem
 from asynctls.pki.profiles import key_id_of, key_id_text
 from asynctls.pki.status import Replacement, RevocationList, may_replace, read_crl
 
@@ -89,7 +88,7 @@ def on_disk(identity: Identity) -> tuple[RevocationList, ...]:
         raise CertificateError(
             f"{identity.store.place(CRL)} cannot be read: {error.strerror or error}"
         ) from error
-    return from_pem(text, certificates_from_pem(identity.trust.encode()))
+    return from_pem(text, identity.authorities)
 
 
 def from_pem(text: str, authorities: Sequence[x509.Certificate]) -> tuple[RevocationList, ...]:

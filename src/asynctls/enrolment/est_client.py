@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from asynctls.alerts import Alert
-from asynctls.enrolment import est_certificates, est_codec
-from asynctls.enrolment.connection import TTPConnection, Verdict
+from asynctls.enrolment import est_codec
+from asynctls.enrolment.connection import TTPConnection, Verdict, certificates_in
 from asynctls.errors import (
     CertificateError,
     EnrolmentError,
@@ -25,7 +25,7 @@ from asynctls.errors import (
     TTPNotTrustedError,
     TTPUnreachableError,
 )
-from asynctls.pki.certificates import certificate_from_der, chained_to, check_issued_by
+from asynctls.pki.certificates import certificate_from_der, chained_to, check_issued_by, to_der
 from asynctls.pki.malformed import MALFORMED
 from asynctls.pki.profiles import CMC_RA
 from asynctls.pki.requests import build_request
@@ -89,18 +89,32 @@ def connect(address: Address, *, trust: str) -> TTPConnection:
 
 
 async def fetch_ca_certificates(
-    ttp: TTPConnection, *, root: x509.Certificate, now: datetime
+    ttp: TTPConnection,
+    *,
+    root: x509.Certificate,
+    held: Sequence[x509.Certificate] = (),
+    now: datetime,
 ) -> tuple[x509.Certificate, ...]:
     """GET /cacerts: the issuing CAs that the pinned root signed and that are valid now.
+
+    Args:
+        ttp: An open connection.
+        root: The pinned root.
+        held: The issuing CAs of the last answer, which are not sent again if it is the same.
+        now: The time, aware and UTC.
 
     Raises:
         TTPUnreachableError: No answer, or not this one; trying again can help.
         TTPNotTrustedError: The answer holds no CA of this root.
     """
-    answer = await ttp.get(est_codec.CACERTS)
-    _check(answer)
+    tag = est_codec.ca_tag(map(to_der, (root, *held))) if held else None
+    answer = await _get_unless_held(ttp, est_codec.CACERTS, tag)
+    if answer is not None:
+        _check(answer)
     try:
-        issuing = chained_to(root, est_certificates.decode_certificates(answer.body), now=now)
+        # What is held is judged like what was sent: by now one of them may have ended.
+        certificates = held if answer is None else certificates_in(answer)
+        issuing = chained_to(root, certificates, now=now)
     except CertificateError as error:
         raise TTPNotTrustedError(f"the TTP's CA certificates cannot be used: {error}") from error
     if not issuing:
@@ -187,14 +201,21 @@ async def fetch_crl(ttp: TTPConnection, path: str, *, held: bytes | None) -> byt
     Raises:
         TTPUnreachableError: No answer, or not this one; trying again can help.
     """
-    known = () if held is None else (("If-None-Match", est_codec.crl_tag(held)),)
-    answer = await ttp.get(path, headers=known)
+    answer = await _get_unless_held(ttp, path, None if held is None else est_codec.crl_tag(held))
+    if answer is None:
+        return held
     if answer.status == 404:
         return None
-    if answer.status == 304 and held is not None:
-        return held
     _check(answer)
     return answer.body
+
+
+async def _get_unless_held(ttp: TTPConnection, path: str, tag: str | None) -> Response | None:
+    """GETs ``path``; None where what is there has the tag of what is held (RFC 9110, 13.1.2)."""
+    if tag is None:
+        return await ttp.get(path)
+    answer = await ttp.get(path, headers=(("If-None-Match", tag),))
+    return None if answer.status == 304 else answer
 
 
 async def _request(ttp: TTPConnection, key: PrivateKey) -> bytes:
@@ -209,7 +230,7 @@ async def _request(ttp: TTPConnection, key: PrivateKey) -> bytes:
 def _issued(answer: Response) -> x509.Certificate:
     _check(answer)
     try:
-        certificates = est_certificates.decode_certificates(answer.body)
+        certificates = certificates_in(answer)
     except CertificateError as error:
         raise TTPUnreachableError(f"the TTP's answer cannot be read: {error}") from error
     if len(certificates) != 1:

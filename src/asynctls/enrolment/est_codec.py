@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from asynctls.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "ATTRIBUTES_TYPE",
@@ -25,6 +30,7 @@ __all__ = [
     "SIMPLE_ENROLL",
     "SIMPLE_REENROLL",
     "ca_path",
+    "ca_tag",
     "crl_path",
     "crl_tag",
     "decode",
@@ -56,6 +62,14 @@ _TAG_BYTES = 32
 def ca_path(key_id: str) -> str:
     """Where the certificate of the CA with that key identifier is, in DER."""
     return f"/ca/{key_id}"
+
+
+def ca_tag(certificates: Iterable[bytes]) -> str:
+    """The entity tag of /cacerts (RFC 9110, section 8.8.3), out of the certificates in it, in DER.
+
+    Whoever has the same ones has all of it: their order is that of a SET OF in DER (X.690, 11.6).
+    """
+    return f'"{sha256(b"".join(sorted(certificates))).hexdigest()}"'
 
 
 def crl_path(key_id: str) -> str:

@@ -267,12 +267,17 @@ class Identity:
     @property
     def root(self) -> x509.Certificate:
         """The pinned root."""
-        return certificates_from_pem(self.trust.encode())[0]
+        return self.authorities[0]
 
     @property
     def issuing(self) -> tuple[x509.Certificate, ...]:
         """The issuing CAs that are trusted."""
-        return certificates_from_pem(self.trust.encode())[1:]
+        return self.authorities[1:]
+
+    @property
+    def authorities(self) -> tuple[x509.Certificate, ...]:
+        """All CAs that are trusted, the root first."""
+        return certificates_from_pem(self.trust.encode())
 
     def trusting(self, issuing: Sequence[x509.Certificate]) -> Self:
         """The same identity, with these issuing CAs trusted under the same root."""

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from asynctls.admission import LiveAfterExpiry, Peer, Rules, StaleCRL
-from asynctls.enrolment import crls, est_client
+from asynctls.enrolment import connection, crls, est_client
 from asynctls.enrolment.clock import utc_now
 from asynctls.enrolment.crl_timer import CRLTimer
 from asynctls.enrolment.files import Files
@@ -302,8 +302,7 @@ class Keeper:
         def take() -> None:
             self._identity = identity
             take_contexts()
-            authorities = (identity.root, *identity.issuing)
-            self._crls = crls.newest(self._crls, lists, authorities=authorities)
+            self._crls = crls.newest(self._crls, lists, authorities=identity.authorities)
             self._files.found(identity.trust, lists)
             self._crl_timer.look_again()
             self._timer.look_again()
@@ -353,6 +352,9 @@ class Keeper:
                 log.exception("CRL not fetched")
             first.set()
             await asyncio.sleep(gap_s)
+            # For a renewal, in days: by then another version may be installed in the place of this.
+            importing = asyncio.to_thread(connection.certificate_reader)
+            await asyncio.gather(importing, return_exceptions=True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._crl_interval_s - gap_s):
                     await self._refresh_wanted.wait()
@@ -360,7 +362,9 @@ class Keeper:
     async def _refresh(self) -> None:
         held, root = self._identity, self._identity.root
         async with est_client.connect(held.ttp, trust=held.trust) as ttp:
-            issuing = await est_client.fetch_ca_certificates(ttp, root=root, now=utc_now())
+            issuing = await est_client.fetch_ca_certificates(
+                ttp, root=root, held=held.issuing, now=utc_now()
+            )
             fetched = await crls.fetch(ttp, root=root, issuing=issuing, held=self._crls)
         async with self._swapping:
             if held is self._identity:
@@ -371,9 +375,7 @@ class Keeper:
 
     async def _take(self, identity: Identity, fetched: tuple[RevocationList, ...]) -> None:
         before, trusted_before = self._crls, self._identity.trust
-        self._crls = lists = crls.newest(
-            before, fetched, authorities=(identity.root, *identity.issuing)
-        )
+        self._crls = lists = crls.newest(before, fetched, authorities=identity.authorities)
         # A list that says the same until later concerns no peer that was let in.
         if not crls.revoke_the_same(lists, before):
             self._changed()

@@ -74,7 +74,9 @@ async def renew(identity: Identity, key: PrivateKey) -> Joined:
     check_dates("the new certificate", certificate, now=utc_now())
     root = identity.root
     async with est_client.connect(identity.ttp, trust=identity.trust) as ttp:
-        issuing = await est_client.fetch_ca_certificates(ttp, root=root, now=utc_now())
+        issuing = await est_client.fetch_ca_certificates(
+            ttp, root=root, held=identity.issuing, now=utc_now()
+        )
         issuing = est_client.issuer_first(certificate, issuing)
         lists = await crls.fetch(ttp, root=root, issuing=issuing)
     return Joined.of(

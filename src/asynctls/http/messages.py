@@ -64,6 +64,11 @@ class Request(msgspec.Struct, frozen=True):
         """The value of a header field, several of one name joined by commas (RFC 9110, 5.3)."""
         return _find(self.headers, name)
 
+    def holds(self, tag: str) -> bool:
+        """Whether whoever asks has what has this entity tag (If-None-Match: RFC 9110, 13.1.2)."""
+        held = (self.header("If-None-Match") or "").split(",")
+        return not {each.strip().removeprefix("W/") for each in held}.isdisjoint((tag, "*"))
+
 
 class Response(msgspec.Struct, frozen=True):
     """One response; Content-Length, Date and Connection are added where it is sent."""

@@ -16,6 +16,7 @@ from asynctls.enrolment.csr_attributes import csr_attributes
 from asynctls.errors import EnrolmentPendingError, EnrolmentRefusedError, LedgerError, RequestError
 from asynctls.http import Request, Response
 from asynctls.logger import get_logger
+from asynctls.pki.certificates import to_der
 from asynctls.runtime.sparing import Sparing
 from asynctls.ttp.public import PublicPages, not_now
 
@@ -116,10 +117,13 @@ class EST:
             self._authority.note_refused(refused.error.rule)
             return _refusal(refused.error)
 
-    async def _cacerts(self, _request: Request, _asker: Asker) -> Response:
-        return Response(
-            200, _ISSUED, est_certificates.encode_certificates(self._authority.ca_certificates)
-        )
+    async def _cacerts(self, request: Request, _asker: Asker) -> Response:
+        certificates = self._authority.ca_certificates
+        tag = est_codec.ca_tag(map(to_der, certificates))
+        if request.holds(tag):
+            return Response(304, (("ETag", tag),))
+        body = est_certificates.encode_certificates(certificates)
+        return Response(200, (*_ISSUED, ("ETag", tag)), body)
 
     async def _csrattrs(self, _request: Request, _asker: Asker) -> Response:
         # A grant fills in every name and a profile every extension, so what a request should have
