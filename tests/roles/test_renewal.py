@@ -78,15 +78,12 @@ async def test_a_ttp_that_is_away_and_comes_back_costs_nobody_anything(
     failed = await server.event("certificate not renewed", count=2)
     assert "cannot be reached" in str(failed["reason"])
     assert failed["level"] == "warning"
-    ttp_process, _ = await asynctls.ttp(
-        tmp_path / "ttp", "--listen", f"127.0.0.1:{identity.ttp.port}"
-    )
-    renewed = await server.event("certificate renewed")
-    assert datetime.now(UTC) < identity.not_after
-    assert (await (await asynctls.client(client, address)).ended()).code == 0
-    assert Identity.load(identity.folder).serial == renewed["serial"]
-    assert (await server.stop()).code == 0
-    assert (await ttp_process.stop()).code == 0
+    async with running_ttp(tmp_path / "ttp", port=identity.ttp.port):
+        renewed = await server.event("certificate renewed")
+        assert datetime.now(UTC) < identity.not_after
+        assert Identity.load(identity.folder).serial == renewed["serial"]
+        assert (await (await asynctls.client(client, address)).ended()).code == 0
+        assert (await server.stop()).code == 0
 
 
 @pytest.mark.one_loop
@@ -94,18 +91,19 @@ async def test_while_one_issuing_ca_follows_another_nobody_is_cut_off(
     asynctls: Daemons, running_ttp: Any, tmp_path: Path
 ) -> None:
     async with running_ttp(tmp_path / "ttp", issuing_lifetime=timedelta(seconds=30)) as ttp:
-        server_identity, client_identity = [
-            await join(
-                tmp_path / name,
-                await ttp.token(name, lifetime=TEN_SECONDS),
-                key_type=KeyType.ECDSA_P256,
-                give_up_after=TEN_SECONDS,
-            )
+        tokens = {
+            name: (await ttp.token(name, lifetime=TEN_SECONDS)).format()
             for name in ("server", "client")
-        ]
-        (first_ca,) = server_identity.issuing
-        server, address = await asynctls.server(server_identity, *SHORT)
-        keeping = await kept(asynctls, client_identity, "true", *SHORT)
+        }
+        # They join once they have started, however long that takes on a busy machine.
+        server = await asynctls.start(
+            *("server", "--state", tmp_path / "server", "--listen", "127.0.0.1:0", *SHORT),
+            *("--allow", "client", "--key-type", "ecdsa-p256"),
+            environ={"ASYNCTLS_JOIN": tokens["server"]},
+        )
+        address = str((await server.event("listening"))["address"])
+        (first_ca,) = Identity.load(tmp_path / "server").issuing
+        keeping = await kept(asynctls, tmp_path / "client", "true", *SHORT, join=tokens["client"])
         issuers = set()
         while datetime.now(UTC) < first_ca.not_valid_after_utc + timedelta(seconds=2):
             async with library.connect(
@@ -219,18 +217,24 @@ async def test_a_ttp_out_of_reach_is_given_up_and_the_certificate_stays(
     assert Identity.load(identity.folder) == identity
 
 
-async def kept(asynctls: Daemons, identity: Identity, command: str, *words: str) -> Process:
-    state = ("--state", str(identity.folder))
-    keeping = await asynctls.start("identity", "keep", *state, "--on-renew", command, *words)
+async def kept(
+    asynctls: Daemons, folder: Path, command: str, *words: str, join: str | None = None
+) -> Process:
+    """An identity that is there, or one that is joined first."""
+    keeping = await asynctls.start(
+        *("identity", "keep", "--state", folder, "--on-renew", command),
+        *("--key-type", "ecdsa-p256", *words),
+        environ={} if join is None else {"ASYNCTLS_JOIN": join},
+    )
     await keeping.event("keeping")
     return keeping
 
 
 @pytest.mark.one_loop
 async def test_keep_renews_for_another_program_and_runs_its_command_until_it_works(
-    asynctls: Daemons, issued: Any, tmp_path: Path
+    asynctls: Daemons, ttp: Any, tmp_path: Path
 ) -> None:
-    identity = await issued("web", lifetime=TEN_SECONDS)
+    token, folder = await ttp.token("web", lifetime=TEN_SECONDS), tmp_path / "web"
     told = tmp_path / "told"
     # It fails the first time, as a program does that is not up yet.
     command = (
@@ -238,14 +242,15 @@ async def test_keep_renews_for_another_program_and_runs_its_command_until_it_wor
         f">> {told}; test $(wc -l < {told}) -gt 1"
     )
     metrics = ("--metrics-listen", "127.0.0.1:0")
-    keeping = await kept(asynctls, identity, command, *SHORT, *metrics)
+    keeping = await kept(asynctls, folder, command, *SHORT, *metrics, join=token.format())
+    joined = await keeping.event("joined")
     failed = await keeping.event("command failed")
     assert failed["reason"] == "it ended with 1"
     await keeping.event("command done")
     renewed = await keeping.event("certificate renewed")
     done = await keeping.event("command done", count=2)
     assert str(done["changed"]).startswith("certificate")
-    everything = f"certificate ca crl: serial={identity.serial}"
+    everything = f"certificate ca crl: serial={joined['serial']}"
     lines = told.read_text().splitlines()
     assert lines[:2] == [everything, everything]
     assert lines[2] == f"{done['changed']}: serial={renewed['serial']}"
@@ -281,7 +286,7 @@ async def test_a_revocation_is_news_for_the_other_program_too(
 ) -> None:
     identity = await issued("web")
     await issued("client")
-    keeping = await kept(asynctls, identity, "true", *SHORT)
+    keeping = await kept(asynctls, identity.folder, "true", *SHORT)
     await keeping.event("command done")
     await ttp.authority.revoke("client")
     assert (await keeping.event("command done", count=2))["changed"] == "crl"
@@ -293,7 +298,7 @@ async def test_keep_lets_a_command_end_before_it_ends_itself(
     identity = await issued("web")
     begun, go_on, ended = (tmp_path / name for name in ("begun", "go on", "ended"))
     command = f"mkfifo '{go_on}' && touch '{begun}' && cat '{go_on}' && touch '{ended}'"
-    keeping = await kept(asynctls, identity, command)
+    keeping = await kept(asynctls, identity.folder, command)
     async with asyncio.timeout(10):
         while not begun.exists():  # noqa: ASYNC110 - a shell has no event for us
             await asyncio.sleep(0.02)
@@ -309,7 +314,7 @@ async def test_keep_ends_what_its_command_started_at_the_second_signal(
 ) -> None:
     identity = await issued("web")
     begun = tmp_path / "begun"
-    keeping = await kept(asynctls, identity, f"touch '{begun}'; sleep 50; sleep 50")
+    keeping = await kept(asynctls, identity.folder, f"touch '{begun}'; sleep 50; sleep 50")
     async with asyncio.timeout(10):
         while not begun.exists():  # noqa: ASYNC110 - a shell has no event for us
             await asyncio.sleep(0.02)
