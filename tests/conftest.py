@@ -72,7 +72,8 @@ def pytest_asyncio_loop_factories(
     """Every asynchronous test runs twice: what holds on one loop must hold on the other.
 
     Not one that is marked ``one_loop``: it starts processes, the dearest thing that a test can do,
-    to see something that has nothing to do with their loop. It has the loop that they would choose.
+    or works on a ledger, in threads of its own, to see something that has nothing to do with the
+    loop. It has the loop that the commands would choose.
     """
     if item.get_closest_marker("one_loop"):
         return {"uvloop": uvloop.new_event_loop}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from asynctls import Session
     from tests.roles.processes import Daemons, Process
 
+pytestmark = pytest.mark.one_loop
+
 TEXT = "The OTP is 256345."
 
 
@@ -53,7 +55,6 @@ async def test_a_session_that_ends_with_its_certificate_makes_no_pause_longer(
     assert max(pauses) < 0.7
 
 
-@pytest.mark.one_loop
 async def test_renewals_end_sessions_in_order_and_no_line_is_lost(
     asynctls: Daemons, ttp: Any, tmp_path: Path
 ) -> None:

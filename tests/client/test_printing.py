@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from asynctls.testing import CA
     from tests.roles.processes import Daemons
 
+pytestmark = pytest.mark.one_loop
+
 ESCAPES = b"\x1b[2J\x1b]0;owned\x07pay\x08\x7f \xc2\x9b31m now\rgone\nsecond\tline \xff"
 
 

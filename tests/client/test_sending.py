@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from asynctls import Session
     from tests.roles.processes import Daemons
 
+pytestmark = pytest.mark.one_loop
+
 
 async def echo(session: Session) -> None:
     async for message in session:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.one_loop
+
 HERE = "127.0.0.1:5555"
 KEY = generate_now(KeyType.ECDSA_P256)
 OTHER_KEY = generate_now(KeyType.ECDSA_P256)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from tests.postgresql import Database
 
+pytestmark = pytest.mark.one_loop
+
 KEY = generate_now(KeyType.ECDSA_P256)
 CSR = build_request(KEY)
 HERE = "127.0.0.1:5555"

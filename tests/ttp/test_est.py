@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+pytestmark = pytest.mark.one_loop
+
 STRANGER = Asker("192.0.2.1:4711", None)
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+pytestmark = pytest.mark.one_loop
+
 HERE = "127.0.0.1:5555"
 KEYS = [generate_now(KeyType.ECDSA_P256) for _ in range(4)]
 HOUR = timedelta(hours=1)

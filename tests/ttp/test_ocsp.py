@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from tests.postgresql import Database
 
+pytestmark = pytest.mark.one_loop
+
 KEY = generate_now(KeyType.ECDSA_P256)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

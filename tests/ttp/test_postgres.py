@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.conftest import LogWatch
     from tests.postgresql import Database
 
+pytestmark = pytest.mark.one_loop
+
 WRITER = """
 import asyncio, sys
 from pathlib import Path

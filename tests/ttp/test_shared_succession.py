@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from tests.conftest import LogWatch
     from tests.postgresql import Database
 
+pytestmark = pytest.mark.one_loop
+
 DAY = timedelta(days=1)
 LIFETIME = 90 * DAY
 # The CA is made some seconds after the test began.

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import LogWatch
 
+pytestmark = pytest.mark.one_loop
+
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 LIFETIME = 90 * DAY
