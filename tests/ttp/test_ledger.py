@@ -165,6 +165,58 @@ async def test_requests_that_arrive_together_share_a_commit(ledger: Ledger) -> N
     assert (await ledger.verify()).sequence == 60
 
 
+async def test_what_is_asked_for_while_others_are_run_shares_their_commit(ledger: Ledger) -> None:
+    commits = 0
+    begun, held = threading.Event(), threading.Event()
+
+    def count(_connection: sa.Connection) -> None:
+        nonlocal commits
+        commits += 1
+
+    def slow(tx: Transaction) -> Head:
+        begun.set()
+        held.wait(20)
+        return tx.append(refusal())
+
+    sa.event.listen(ledger._store.engine, "commit", count)
+    asked = [ledger._writer.submit(slow)]
+    await asyncio.to_thread(begun.wait, 20)
+    asked += [ledger._writer.submit(lambda tx: tx.append(refusal())) for _ in range(2)]
+    await asyncio.sleep(0)
+    held.set()
+    assert [head.sequence for head in await asyncio.gather(*asked)] == [1, 2, 3]
+    assert commits == 1
+
+
+async def test_nothing_joins_an_operation_that_is_run_again(ledger: Ledger) -> None:
+    commits = 0
+    begun, held = threading.Event(), threading.Event()
+
+    def count(_connection: sa.Connection) -> None:
+        nonlocal commits
+        commits += 1
+
+    def spoiling(tx: Transaction) -> Head:
+        tx.append(refusal("to be undone"))
+        raise StateError("after it wrote")
+
+    def slow(tx: Transaction) -> Head:
+        begun.set()
+        held.wait(20)
+        return tx.append(refusal())
+
+    sa.event.listen(ledger._store.engine, "commit", count)
+    spoilt, asked = ledger._writer.submit(spoiling), [ledger._writer.submit(slow)]
+    await asyncio.to_thread(begun.wait, 20)
+    asked.append(ledger._writer.submit(lambda tx: tx.append(refusal())))
+    await asyncio.sleep(0)
+    held.set()
+    with pytest.raises(StateError, match="after it wrote"):
+        await spoilt
+    assert [head.sequence for head in await asyncio.gather(*asked)] == [1, 2]
+    assert commits == 2
+
+
 async def test_no_transaction_has_more_operations_than_a_group(ledger: Ledger) -> None:
     commits = 0
     committed: Counter[int] = Counter()

@@ -1,10 +1,11 @@
 """The ledger's writer: one thread with the one writing connection, and commits for whole groups.
 
-Operations (functions that read and append inside a transaction) that arrive while a commit runs,
-or in one turn of the loop, share the next one: the fsync is then paid once for all. An operation
-that fails does not spoil the others of its group: if it had written nothing the group goes on
-without it, else the group is rolled back and each operation is run again in a transaction of its
-own. So an operation may run twice; it must have no effect but its rows.
+Operations (functions that read and append inside a transaction) that arrive in one turn of the
+loop, while a commit runs, or while others are run, share one transaction: the fsync, and what a
+transaction asks of a database by itself, are then paid once for all. An operation that fails does
+not spoil the others of its group: if it had written nothing the group goes on without it, else the
+group is rolled back and each operation is run again in a transaction of its own. So an operation
+may run twice; it must have no effect but its rows.
 
 When the connection to the database breaks, the writer makes another and runs its group again. If it
 broke while a commit was under way, nobody knows whether the rows were kept: the next transaction,
@@ -100,6 +101,8 @@ class Writer:
         self._key = key
         self._trusted = EMPTY
         self._requests: queue.SimpleQueue[list[_Request[object]] | None] = queue.SimpleQueue()
+        self._waiting: list[_Request[object]] = []
+        self._last = False
         self._turns: dict[asyncio.AbstractEventLoop, list[_Request[object]]] = {}
         self._closing = threading.Event()
         self._doubt: _Doubt | None = None
@@ -139,32 +142,26 @@ class Writer:
 
     def _write_all(self) -> None:
         """The writer thread: groups of requests, until close."""
-        waiting: list[_Request[object]] = []
-        last = False
-        while waiting or not last:
-            if not waiting:
-                turn = self._requests.get()
-                if turn is None:
-                    break
-                waiting = turn
-            last = last or self._gather(waiting)
-            group, waiting = waiting[:GROUP], waiting[GROUP:]
+        while group := self._next(GROUP, wait=True):
             _deliver(self._commit(group))
         self._drop_connection()
         self._store.engine.dispose()
 
-    def _gather(self, waiting: list[_Request[object]]) -> bool:
-        """Adds what arrived since the last commit, to a group; says whether close was asked for."""
+    def _next(self, most: int, *, wait: bool) -> list[_Request[object]]:
+        """So many requests at the most; none: there are none now or, having waited, no more."""
         with suppress(queue.Empty):
-            while len(waiting) < GROUP:
-                turn = self._requests.get_nowait()
-                if turn is None:
-                    return True
-                waiting += turn
-        return False
+            while len(self._waiting) < most and not self._last:
+                turn = self._requests.get(block=wait and not self._waiting)
+                self._last = turn is None
+                self._waiting += turn or ()
+        found, self._waiting = self._waiting[:most], self._waiting[most:]
+        return found
 
-    def _commit(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
-        """One transaction for the group, over as many connections as it takes. Never raises."""
+    def _commit(self, group: list[_Request[object]], most: int = GROUP) -> list[_Outcome[object]]:
+        """One transaction for the group, over as many connections as it takes. Never raises.
+
+        What is asked for while it runs is added to the group, up to ``most``.
+        """
         end = group[-1].asked_at + _PATIENCE_S
         pauses = iter(_PAUSES_S)
         pause = 0.0
@@ -173,7 +170,7 @@ class Writer:
             try:
                 failure = self._reach.refusal()
                 if failure is None:
-                    return self._settle(group)
+                    return self._settle(group, most)
             except sa.exc.DBAPIError as error:
                 failure = self._store.explain(error)
             except Exception as error:  # noqa: BLE001, RUF100 - the thread must live; it is told
@@ -197,14 +194,14 @@ class Writer:
             self._doubt = replace(doubt, outcomes=[])
         return [_Outcome(each, error=failure) for each in group]
 
-    def _settle(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
+    def _settle(self, group: list[_Request[object]], most: int) -> list[_Outcome[object]]:
         """One transaction for the group; if one of it spoils that, one for each.
 
         Raises:
             DBAPIError: the connection was lost; another may do better.
         """
         try:
-            return self._transact(group)
+            return self._transact(group, most)
         except sa.exc.DBAPIError as error:
             if self._store.lost(error):
                 self._drop_connection()
@@ -226,7 +223,7 @@ class Writer:
             return self._given_up(group, LedgerError(str(failed)))
         # The fault of one of them, whichever it is.
         if len(group) > 1:
-            return [outcome for each in group for outcome in self._commit([each])]
+            return [outcome for each in group for outcome in self._commit([each], 1)]
         return [_Outcome(group[0], error=failed)]
 
     def _drop_connection(self) -> None:
@@ -246,7 +243,7 @@ class Writer:
                 raise
         return self._connection
 
-    def _transact(self, group: list[_Request[object]]) -> list[_Outcome[object]]:
+    def _transact(self, group: list[_Request[object]], most: int) -> list[_Outcome[object]]:
         connection = self._connected()
         with connection.begin() as begun:
             self._reach.found()
@@ -261,6 +258,10 @@ class Writer:
             head = self._trusted_head(connection)
             transaction = Transaction(connection, self._key, head)
             outcomes = [self._run(transaction, request) for request in group]
+            while more := self._next(most - len(group), wait=False):
+                # Of the group before they are run: whatever happens now happens to them as well.
+                group += more
+                outcomes += [self._run(transaction, request) for request in more]
             done = _Doubt(transaction.head, transaction.appended, outcomes)
             if done.head is not head:
                 self._doubt = done
