@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 STORE_PASSWORD = ("-storepass", "changeit")
 
 
+# What a file holds has nothing to do with the loop that the TTP ran on.
+pytestmark = pytest.mark.parametrize("house", ["uvloop"], indirect=True)
+
+
 @pytest.fixture(params=[KeyType.ECDSA_P256, KeyType.RSA_2048])
 def identity(house: House, request: pytest.FixtureRequest) -> Identity:
     """One with a key of either kind."""

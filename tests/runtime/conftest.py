@@ -29,7 +29,8 @@ def until() -> Until:
 
     async def wait(holds: Callable[[], object]) -> None:
         while not holds():  # noqa: ASYNC110 - sockets and signals have no event
-            await asyncio.sleep(0)
+            # What is waited for may be a process, which needs the core that we would turn on.
+            await asyncio.sleep(0.001)
 
     return wait
 

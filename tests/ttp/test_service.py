@@ -27,6 +27,8 @@ from asynctls.pki.requests import build_request
 from asynctls.ttp.authority import Authority
 from tests.ports import free_port
 
+pytestmark = pytest.mark.one_loop
+
 Program = Callable[[str], Path]
 
 DAEMON = """
