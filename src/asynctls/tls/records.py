@@ -14,6 +14,7 @@ from one record header to the next.
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from struct import Struct
 from typing import TypeAlias
 
 from asynctls.tls.hellos import ClientHello, ServerHello, leaf_of
@@ -24,6 +25,7 @@ Octets: TypeAlias = bytes | bytearray | memoryview
 """What arrived; of a view nothing is kept."""
 
 _HEADER_BYTES = 5
+_HEADER = Struct(">BBxH").unpack_from
 _MAJOR = 3
 _MESSAGE_HEADER_BYTES = 4
 _MAX_FRAGMENT_BYTES = (1 << 14) + 2048
@@ -252,26 +254,31 @@ class Scanner:
         the first one that is anything else it stops, for `feed` to go through it bit by bit.
         """
         records = 0
-        while end - at > _HEADER_BYTES and received[at + 1] == _MAJOR:
-            content = received[at]
-            length = received[at + 3] << 8 | received[at + 4]
+        while end - at > _HEADER_BYTES:
+            content, major, length = _HEADER(received, at)
             stop = at + _HEADER_BYTES + length
-            if stop > end or not 0 < length <= _MAX_FRAGMENT_BYTES:
+            if major != _MAJOR or stop > end or not 0 < length <= _MAX_FRAGMENT_BYTES:
                 break
             if content == _APPLICATION_DATA:
                 part = _APPLICATION
-            elif self.encrypted or content == _CHANGE_CIPHER_SPEC:
-                if not _CHANGE_CIPHER_SPEC <= content <= _HANDSHAKE:
+            elif content == _HANDSHAKE:
+                if self.encrypted:
+                    # One Finished is all that may come encrypted; more would be a renegotiation.
+                    part = _OTHER if self._finished else _FINISHED
+                    self._finished = True
+                elif self._is_one_message(received, at, length):
+                    message = at + _HEADER_BYTES
+                    self.last_message = kind = received[message]
+                    part = _PART_OF.get(kind, _OTHER)
+                    if kind in _KEPT:
+                        self._keep_message(kind, received, message + _MESSAGE_HEADER_BYTES, stop)
+                else:
                     break
-                self._content = content
-                part = self._part_of_record()
-                self._end_of_record()
-            elif content == _HANDSHAKE and self._is_one_message(received, at, length):
-                message = at + _HEADER_BYTES
-                self.last_message = kind = received[message]
-                part = _PART_OF.get(kind, _OTHER)
-                if kind in _KEPT:
-                    self._keep_message(kind, received, message + _MESSAGE_HEADER_BYTES, stop)
+            elif content == _CHANGE_CIPHER_SPEC:
+                part = _FINISHED
+                self._begin_encrypted()
+            elif content == _ALERT and self.encrypted:
+                part = _ALERTS
             else:
                 break
             self._counts[part] += stop - at
@@ -335,13 +342,16 @@ class Scanner:
         if self.encrypted:
             self._finished |= self._content == _HANDSHAKE
         elif self._content == _CHANGE_CIPHER_SPEC:
-            self.encrypted = True
-            self._message = bytearray()
-            self._client_hello = None
+            self._begin_encrypted()
         elif self._content == _ALERT:
             if len(self._alert) == 2 and self._alert[0] == _FATAL and self.fatal_alert is None:
                 self.fatal_alert = self._alert[1]
             self._alert.clear()
+
+    def _begin_encrypted(self) -> None:
+        self.encrypted = True
+        self._message = bytearray()
+        self._client_hello = None
 
     def _handshake(self, received: Octets, at: int, stop: int) -> None:
         message = self._message
