@@ -98,21 +98,26 @@ def test_an_app_finds_structlog_as_it_comes_and_set_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("set_up", "is_read"),
+    ("set_up", "debug", "info"),
     [
-        ("", False),
-        ("logs.configure('json')", False),
-        ("logs.configure('json', level='debug')", True),
-        ("logs.configure('json', tell=lambda event: False)", True),
-        ("structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))", False),
+        ("", False, False),
+        ("logs.configure('json')", False, True),
+        ("logs.configure('json', level='warning')", False, False),
+        ("logs.configure('json', level='debug')", True, True),
+        ("logs.configure('json', tell=lambda event: False)", True, True),
+        (
+            "structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))",
+            False,
+            True,
+        ),
         # These cannot be asked.
-        ("structlog.configure(wrapper_class=structlog.BoundLogger)", True),
-        ("structlog.configure(wrapper_class=structlog.stdlib.BoundLogger)", True),
+        ("structlog.configure(wrapper_class=structlog.BoundLogger)", True, True),
+        ("structlog.configure(wrapper_class=structlog.stdlib.BoundLogger)", True, True),
     ],
 )
-def test_what_nobody_reads_need_not_be_found_out(set_up: str, *, is_read: bool) -> None:
+def test_what_nobody_reads_need_not_be_found_out(set_up: str, *, debug: bool, info: bool) -> None:
     done = ended(
         f"import structlog; from asynctls import logger, logs\n{set_up}\n"
-        "print(logger.debug_is_read())\n"
+        "print(logger.is_read(10), logger.is_read(20))\n"
     )
-    assert (done.stdout, done.stderr) == (f"{is_read}\n", "")
+    assert (done.stdout, done.stderr) == (f"{debug} {info}\n", "")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -236,7 +237,7 @@ def _judge_status(peer: Peer, now: datetime, rules: Rules) -> _Refusal | None:
     ]
     if not own:
         return Alert.INTERNAL_ERROR, f"we hold no CRL of its issuer, {peer.issuer_name}"
-    crl = max(own, key=lambda crl: crl.this_update)
+    crl = max(own, key=attrgetter("this_update"))
     if now >= crl.next_update and rules.stale_crl is StaleCRL.REFUSE:
         return Alert.INTERNAL_ERROR, (
             f"we hold no current CRL of its issuer, {crl.issuer_name}: "

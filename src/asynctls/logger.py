@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["debug_is_read", "get_logger", "set_up_at_first_event", "set_up_now"]
+__all__ = ["get_logger", "is_read", "set_up_at_first_event", "set_up_now"]
 
 _awaited: Callable[[], None] | None = None
 
@@ -59,14 +59,14 @@ class _Logger:
         return getattr(_alone(), method)
 
 
-def debug_is_read() -> bool:
-    """Whether anybody reads what is said at level debug; else it need not be found out."""
+def is_read(level: int) -> bool:
+    """Whether anybody reads what is said at level debug or info; else it need not be found out."""
     bound = _bound()
     if bound is None:
         return False
     try:
         # Of the class: some make an event of whatever they are asked for.
-        return bool(type(bound).is_enabled_for(bound, logging.DEBUG))
+        return bool(type(bound).is_enabled_for(bound, level))
     except AttributeError:
         return True
 

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 def test_lingering_closes_are_counted() -> None:
     gate = Gate(1, lingering=1)
-    assert [gate.linger(), gate.linger()] == [True, False]
-    gate.lingered()
-    assert gate.linger()
+    assert [gate.closes.take(None), gate.closes.take(None)] == [True, False]
+    gate.closes.leave(None)
+    assert gate.closes.take(None)
 
 
 def test_one_address_has_half_of_the_lingering_closes() -> None:
     gate = Gate(1, lingering=4)
-    assert [gate.linger(network) for network in "aaab"] == [True, True, False, True]
-    gate.lingered("a")
-    assert gate.linger("a")
+    assert [gate.closes.take(network) for network in "aaab"] == [True, True, False, True]
+    gate.closes.leave("a")
+    assert gate.closes.take("a")
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from asynctls.errors import (
     RefusedByPeerError,
     ServerUnreachableError,
 )
-from asynctls.logger import debug_is_read, get_logger
+from asynctls.logger import get_logger, is_read
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.runtime.figures import session_figures
 from asynctls.runtime.observing import Observer
@@ -210,7 +211,7 @@ async def connected(
             timeout_s=timeout_s,
             keepalive_s=keepalive_s,
             session=resuming.session(decide, alpn),
-            on_flight=tell if debug_is_read() else None,
+            on_flight=tell if is_read(logging.DEBUG) else None,
         )
     except HandshakeError as error:
         resuming.forget()
@@ -225,7 +226,7 @@ async def connected(
         raise RuntimeError("a server without a certificate was admitted")
     resuming.keep(stream)
     peer = Peer.of(stream.peer_certificate)
-    if stream.resumed and debug_is_read():
+    if stream.resumed and is_read(logging.DEBUG):
         _log_server("TLS session resumed", name, peer, rules())
     return Connected(stream, peer, credentials.certificate, rules)
 

@@ -16,7 +16,7 @@ from asynctls.pki.names import Pattern
 from asynctls.pki.pins import Pin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["AllowList", "Anyone", "Listed", "allow_list"]
 
@@ -58,15 +58,17 @@ class Listed:
             sans: every name of a certificate.
             pin: its key's.
         """
-        return pin in self.pins or any(
-            pattern.matches(san) for san in sans for pattern in self._near(san)
-        )
+        return pin in self.pins or any(map(self._mean, sans))
 
-    def _near(self, san: str) -> Iterator[Pattern]:
-        """The few patterns that can mean a name at all: by their texts, which it says itself."""
-        parent = san.partition(".")[2]
-        texts = (san, f"*.{parent}", *(f"{san[:length]}*" for length in self._stem_lengths))
-        return (self._patterns[text] for text in texts if text in self._patterns)
+    def _mean(self, san: str) -> bool:
+        # The few patterns that can mean a name at all: by their texts, which it says itself.
+        texts = [f"{san[:length]}*" for length in self._stem_lengths]
+        texts += (san, f"*.{san.partition('.')[2]}")
+        for text in texts:
+            pattern = self._patterns.get(text)
+            if pattern is not None and pattern.matches(san):
+                return True
+        return False
 
     def __str__(self) -> str:
         shown = ", ".join(map(str, self.entries[:_SHOWN])) or "nobody"

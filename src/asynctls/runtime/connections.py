@@ -149,14 +149,13 @@ class Connections:
     async def _serve(
         self, handle: Handle, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        address = address_of(writer)
         try:
             await handle(reader, writer)
         except (AsynctlsError, ConnectionError, TimeoutError) as error:
             # Known by name: a peer that goes away, a frame that is none. No traceback.
-            log.warning("connection failed", address=address, error=error)
+            log.warning("connection failed", address=address_of(writer), error=error)
         except Exception:
-            log.exception("connection failed", address=address)
+            log.exception("connection failed", address=address_of(writer))
         finally:
             await _close(writer)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import resource
 import threading
-from collections import Counter
 from enum import StrEnum
 
 __all__ = ["MOST", "Limit", "Places"]
@@ -72,7 +71,7 @@ class Places:
         """
         self._sockets = sockets
         self._taken = 0
-        self._by_network: Counter[str] = Counter()
+        self._by_network: dict[str, int] = {}
         self.change(most, per_address=per_address, sockets=sockets)
 
     def change(self, most: int | None, *, per_address: int | None, sockets: int) -> None:
@@ -105,13 +104,14 @@ class Places:
         """
         if self._taken >= self._most[Limit.IN_ALL]:
             return Limit.IN_ALL
-        if network is not None and self._by_network[network] >= self._most[Limit.PER_ADDRESS]:
+        of_one = 0 if network is None else self._by_network.get(network, 0)
+        if of_one >= self._most[Limit.PER_ADDRESS]:
             return Limit.PER_ADDRESS
         if not _SOCKETS.take(self._sockets):
             return Limit.OPEN_FILES
         self._taken += 1
         if network is not None:
-            self._by_network[network] += 1
+            self._by_network[network] = of_one + 1
         return None
 
     def leave(self, network: str | None) -> None:
@@ -119,9 +119,9 @@ class Places:
         _SOCKETS.leave(self._sockets)
         self._taken -= 1
         if network is not None:
-            self._by_network[network] -= 1
-            if not self._by_network[network]:
-                del self._by_network[network]
+            left = self._by_network.pop(network) - 1
+            if left:
+                self._by_network[network] = left
 
 
 def open_files() -> int:

@@ -91,8 +91,6 @@ class Acceptor:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> Accepted | None:
         """The connection, once its peer is admitted; None: there is none, and the log says why."""
-        # Asked for at once: later the socket may be gone, and with it the address.
-        address = address_of(writer)
         credentials = await self._keeper.server_credentials(alpn=self._terms.alpn)
         peer: Peer | None = None
         rules: Rules | None = None
@@ -119,7 +117,7 @@ class Acceptor:
         except HandshakeError as error:
             if isinstance(error, PeerRefusedError) and not error.told:
                 self._keeper.retire_contexts()
-            log_refusal(address, error)
+            log_refusal(address_of(writer), error)
             self._observer.handshake_failed(error)
             if isinstance(error, PeerRefusedError | RefusedByPeerError):
                 # One of the two may know less than the TTP by now.

@@ -7,11 +7,12 @@ in the log: ``refused`` where none came about, ``stream ended`` where one did.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, TypeAlias
 
 from asynctls.enrolment.standing import end_unwelcome, expiry_of
 from asynctls.errors import AsynctlsError, SessionTruncatedError, TruncatedError
-from asynctls.logger import get_logger
+from asynctls.logger import get_logger, is_read
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.traffic import Metered
 from asynctls.streams import PeerStream
@@ -66,7 +67,7 @@ class StreamServer:
             await self._run(accepted)
 
     async def _run(self, accepted: Accepted) -> None:
-        tls, whom = accepted.stream, str(accepted.peer)
+        tls = accepted.stream
         stream, metered = PeerStream(tls, peer=accepted.peer), Metered(tls)
         expiry = expiry_of(
             stream,
@@ -76,14 +77,15 @@ class StreamServer:
         # In the same turn as `outdated` was found out, so that no change of the rules is missed.
         self._live.add(stream)
         self._observer.session_started(metered)
-        log.info(
-            "stream started",
-            peer=whom,
-            address=tls.peer_address,
-            version=tls.version,
-            cipher=tls.cipher,
-            resumed=tls.resumed,
-        )
+        if is_read(logging.INFO):
+            log.info(
+                "stream started",
+                peer=str(accepted.peer),
+                address=tls.peer_address,
+                version=tls.version,
+                cipher=tls.cipher,
+                resumed=tls.resumed,
+            )
         reason = "both ends closed it"
         truncated = False
         try:
@@ -108,11 +110,12 @@ class StreamServer:
             reason = stream.cut_off_for or reason
             failure = SessionTruncatedError(reason) if truncated else None
             self._observer.session_ended(metered, failure)
-            log.info(
-                "stream ended",
-                peer=whom,
-                address=tls.peer_address,
-                reason=reason,
-                sent=tls.sent.total,
-                received=tls.received.total,
-            )
+            if is_read(logging.INFO):
+                log.info(
+                    "stream ended",
+                    peer=str(accepted.peer),
+                    address=tls.peer_address,
+                    reason=reason,
+                    sent=tls.sent.total,
+                    received=tls.received.total,
+                )

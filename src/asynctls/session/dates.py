@@ -43,7 +43,7 @@ def notice(left: timedelta) -> timedelta:
     life the next one is there by then, and not all clients of a server come back at once.
     """
     longest = min(max(left, timedelta(0)) / 4, LONGEST_NOTICE)
-    return longest * random.uniform(0.7, 1.0)  # noqa: S311 - spreads load, no secret
+    return longest * (0.7 + 0.3 * random.random())  # noqa: S311 - spreads load, no secret
 
 
 class Expiry:
@@ -96,14 +96,9 @@ class Expiry:
         elif now >= self._near and not keeps and not self._told:
             self._told = True
             self._on_near()
-        coming_s = [
-            (each - now).total_seconds()
-            for each in (self._near, self._first.not_after)
-            if each > now
-        ]
-        self._alarm = asyncio.get_running_loop().call_later(
-            min([_LOOK_AGAIN_S, *coming_s]), self._look
-        )
+        coming = self._near if now < self._near else self._first.not_after
+        wait_s = (coming - now).total_seconds() if now < coming else _LOOK_AGAIN_S
+        self._alarm = asyncio.get_running_loop().call_later(min(wait_s, _LOOK_AGAIN_S), self._look)
 
     def _outlive(self) -> None:
         if not self._outlived:

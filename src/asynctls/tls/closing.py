@@ -9,7 +9,6 @@ close without waiting; that it should not is TCP's doing, RFC 9293, section 3.10
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 from asynctls.tls.addresses import network_of
@@ -48,7 +47,7 @@ async def linger(
     """
     transport = writer.transport
     network = None if gate is None else network_of(writer)
-    place = gate is None or gate.linger(network)
+    place = gate is None or gate.closes.take(network)
     limit = asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
     try:
         if transport.get_write_buffer_size():
@@ -62,7 +61,7 @@ async def linger(
     finally:
         limit.cancel()
         if gate is not None and place:
-            gate.lingered(network)
+            gate.closes.leave(network)
         await hang_up(writer)
 
 
@@ -85,10 +84,10 @@ class _Discarding(StandIn):
         if self._left <= 0 or not data:
             self._transport.abort()
 
-    def eof_received(self) -> bool | None:
+    def eof_received(self) -> None:
         """See `asyncio.Protocol`."""
+        # The protocol beneath is told of the loss that follows.
         self._transport.abort()
-        return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
@@ -99,6 +98,9 @@ class _Discarding(StandIn):
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
     """Close now, whatever is still to be sent, and wait until the socket is closed."""
-    writer.transport.abort()
-    with contextlib.suppress(OSError):
+    try:
+        writer.transport.abort()
         await writer.wait_closed()
+    except OSError:
+        # It was lost first, which is closed as well.
+        pass

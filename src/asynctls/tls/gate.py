@@ -23,11 +23,14 @@ class Gate:
         handshakes: how many handshakes may be under way; others wait, within their time-out.
         lingering: how many closes may linger; past that a connection is closed at once (and a peer
             that still sends may miss its alert).
+
+    Attributes:
+        closes: the places of those that linger.
     """
 
     def __init__(self, handshakes: int, lingering: int = 64) -> None:
-        self._handshakes = _Shares(handshakes)
-        self._closes = _Shares(lingering)
+        self._handshakes = Shares(handshakes)
+        self.closes = Shares(lingering)
         # Whoever waits beside its own others does so in a queue of its own, in nobody else's way.
         self._waiting: OrderedDict[str | None, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -70,16 +73,8 @@ class Gate:
         if not self._waiting[network]:
             del self._waiting[network]
 
-    def linger(self, network: str | None = None) -> bool:
-        """A place for one lingering close, until `lingered`; false where there is none left."""
-        return self._closes.take(network)
 
-    def lingered(self, network: str | None = None) -> None:
-        """Give it back."""
-        self._closes.leave(network)
-
-
-class _Shares:
+class Shares:
     """So many places, of which one address has half at the most."""
 
     def __init__(self, most: int) -> None:
@@ -89,6 +84,7 @@ class _Shares:
         self.taken = 0
 
     def take(self, network: str | None) -> bool:
+        """A place, until `leave`; false where there is none left."""
         of_one = self._of.get(network, 0)
         if self.taken >= self._most or (network is not None and of_one >= self._most_of_one):
             return False
@@ -97,6 +93,7 @@ class _Shares:
         return True
 
     def leave(self, network: str | None) -> None:
+        """Give it back."""
         self.taken -= 1
         left = self._of[network] - 1
         if left:

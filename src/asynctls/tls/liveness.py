@@ -8,7 +8,6 @@ questions, hence both are one time.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
@@ -76,8 +75,7 @@ def _set(writer: asyncio.StreamWriter, options: list[_Option]) -> None:
     family = socket.AF_UNSPEC if connection is None else connection.family
     if family not in (socket.AF_INET, socket.AF_INET6):
         return
-    # A peer that resets at once has closed it (OSError, with uvloop ValueError).
-    with contextlib.suppress(OSError, ValueError):
+    try:
         # uvloop's own makes such a one anew for each option.
         one = socket.socket(
             family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=connection.fileno()
@@ -87,3 +85,6 @@ def _set(writer: asyncio.StreamWriter, options: list[_Option]) -> None:
                 one.setsockopt(*option)
         finally:
             one.detach()
+    except (OSError, ValueError):
+        # A peer that resets at once has closed it (with uvloop ValueError).
+        pass

@@ -7,7 +7,7 @@ what arrives can be dealt with at once, that is most of what it costs.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from asynctls.tls.pouring import at_hand
 
@@ -28,9 +28,10 @@ class StandIn(asyncio.Protocol):
     __slots__ = ("_beneath", "_reader", "_transport")
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        transport: Any = writer.transport
         self._reader = reader
-        self._transport = cast("asyncio.Transport", writer.transport)
-        self._beneath = cast("asyncio.Protocol", self._transport.get_protocol())
+        self._transport: asyncio.Transport = transport
+        self._beneath: asyncio.Protocol = transport.get_protocol()
 
     def _step_in(self) -> Iterator[bytes]:
         """From now on what arrives comes here; gives what lies in the reader, `b""` for an end."""

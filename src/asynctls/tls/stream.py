@@ -10,6 +10,7 @@ Dead peers are found by TCP (`liveness`).
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from asynctls.errors import TruncatedError
@@ -63,7 +64,6 @@ class Stream(Pourable):
         self._transport = writer.transport
         self._engine = engine
         self._gate = gate
-        self._address = address_of(writer)
         watch_for_death(writer, keepalive_s=keepalive_s)
         self._reading = False
         self._reads = 0
@@ -105,10 +105,7 @@ class Stream(Pourable):
             HandshakeTimeoutError: it took too long.
             HandshakeError: the client went away, or does not speak TLS.
         """
-
-        def make_engine() -> Engine:
-            return Engine(context, side=Side.SERVER, admit=admit)
-
+        make_engine = partial(Engine, context, side=Side.SERVER, admit=admit)
         engine = await shake_hands(make_engine, reader, writer, gate=gate, timeout_s=timeout_s)
         return cls(reader, writer, engine, gate=gate, keepalive_s=keepalive_s)
 
@@ -146,16 +143,14 @@ class Stream(Pourable):
             HandshakeTimeoutError: it took too long.
             HandshakeError: the server went away, or does not speak TLS.
         """
-
-        def make_engine() -> Engine:
-            return Engine(
-                context,
-                side=Side.CLIENT,
-                admit=admit,
-                server_hostname=server_hostname,
-                session=session,
-            )
-
+        make_engine = partial(
+            Engine,
+            context,
+            side=Side.CLIENT,
+            admit=admit,
+            server_hostname=server_hostname,
+            session=session,
+        )
         engine = await shake_hands(
             make_engine, reader, writer, gate=None, timeout_s=timeout_s, on_flight=on_flight
         )
@@ -340,7 +335,7 @@ class Stream(Pourable):
     @property
     def peer_address(self) -> str:
         """The peer's address as HOST:PORT."""
-        return self._address
+        return address_of(self._writer)
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         """What the transport knows of the TCP connection, by asyncio's names."""
