@@ -26,7 +26,14 @@ def test_addresses_are_written_as_they_are_typed(name: object, text: str) -> Non
     assert address_of(Named(name)) == text  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("error", [ValueError("negative file descriptor"), OSError(9, "EBADF")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("negative file descriptor"),
+        OSError(9, "EBADF"),
+        AttributeError("'NoneType' object has no attribute 'getpeername'"),
+    ],
+)
 def test_the_address_of_a_socket_that_is_closed_can_be_asked_for(error: Exception) -> None:
     class Closed:
         def get_extra_info(self, name: str) -> object:

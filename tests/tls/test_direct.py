@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -258,3 +260,25 @@ async def test_nothing_is_read_so_from_a_stream_that_calls_nobody(kit: Kit) -> N
     async with encrypted(kit) as (_, server):
         with pytest.raises(RuntimeError, match="read_now"):
             server.read_now()
+
+
+@pytest.mark.parametrize(
+    ("how", "told"), [("closed here", "no close_notify"), ("reset", "the connection was lost")]
+)
+async def test_a_connection_that_is_lost_already_is_read_to_its_end_and_closed(
+    kit: Kit, how: str, told: str
+) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        _, writer = server.connection
+        if how == "reset":
+            connection = client.connection[1].get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.abort()
+        else:
+            server.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        reading = Reading(server)
+        with pytest.raises(TruncatedError, match=told):
+            await reading.ended
+        await server.close()

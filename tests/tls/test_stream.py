@@ -464,6 +464,34 @@ async def test_a_client_that_leaves_while_it_waits_leaves_no_place_taken(
     assert watched.under_way == 0
 
 
+async def test_a_client_that_waits_is_read_no_further_however_much_lay_there_before(
+    ends: Ends, kit: Kit
+) -> None:
+    ends.gate = watched = Watched()
+    assert watched.enter() is None
+    is_reading: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # So much that the reader itself has the transport pause.
+        reader.feed_data(bytes(1 << 18))
+        accepting = asyncio.ensure_future(
+            Stream.accept(
+                reader, writer, ends.serving, admit=kit.let_in, gate=watched, timeout_s=TIMEOUT_S
+            )
+        )
+        await watched.somebody_waits.wait()
+        is_reading.set_result(writer.transport.is_reading())  # type: ignore[attr-defined]
+        accepting.cancel()
+        await asyncio.wait([accepting])
+
+    async with kit.listening(handle) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert not await is_reading
+        await ended(writer)
+    watched.leave()
+    assert watched.under_way == 0
+
+
 @pytest.mark.parametrize("called", [False, True], ids=["while it waits", "when it was its turn"])
 async def test_an_accept_that_is_cancelled_at_the_gate_leaves_no_place_taken(
     ends: Ends,

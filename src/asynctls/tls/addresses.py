@@ -45,6 +45,6 @@ def network_of(writer: asyncio.StreamWriter) -> str | None:
 def _peer_name(writer: asyncio.StreamWriter) -> object:
     try:
         return writer.get_extra_info("peername")
-    except (OSError, ValueError):
-        # uvloop asks the socket each time, which a peer that resets at once has closed already.
+    except (OSError, ValueError, AttributeError):
+        # uvloop asks the socket, which a peer that resets at once has closed already.
         return None

@@ -74,8 +74,8 @@ class Direct(StandIn):
         # A transport that was full before says only when it is no longer.
         most_waiting = self._transport.get_write_buffer_limits()[1]
         self.congested = self._transport.get_write_buffer_size() > most_waiting
-        self._lost = False
-        self._error: Exception | None = None
+        self._error = reader.exception()
+        self._lost = self._error is not None
         # A list: they are two or three at the most, and an empty deque takes 760 bytes.
         self._unread: list[Octets] = []
         self._unread_bytes = 0
@@ -83,7 +83,8 @@ class Direct(StandIn):
         self.more = True
 
         for received in self._step_in():
-            self._hold(received)
+            if not self._lost:
+                self._hold(received)
 
     def _hold(self, received: bytes) -> None:
         """What arrived is kept until it is read; ``b""`` is the peer's FIN."""

@@ -7,12 +7,9 @@ what arrives can be dealt with at once, that is most of what it costs.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asynctls.tls.pouring import at_hand
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["StandIn"]
 
@@ -33,17 +30,22 @@ class StandIn(asyncio.Protocol):
         self._transport: asyncio.Transport = transport
         self._beneath: asyncio.Protocol = transport.get_protocol()
 
-    def _step_in(self) -> Iterator[bytes]:
+    def _step_in(self) -> list[bytes]:
         """From now on what arrives comes here; gives what lies in the reader, `b""` for an end."""
         self._transport.set_protocol(self)
+        lying: list[bytes] = []
+        # All at once: a reader that is emptied has its transport read on, whoever had it pause.
         while (found := at_hand(self._reader)) is not None:
-            yield found
+            lying.append(found)
             if not found:
                 break
+        return lying
 
     def _step_out(self) -> None:
         """The reader gets what arrives from now on."""
-        if self._transport.get_protocol() is self:
+        # One that closes brings nothing more but its loss, which is passed on; and where it was
+        # lost before, uvloop has no protocol beneath.
+        if not self._transport.is_closing() and self._transport.get_protocol() is self:
             self._transport.set_protocol(self._beneath)
 
     # What the transport says
