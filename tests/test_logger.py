@@ -118,6 +118,6 @@ def test_an_app_finds_structlog_as_it_comes_and_set_up(tmp_path: Path) -> None:
 def test_what_nobody_reads_need_not_be_found_out(set_up: str, *, debug: bool, info: bool) -> None:
     done = ended(
         f"import structlog; from asynctls import logger, logs\n{set_up}\n"
-        "print(logger.is_read(10), logger.is_read(20))\n"
+        "print(*(logger.logger_for(level) is not None for level in (10, 20)))\n"
     )
     assert (done.stdout, done.stderr) == (f"{debug} {info}\n", "")

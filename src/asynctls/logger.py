@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["get_logger", "is_read", "set_up_at_first_event", "set_up_now"]
+__all__ = ["get_logger", "logger_for", "set_up_at_first_event", "set_up_now"]
 
 _awaited: Callable[[], None] | None = None
 
@@ -59,16 +59,20 @@ class _Logger:
         return getattr(_alone(), method)
 
 
-def is_read(level: int) -> bool:
-    """Whether anybody reads what is said at level debug or info; else it need not be found out."""
+def logger_for(level: int) -> FilteringBoundLogger | None:
+    """A logger for one event at level debug or info.
+
+    None: nobody reads it, so that what it would say need not be found out.
+    """
     bound = _bound()
     if bound is None:
-        return False
+        return None
     try:
         # Of the class: some make an event of whatever they are asked for.
-        return bool(type(bound).is_enabled_for(bound, level))
+        is_read = type(bound).is_enabled_for(bound, level)
     except AttributeError:
-        return True
+        is_read = True
+    return cast("FilteringBoundLogger", bound) if is_read else None
 
 
 def _bound() -> Any:  # noqa: ANN401 - as structlog has it

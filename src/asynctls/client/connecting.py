@@ -22,7 +22,7 @@ from asynctls.errors import (
     RefusedByPeerError,
     ServerUnreachableError,
 )
-from asynctls.logger import get_logger, is_read
+from asynctls.logger import get_logger, logger_for
 from asynctls.pki.names import NameKind, kind_of
 from asynctls.runtime.figures import session_figures
 from asynctls.runtime.observing import Observer
@@ -211,7 +211,7 @@ async def connected(
             timeout_s=timeout_s,
             keepalive_s=keepalive_s,
             session=resuming.session(decide, alpn),
-            on_flight=tell if is_read(logging.DEBUG) else None,
+            on_flight=tell if logger_for(logging.DEBUG) is not None else None,
         )
     except HandshakeError as error:
         resuming.forget()
@@ -226,7 +226,7 @@ async def connected(
         raise RuntimeError("a server without a certificate was admitted")
     resuming.keep(stream)
     peer = Peer.of(stream.peer_certificate)
-    if stream.resumed and is_read(logging.DEBUG):
+    if stream.resumed and logger_for(logging.DEBUG) is not None:
         _log_server("TLS session resumed", name, peer, rules())
     return Connected(stream, peer, credentials.certificate, rules)
 

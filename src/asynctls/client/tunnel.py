@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -10,7 +11,7 @@ from asynctls.admission import LiveAfterExpiry
 from asynctls.client.connecting import open_session
 from asynctls.client.streams import open_peer_stream
 from asynctls.errors import TruncatedError
-from asynctls.logger import get_logger
+from asynctls.logger import logger_for
 from asynctls.runtime.carrying import carry, carry_session
 from asynctls.runtime.places import MOST, Places
 from asynctls.runtime.session_limits import limits_of
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from asynctls.streams import PeerStream
 
 __all__ = ["Tunnel", "TunnelService", "tunnels_of"]
-
-log = get_logger()
 
 
 class TunnelService(msgspec.Struct, frozen=True):
@@ -159,8 +158,10 @@ class Tunnel:
             await self._carry(local, stream, str(service.connect))
 
     async def _carry(self, local: PlainStream, stream: PeerStream, address: str) -> None:
-        peer = str(stream.peer)
-        log.info("stream started", peer=peer, address=address, resumed=stream.tls.resumed)
+        started = logger_for(logging.INFO)
+        if started is not None:
+            resumed = stream.tls.resumed
+            started.info("stream started", peer=str(stream.peer), address=address, resumed=resumed)
         reason = "cut off: the client stops"
         try:
             await carry(stream, local)
@@ -169,11 +170,13 @@ class Tunnel:
             reason = stream.cut_off_for or str(error)
             raise
         finally:
-            log.info(
-                "stream ended",
-                peer=peer,
-                address=address,
-                reason=reason,
-                sent=stream.tls.sent.total,
-                received=stream.tls.received.total,
-            )
+            ended = logger_for(logging.INFO)
+            if ended is not None:
+                ended.info(
+                    "stream ended",
+                    peer=str(stream.peer),
+                    address=address,
+                    reason=reason,
+                    sent=stream.tls.sent.total,
+                    received=stream.tls.received.total,
+                )

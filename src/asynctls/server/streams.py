@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from asynctls.enrolment.standing import end_unwelcome, expiry_of
 from asynctls.errors import AsynctlsError, SessionTruncatedError, TruncatedError
-from asynctls.logger import get_logger, is_read
+from asynctls.logger import logger_for
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.traffic import Metered
 from asynctls.streams import PeerStream
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from asynctls.server.accepting import Accepted, Acceptor
 
 __all__ = ["StreamHandler", "StreamServer"]
-
-log = get_logger()
 
 StreamHandler: TypeAlias = "Callable[[PeerStream], Awaitable[None]]"
 """Serves one stream; what it raises ends that stream alone."""
@@ -77,8 +75,9 @@ class StreamServer:
         # In the same turn as `outdated` was found out, so that no change of the rules is missed.
         self._live.add(stream)
         self._observer.session_started(metered)
-        if is_read(logging.INFO):
-            log.info(
+        started = logger_for(logging.INFO)
+        if started is not None:
+            started.info(
                 "stream started",
                 peer=str(accepted.peer),
                 address=tls.peer_address,
@@ -110,8 +109,9 @@ class StreamServer:
             reason = stream.cut_off_for or reason
             failure = SessionTruncatedError(reason) if truncated else None
             self._observer.session_ended(metered, failure)
-            if is_read(logging.INFO):
-                log.info(
+            ended = logger_for(logging.INFO)
+            if ended is not None:
+                ended.info(
                     "stream ended",
                     peer=str(accepted.peer),
                     address=tls.peer_address,
