@@ -32,6 +32,7 @@ from typing import Any
 import pytest
 import structlog
 import uvloop
+from hypothesis import HealthCheck, settings
 from structlog.testing import capture_logs
 
 from asynctls.config import Address, TTPConfig
@@ -46,6 +47,11 @@ from tests.postgresql import Database, PostgreSQL
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 Program = Callable[[str], Path]
+
+# By default an example may take a fifth of a second, which any can where much else runs. It is the
+# profile of who asks for no other one.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 _MISSING = "is not installed ('make peers' installs it)"
 

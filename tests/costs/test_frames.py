@@ -87,7 +87,7 @@ def test_what_nobody_read_is_counted_all_the_same(frames: list[bytes]) -> None:
     assert (rest.name, rest.group, rest.octets) == ("application data", Group.CLOSE, 10)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_any_cut_into_records_keeps_every_byte(data: st.DataObject) -> None:
     sealer = Sealer(Role.SERVER, KEY)
@@ -105,7 +105,7 @@ def test_any_cut_into_records_keeps_every_byte(data: st.DataObject) -> None:
     assert sum(not each.continues for each in found) == len(frames)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_frames_are_overheard_in_any_chunks(data: st.DataObject) -> None:
     sealer = Sealer(Role.SERVER, KEY)

@@ -16,4 +16,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     examples = config.getoption("--examples", default=_EXAMPLES)
-    settings.register_profile("fuzz", max_examples=examples, deadline=None, print_blob=True)
+    settings.register_profile("fuzz", max_examples=examples, print_blob=True)

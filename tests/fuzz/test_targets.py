@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.catalogue import NAMES, target
@@ -33,7 +33,7 @@ def test_a_sample_is_taken_or_refused_as_its_name_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
-@settings(deadline=None, derandomize=not SEARCHES, suppress_health_check=[HealthCheck.too_slow])
+@settings(derandomize=not SEARCHES)
 def test_what_must_hold_of_any_bytes_holds_of_samples_that_were_changed(
     name: str, data: st.DataObject
 ) -> None:

@@ -103,4 +103,4 @@ class AgainstItsModel(RuleBasedStateMachine):
 
 
 TestAgainstItsModel = AgainstItsModel.TestCase
-TestAgainstItsModel.settings = settings(stateful_step_count=30, deadline=None)
+TestAgainstItsModel.settings = settings(stateful_step_count=30)

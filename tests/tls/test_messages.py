@@ -68,7 +68,7 @@ def test_what_is_encrypted_says_so_and_has_no_body(directions: tuple[bytes, byte
         assert hidden[1].octets == RECORD_HEADER_OCTETS + GCM_OCTETS + 100
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_chunks_change_nothing(directions: tuple[bytes, bytes], data: st.DataObject) -> None:
     direction = data.draw(st.sampled_from(directions))
@@ -128,7 +128,6 @@ def test_what_is_no_tls_is_counted_as_that_and_ends_the_list_of_messages(
     assert (second.name, second.part, second.octets) == ("not TLS", Part.OTHER, 3)
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=100), max_size=10))
 def test_any_bytes_are_listed_and_counted_once(chunks: list[bytes]) -> None:
     lister = Lister()

@@ -19,7 +19,9 @@ from tests.tls.octets import facts, handshake, octets, record, scanned
 if TYPE_CHECKING:
     from tests.tls.conftest import Kit, Wire
 
-WITH_KIT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+WITH_KIT = settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 HEADER = 5
 
 
