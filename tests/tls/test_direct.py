@@ -91,6 +91,18 @@ async def test_an_end_that_was_met_behind_full_records_is_told_behind_them(kit: 
         assert server.read_now()[0] == b""
 
 
+async def test_so_is_a_damaged_record(kit: Kit) -> None:
+    async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
+        server.deliver(lambda: None)
+        assert server._direct is not None
+        damaged = bytearray(records(client, bytes(1 << 14)) + records(client, b"damaged"))
+        damaged[-1] ^= 1
+        server._direct.data_received(bytes(damaged))
+        assert server.read_now() == (bytes(1 << 14), True)
+        with pytest.raises(TruncatedError):
+            server.read_now()
+
+
 async def test_of_what_arrived_the_part_that_was_handed_on_is_not_kept(kit: Kit) -> None:
     async with asyncio.timeout(LIMIT_S), encrypted(kit) as (client, server):
         server.deliver(lambda: None)

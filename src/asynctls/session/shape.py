@@ -153,13 +153,15 @@ def read_head(buffer: bytes, at: int = 0) -> tuple[int, int, int, int] | None:
         raise MalformedError(_fault(buffer[at:payload_at]) or no_string)
     width, length = form
     if width:
-        least_so, length_at, payload_at = length, payload_at, payload_at + width
+        shortest_for = length
+        length_at = payload_at
+        payload_at += width
         if len(buffer) < payload_at:
             return None
         length = (
             buffer[length_at] if width == 1 else int.from_bytes(buffer[length_at:payload_at], "big")
         )
-        if length < least_so:
+        if length < shortest_for:
             raise MalformedError("a frame's length is not in its shortest form")
         if length > MAX_PAYLOAD:
             raise MessageTooLargeError(

@@ -32,7 +32,7 @@ class Direct(StandIn):
 
     Where more than 64 KiB lie unread, no more is taken from the system; they lie
     here, and the engine gets four full records at most at once, since its buffer keeps the size it
-    once had.
+    once had. After the peer's end it gets nothing more.
 
     Args:
         reader: of the connection; what lies in it is read first.

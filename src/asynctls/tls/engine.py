@@ -29,7 +29,7 @@ from asynctls.alerts import Alert
 from asynctls.errors import AsynctlsError, HandshakeError, PeerRefusedError, TruncatedError
 from asynctls.tls.incoming import MOST_IN_BIO_BYTES, Incoming
 from asynctls.tls.reasons import explain_failure, explain_handshake, explain_silence, is_damage
-from asynctls.tls.records import Meter, Octets, Scanner
+from asynctls.tls.records import Octets, Scanner
 from asynctls.tls.sides import Side
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _MAX_PLAINTEXT_BYTES = 1 << 14
-# A BIO keeps the size that it once had to have. A piece of 64 KiB in a frame goes into it at once.
-_MOST_AT_ONCE_BYTES = 4 * _MAX_PLAINTEXT_BYTES + 256
 
 
 class Engine:
@@ -81,6 +79,10 @@ class Engine:
         self._server_hostname = server_hostname
         self._sent = Scanner()
         self._received = Scanner()
+        self.sent = self._sent.meter
+        """Bytes given by `data_to_send`, by part."""
+        self.received = self._received.meter
+        """Bytes taken by `receive_data`, by part."""
         self._incoming = Incoming(self._received)
         self._outgoing = ssl.MemoryBIO()
         try:
@@ -286,14 +288,13 @@ class Engine:
 
     @property
     def dry(self) -> bool:
-        """Nothing that was received waits to be read, and no end or failure to be told."""
-        ended = self.ended or self._failure is not None
-        return not (ended or self._incoming.more() or self._read_ahead)
+        """Nothing that was received waits to be read; never again where there is a last word."""
+        return not (self._incoming.more() or self._read_ahead or self.has_word)
 
     def _decrypt(self, most: int, *, least: int = 0) -> list[bytes]:
-        """The data of so many records at most, each whole; `read` tells what ends them.
+        """The data of so many records, each whole, or until one has less than `least` bytes of it.
 
-        A record with less than `least` bytes of data is the last one.
+        `read` tells what ends them.
         """
         records: list[bytes] = []
         if self.ended or self._failure is not None:
@@ -335,8 +336,9 @@ class Engine:
         produced, left = 0, plaintext
         try:
             while left:
-                fits = len(left) <= _MOST_AT_ONCE_BYTES
-                taken = self._tls.write(left if fits else memoryview(left)[:_MOST_AT_ONCE_BYTES])
+                # A BIO keeps the size that it once had to have.
+                fits = len(left) <= MOST_IN_BIO_BYTES
+                taken = self._tls.write(left if fits else memoryview(left)[:MOST_IN_BIO_BYTES])
                 produced += self._collect()
                 left = b"" if taken == len(left) else memoryview(left)[taken:]
         except ssl.SSLError as error:
@@ -415,13 +417,3 @@ class Engine:
     def ssl_session(self) -> ssl.SSLSession | None:
         """The session, for a client to resume by a later engine of the same context."""
         return self._tls.session
-
-    @property
-    def sent(self) -> Meter:
-        """Bytes given by `data_to_send`, by part."""
-        return self._sent.meter
-
-    @property
-    def received(self) -> Meter:
-        """Bytes taken by `receive_data`, by part."""
-        return self._received.meter
