@@ -79,28 +79,33 @@ class Receiving:
         self._resting = False
         self.peer_closed = False
 
-    def acknowledge(self, message: Data) -> None:
-        """Sends the receipt that the peer wants for a message, which the application has taken."""
-        if self._protocol.failure is None:
-            self._protocol.send_receipt(message.sequence)
-            self._receipts_unread += 1
-            self._link.flush_soon()
-            if self._protocol.over:
-                self.stop()
+    async def receive(self, *, at_end: type[Exception]) -> bytes:
+        """The next message; its receipt is sent if the peer wants one.
 
-    def arrival(self) -> asyncio.Future[None]:
-        """Where the inbox is empty: is done when it is time to look again.
+        Args:
+            at_end: what is raised when the peer has ended its direction.
 
         Raises:
-            SessionClosedError: the peer has ended its direction, or this end the session.
+            SessionClosedError: this end has closed the session.
             SessionError: the session has ended, and by what.
         """
-        if self.peer_closed:
-            raise SessionClosedError("the peer has ended its direction: no more will come")
-        self._link.raise_failure()
-        if self._inbox.ended:
-            raise SessionClosedError("this end has closed the session")
-        return self._inbox.arrival()
+        while (message := self._inbox.take()) is None:
+            if self.peer_closed:
+                raise at_end("the peer has ended its direction: no more will come")
+            self._link.raise_failure()
+            if self._inbox.ended:
+                raise SessionClosedError("this end has closed the session")
+            await self._inbox.arrival()
+        if message.receipt_wanted and self._protocol.failure is None:
+            self._acknowledge(message)
+        return message.payload
+
+    def _acknowledge(self, message: Data) -> None:
+        self._protocol.send_receipt(message.sequence)
+        self._receipts_unread += 1
+        self._link.flush_soon()
+        if self._protocol.over:
+            self.stop()
 
     def take_no_more(self) -> None:
         """The application receives no more: what waits and what still comes is dropped."""

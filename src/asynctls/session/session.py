@@ -35,7 +35,7 @@ from asynctls.session.sending import Sending
 from asynctls.session.states import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from datetime import datetime
     from types import TracebackType
 
@@ -54,7 +54,6 @@ class Session:
     Made by `connect` or `accept`, opened and ended by ``async with``; it owns the channel from
     then on. Several tasks may send and receive at once: the pieces of two messages never mix, and
     each message is received once.
-
     """
 
     def __init__(
@@ -87,13 +86,13 @@ class Session:
             max_message_bytes=limits.max_message_bytes,
         )
         self._link = Link(self._protocol, channel)
-        self._inbox = Inbox(messages=limits.queue_messages, content_bytes=limits.queue_bytes)
+        inbox = Inbox(messages=limits.queue_messages, content_bytes=limits.queue_bytes)
         self._going_away = GoingAway()
         self._sending = Sending(
-            self._protocol, self._link, self._inbox, receipt_timeout_s=limits.receipt_timeout_s
+            self._protocol, self._link, inbox, receipt_timeout_s=limits.receipt_timeout_s
         )
         self._receiving = Receiving(
-            self._protocol, self._link, self._inbox, self._sending, going_away=self._going_away
+            self._protocol, self._link, inbox, self._sending, going_away=self._going_away
         )
         self._stalls = False
         self._keeper: asyncio.Task[None] | None = None
@@ -342,7 +341,7 @@ class Session:
             self._end(ErrorCode.TIME_OUT, str(error))
             raise
 
-    async def receive(self) -> bytes:
+    def receive(self) -> Coroutine[None, None, bytes]:
         """The next message; its receipt is sent if the peer wants one.
 
         What was verified before the session failed is given before the failure is raised.
@@ -352,23 +351,14 @@ class Session:
             SessionClosedError: the peer has ended its direction, or this end the session.
             SessionError: the session has ended, and by what.
         """
-        while (message := self._inbox.take()) is None:
-            await self._receiving.arrival()
-        if message.receipt_wanted:
-            self._receiving.acknowledge(message)
-        return message.payload
+        return self._receiving.receive(at_end=SessionClosedError)
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> bytes:
+    def __anext__(self) -> Coroutine[None, None, bytes]:
         """The next message; the peer's CLOSE ends the iteration, all else is raised."""
-        try:
-            return await self.receive()
-        except SessionClosedError:
-            if self._receiving.peer_closed:
-                raise StopAsyncIteration from None
-            raise
+        return self._receiving.receive(at_end=StopAsyncIteration)
 
     # The keeper: reads until all is said, then ends the connection
 
