@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.roles.processes import Daemons, Process
     from tests.soak.conftest import Size
 
-pytestmark = pytest.mark.timeout(0)
+pytestmark = [pytest.mark.one_loop, pytest.mark.timeout(0)]
 
 HOURS = timedelta(hours=1)
 # The long form is about the TTP and not about asyncio's looking closely.
