@@ -11,10 +11,11 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from asynctls.logger import get_logger, set_up_at_first_event
@@ -189,9 +190,15 @@ def _take_over_standard_logging() -> None:
 def _add_timestamp(
     _logger: WrappedLogger, _method: str, event: MutableMapping[str, object]
 ) -> MutableMapping[str, object]:
-    now = datetime.now(UTC)
-    event["timestamp"] = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, nanoseconds = divmod(time.time_ns(), 10**9)
+    event["timestamp"] = f"{_until_the_second(second)}.{nanoseconds // 10**6:03}Z"
     return event
+
+
+@lru_cache(maxsize=1)
+def _until_the_second(second: int) -> str:
+    """What the timestamps (RFC 3339) of all events of a second begin with."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _say_error(
@@ -228,9 +235,9 @@ def _in_one_line(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def _ordered(event: Mapping[str, object]) -> dict[str, object]:
-    keys = (*_FIRST, *sorted(event.keys() - set(_FIRST)))
-    return {key: event[key] for key in keys if key in event}
+def _ordered(event: MutableMapping[str, object]) -> dict[str, object]:
+    first = {key: event.pop(key) for key in _FIRST if key in event}
+    return first | dict(sorted(event.items()))
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: MutableMapping[str, object]) -> str:

@@ -8,6 +8,7 @@ sequence and MAC: a log that is kept on another host shows what was cut off or a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -74,5 +75,7 @@ def event_of(row: dict[str, Value], head: Head) -> dict[str, object]:
     return {field: fact for field, fact in event.items() if fact not in (None, "", [])}
 
 
+@lru_cache(maxsize=16)
 def _time(seconds: Value) -> str | None:
+    # Rows that are written together have their times in common.
     return clock.moment(seconds).isoformat() if isinstance(seconds, int) else None
