@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -242,6 +243,37 @@ async def test_a_commit_whose_answer_is_lost_is_looked_for_and_never_made_twice(
         appended = [event for event in events if event["event"] == "audit"]
         assert [event["head"] for event in appended] == [str(head)]
         assert await ledger.verify() == head
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_joined_a_transaction_that_is_lost_is_done_with_it(
+    folder: Path, postgres: Database, *, kept: bool
+) -> None:
+    begun, held = threading.Event(), threading.Event()
+
+    def slow(tx: Transaction) -> Head:
+        begun.set()
+        held.wait(20)
+        return tx.append(refusal("first"))
+
+    def broken(connection: sa.Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        if kept:
+            driver.commit()
+        driver.close()
+
+    async with await opened(folder, postgres) as ledger:
+        sa.event.listen(ledger._store.engine, "commit", broken, once=True)
+        asked = [ledger._writer.submit(slow)]
+        await asyncio.to_thread(begun.wait, 20)
+        asked.append(ledger._writer.submit(lambda tx: tx.append(refusal("joined"))))
+        await asyncio.sleep(0)
+        held.set()
+        async with asyncio.timeout(20):
+            heads = await asyncio.gather(*asked)
+        assert [head.sequence for head in heads] == [1, 2]
+        assert await ledger.verify() == heads[-1]
 
 
 async def test_a_commit_in_doubt_is_its_own_askers_though_another_database_answers_meanwhile(

@@ -160,7 +160,8 @@ class Writer:
     def _commit(self, group: list[_Request[object]], most: int = GROUP) -> list[_Outcome[object]]:
         """One transaction for the group, over as many connections as it takes. Never raises.
 
-        What is asked for while it runs is added to the group, up to ``most``.
+        What is asked for while it runs is added to the group, up to ``most``, and shares its time:
+        how long it is tried counts from when the group was made.
         """
         end = group[-1].asked_at + _PATIENCE_S
         pauses = iter(_PAUSES_S)
