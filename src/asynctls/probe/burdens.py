@@ -225,6 +225,8 @@ async def closed_windows(attacker: Attacker) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(attacker.keep(MEMBERS, member))
+        # They would have to be let in beside those who have their address's places.
+        await attacker.begun.wait()
         tasks.create_task(attacker.keep(CONNECTIONS, outside))
 
 
