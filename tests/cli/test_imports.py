@@ -107,9 +107,9 @@ async def test_a_client_has_neither_a_ledger_nor_anything_that_draws(
             *("--state", tmp_path / "client"),
         )
     assert {"cryptography", "h11", "structlog"} <= packages
-    assert not packages & (DRAWING | {"alembic", "sqlalchemy", "tomllib"})
-    # It has its TTP's CAs, and is not sent them.
-    assert "asynctls.enrolment.est_certificates" not in modules
+    assert not packages & (DRAWING | {"alembic", "greenlet", "sqlalchemy", "tomllib"})
+    # It has its TTP's CAs, and is not sent them; and it serves no HTTP.
+    assert not modules & {"asynctls.enrolment.est_certificates", "asynctls.http.server"}
 
 
 def test_the_ttp_s_verbs_serve_nobody(tmp_path: Path) -> None:

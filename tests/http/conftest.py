@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from asynctls.http import Handler, Limits, serve
+from asynctls.http.server import Handler, Limits, serve
 
 
 class Plain:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from asynctls.http import Limits, Request, Response, serve
+from asynctls.http import Request, Response
+from asynctls.http.server import Limits, serve
 
 if TYPE_CHECKING:
     from tests.http.conftest import Answer, Plain

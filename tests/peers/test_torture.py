@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from asynctls.http import Limits, server
+from asynctls.http import server
+from asynctls.http.server import Limits
 from asynctls.pki.certificates import to_pem
 from asynctls.tls import stream
 from asynctls.ttp import service

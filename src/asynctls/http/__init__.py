@@ -2,19 +2,10 @@
 
 h11 keeps the protocol; this room gives it a stream, limits that are checked before memory is spent,
 and time-outs. It knows nothing of what is said: EST and CRLs are the business of the rooms above.
+The half that serves is in `http.server`, for which no client shall wait.
 """
 
 from asynctls.http.client import FetchLimits, fetch
 from asynctls.http.messages import Request, Response, Stream
-from asynctls.http.server import Handler, Limits, serve
 
-__all__ = [
-    "FetchLimits",
-    "Handler",
-    "Limits",
-    "Request",
-    "Response",
-    "Stream",
-    "fetch",
-    "serve",
-]
+__all__ = ["FetchLimits", "Request", "Response", "Stream", "fetch"]

@@ -28,7 +28,8 @@ from asynctls.errors import (
     PeerRefusedError,
     RefusedByPeerError,
 )
-from asynctls.http import Limits, Request, Response
+from asynctls.http import Request, Response
+from asynctls.http.server import Limits
 from asynctls.runtime.observing import Observer
 from asynctls.runtime.places import Limit, Places
 from asynctls.runtime.plain_http import serve_plain_http

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from asynctls.http import Handler, Limits, serve
+from asynctls.http.server import Handler, Limits, serve
 from asynctls.runtime.connections import Connections
 from asynctls.runtime.unix_listening import UnixListener, listen_at
 

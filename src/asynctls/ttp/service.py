@@ -17,7 +17,7 @@ from asynctls.alerts import Alert
 from asynctls.enrolment.connection import Verdict
 from asynctls.enrolment.credentials import Credentials, FreshCredentials
 from asynctls.errors import CertificateError, HandshakeError
-from asynctls.http import Limits, Request, Response, serve
+from asynctls.http.server import Limits, serve
 from asynctls.logger import get_logger
 from asynctls.pki.certificates import certificates_from_pem, to_der, to_pem
 from asynctls.pki.ocsp import MAX_REQUEST_BYTES
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from asynctls.config import Address, TTPConfig
+    from asynctls.http import Request, Response
     from asynctls.runtime import Take
 
 __all__ = ["Service", "run"]

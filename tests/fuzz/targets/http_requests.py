@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import h11
 
-from asynctls.http import Limits, Request, Response, serve
+from asynctls.http import Request, Response
+from asynctls.http.server import Limits, serve
 from tests.fuzz.memory_stream import MemoryStream
 from tests.fuzz.scratch import completed
 
