@@ -160,6 +160,8 @@ async def test_whoever_stays_reads_in_what_a_renewal_needs(
             async with asyncio.timeout(5):
                 await read_in.wait()
             read_in.clear()
+    monkeypatch.undo()
+    assert await connection.ready_to_read()
 
 
 async def test_a_keeper_works_without_its_ttp_and_says_so_once(

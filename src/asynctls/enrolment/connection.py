@@ -43,6 +43,7 @@ __all__ = [
     "Verdict",
     "certificate_reader",
     "certificates_in",
+    "ready_to_read",
     "said_date",
 ]
 
@@ -202,6 +203,13 @@ def certificate_reader() -> Callable[[bytes], tuple[x509.Certificate, ...]]:
     from asynctls.enrolment.est_certificates import decode_certificates  # noqa: PLC0415
 
     return decode_certificates
+
+
+async def ready_to_read() -> bool:
+    """Imports what reads certificates; False: it cannot now, and whoever has to read says why."""
+    reader = asyncio.to_thread(certificate_reader)
+    (imported,) = await asyncio.gather(reader, return_exceptions=True)
+    return callable(imported)
 
 
 def certificates_in(answer: Response) -> tuple[x509.Certificate, ...]:

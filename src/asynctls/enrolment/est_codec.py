@@ -67,7 +67,8 @@ def ca_path(key_id: str) -> str:
 def ca_tag(certificates: Iterable[bytes]) -> str:
     """The entity tag of /cacerts (RFC 9110, section 8.8.3), out of the certificates in it, in DER.
 
-    Whoever has the same ones has all of it: their order is that of a SET OF in DER (X.690, 11.6).
+    Whoever has the same ones has all of it, and all TTPs of one ledger say the same: their order is
+    that of a SET OF in DER (X.690, 11.6), whoever issues now.
     """
     return f'"{sha256(b"".join(sorted(certificates))).hexdigest()}"'
 

@@ -338,7 +338,7 @@ class Keeper:
         self._refresh_wanted.set()
 
     async def _keep(self, first: asyncio.Event) -> None:
-        gap_s = min(_LEAST_GAP_S, self._crl_interval_s)
+        gap_s, is_ready = min(_LEAST_GAP_S, self._crl_interval_s), False
         while True:
             # Before the fetch: what is asked for while it runs may be newer than its answer.
             self._refresh_wanted.clear()
@@ -353,8 +353,7 @@ class Keeper:
             first.set()
             await asyncio.sleep(gap_s)
             # For a renewal, in days: by then another version may be installed in the place of this.
-            importing = asyncio.to_thread(connection.certificate_reader)
-            await asyncio.gather(importing, return_exceptions=True)
+            is_ready = is_ready or await connection.ready_to_read()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._crl_interval_s - gap_s):
                     await self._refresh_wanted.wait()
