@@ -341,7 +341,7 @@ class Session:
             self._end(ErrorCode.TIME_OUT, str(error))
             raise
 
-    def receive(self) -> Coroutine[None, None, bytes]:
+    async def receive(self) -> bytes:
         """The next message; its receipt is sent if the peer wants one.
 
         What was verified before the session failed is given before the failure is raised.
@@ -351,7 +351,7 @@ class Session:
             SessionClosedError: the peer has ended its direction, or this end the session.
             SessionError: the session has ended, and by what.
         """
-        return self._receiving.receive(at_end=SessionClosedError)
+        return await self._receiving.receive(at_end=SessionClosedError)
 
     def __aiter__(self) -> Self:
         return self
