@@ -483,6 +483,13 @@ def test_full_records_are_read_together_as_far_as_there_is_room_and_others_by_th
     assert read == [2 * full + 9, 7, 3 * full, full, 0]
 
 
+def test_much_is_written_in_full_records(kit: Kit) -> None:
+    wire = established(kit)
+    records = wire.client.sent.records
+    wire.client.write(bytes(1 << 18))
+    assert wire.client.sent.records == records + 16
+
+
 def test_what_openssl_does_not_take_at_once_is_offered_again(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

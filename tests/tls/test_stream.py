@@ -22,6 +22,7 @@ from asynctls.errors import (
 from asynctls.pki.profiles import Profile
 from asynctls.tls import Gate, Stream, client_context, closing, gate, server_context
 from asynctls.tls import stream as stream_module
+from tests.tls.test_pouring import encrypted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -892,6 +893,13 @@ async def test_two_readers_at_once_are_a_fault_in_the_program(ends: Ends) -> Non
                 await client.read()
         assert await reading == b""
         await client.close()
+
+
+async def test_a_piece_of_64_kib_that_has_come_is_read_whole(kit: Kit) -> None:
+    async with asyncio.timeout(20), encrypted(kit) as (client, server):
+        client._engine.write(bytes(1 << 17))
+        server.connection[0].feed_data(client._engine.data_to_send())
+        assert [await server.read() for _ in range(2)] == [bytes(1 << 16)] * 2
 
 
 async def test_a_cancelled_read_loses_nothing(ends: Ends) -> None:

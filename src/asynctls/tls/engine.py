@@ -336,9 +336,10 @@ class Engine:
         produced, left = 0, plaintext
         try:
             while left:
-                # A BIO keeps the size that it once had to have.
+                # A BIO keeps the size that it once had to have. A part of more is of full records.
                 fits = len(left) <= MOST_IN_BIO_BYTES
-                taken = self._tls.write(left if fits else memoryview(left)[:MOST_IN_BIO_BYTES])
+                part = left if fits else memoryview(left)[: 4 * _MAX_PLAINTEXT_BYTES]
+                taken = self._tls.write(part)
                 produced += self._collect()
                 left = b"" if taken == len(left) else memoryview(left)[taken:]
         except ssl.SSLError as error:

@@ -18,6 +18,7 @@ from asynctls.tls.addresses import address_of
 from asynctls.tls.closing import LINGER_S, flushed, hang_up, linger
 from asynctls.tls.direct import CLOSED_HERE, Direct, lost
 from asynctls.tls.engine import Engine
+from asynctls.tls.incoming import MOST_IN_BIO_BYTES
 from asynctls.tls.liveness import KEEPALIVE_S, allow_stalls, watch_for_death
 from asynctls.tls.pouring import MOST_AT_ONCE_BYTES, Due, Pourable
 from asynctls.tls.shaking_hands import flush, shake_hands
@@ -174,7 +175,7 @@ class Stream(Pourable):
                 await asyncio.sleep(0)
             while True:
                 plaintext = self._engine.read(n)
-                if flush(self._engine, self._transport):
+                if self._engine.to_send and flush(self._engine, self._transport):
                     # An answer of OpenSSL's own (to a renegotiation); a peer that provokes many
                     # and reads none must not fill our memory.
                     await self.drain()
@@ -232,7 +233,8 @@ class Stream(Pourable):
         if self._discarding:
             raise TruncatedError(CLOSED_HERE)
         try:
-            received = await self._reader.read(_CHUNK_BYTES)
+            # Four full records: what is taken ends where a record does.
+            received = await self._reader.read(MOST_IN_BIO_BYTES)
         except OSError as error:
             raise lost(error) from error
         if not received and self._closing:
