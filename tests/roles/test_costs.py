@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.one_loop
 
 # It takes a few seconds, and longer where others compute as well.
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 GROUPS = {
     *("hellos", "certificates", "key_exchange", "certificate_verify", "finished"),
     *("shared_secret", "messages", "receipts"),
