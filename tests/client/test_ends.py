@@ -7,6 +7,8 @@ import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from tests.listening import listening
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -99,30 +101,24 @@ async def test_nobody_who_speaks_tls(asynctls: Daemons, issued: Any) -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ESMTP\r\n")
         await reader.read()
-        writer.close()
 
-    listener = await asyncio.start_server(greet, "127.0.0.1", 0)
-    host, port = listener.sockets[0].getsockname()
-    async with listener:
-        client = await asynctls.client(await issued("client"), f"{host}:{port}")
+    async with listening(greet) as address:
+        client = await asynctls.client(await issued("client"), str(address))
         said = only_line(await client.ended())
-    assert said.startswith(f"asynctls: no TLS connection with the server at {host}:{port}: ")
+    assert said.startswith(f"asynctls: no TLS connection with the server at {address}: ")
     assert "not TLS" in said
 
 
 async def test_a_server_that_says_nothing_is_waited_for_as_long_as_was_asked(
     asynctls: Daemons, issued: Any
 ) -> None:
-    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def be_silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         while await reader.read(65536):
             pass
-        writer.close()
 
-    listener = await asyncio.start_server(be_silent, "127.0.0.1", 0)
-    host, port = listener.sockets[0].getsockname()
-    async with listener:
+    async with listening(be_silent) as address:
         client = await asynctls.client(
-            await issued("client"), f"{host}:{port}", "--connect-timeout", "1s"
+            await issued("client"), str(address), "--connect-timeout", "1s"
         )
         said = only_line(await client.ended())
     assert "within 1 s" in said

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from asynctls.config import Address
 from asynctls.enrolment import bootstrap, crls, est_certificates, est_client, est_codec
 from asynctls.enrolment.clock import disagreement
 from asynctls.enrolment.connection import TTPConnection, certificates_in, said_date
@@ -28,6 +26,10 @@ from asynctls.mac import Secret
 from asynctls.pki.certificates import certificates_from_pem, fingerprint
 from asynctls.pki.keys import KeyType, generate_now
 from asynctls.pki.profiles import key_id_text
+from tests.listening import listening
+
+if TYPE_CHECKING:
+    import asyncio
 
 KEY = generate_now(KeyType.ECDSA_P256)
 Answering = Callable[..., AbstractAsyncContextManager[TTPConnection]]
@@ -39,7 +41,7 @@ def answering(ttp: Any) -> Answering:
 
     @asynccontextmanager
     async def start(status: int, *bodies: bytes) -> AsyncIterator[TTPConnection]:
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             for body in bodies:
                 asked = await reader.readuntil(b"\r\n\r\n")
                 # Nothing is "not modified" for who names nothing that he has.
@@ -48,17 +50,14 @@ def answering(ttp: Any) -> Answering:
                 writer.write(head.encode() + body)
                 await writer.drain()
             await reader.read()
-            writer.close()
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(ttp.authority.tls_chain, ttp.authority.tls_key)
-        listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
-        address = Address("127.0.0.1", listener.sockets[0].getsockname()[1])
-        try:
-            async with est_client.connect(address, trust=trust(ttp)) as connection:
-                yield connection
-        finally:
-            listener.close()
+        async with (
+            listening(answer, context=context) as address,
+            est_client.connect(address, trust=trust(ttp)) as connection,
+        ):
+            yield connection
 
     return start
 

@@ -34,6 +34,7 @@ from asynctls.pki.certificates import to_pem
 from asynctls.pki.keys import KeyType
 from asynctls.pki.profiles import Profile
 from asynctls.ttp import clock
+from tests.listening import listening, passing_on
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -207,48 +208,6 @@ async def test_a_ttp_that_comes_up_later_is_found(
         assert (await joining).name == "server"
 
 
-@asynccontextmanager
-async def proxy(
-    to: Address, cut: Callable[[], bool], *, host: str = "127.0.0.1"
-) -> AsyncIterator[Address]:
-    """Forwards bytes; once ``cut`` says so, what the TTP sends is dropped with the connection."""
-    pumps: set[asyncio.Task[None]] = set()
-
-    async def pump(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
-    ) -> None:
-        try:
-            while chunk := await reader.read(65536):
-                if answers and cut():
-                    break
-                writer.write(chunk)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(to.host, to.port)
-        for task in (
-            asyncio.create_task(pump(reader, there_writer, answers=False)),
-            asyncio.create_task(pump(there_reader, writer, answers=True)),
-        ):
-            pumps.add(task)
-
-    try:
-        listener = await asyncio.start_server(accept, host, 0)
-    except OSError:
-        pytest.skip(f"this machine has no address {host}")
-    try:
-        yield Address(host, listener.sockets[0].getsockname()[1])
-    finally:
-        listener.close()
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-
-
 async def test_a_reply_that_is_lost_ends_with_one_certificate(
     ttp: Any, tmp_path: Path, logged: Any
 ) -> None:
@@ -261,7 +220,7 @@ async def test_a_reply_that_is_lost_ends_with_one_certificate(
         lost.extend(["the answer"] if is_now else [])
         return is_now
 
-    async with proxy(ttp.address, cut) as address:
+    async with passing_on(ttp.address, cut) as address:
         identity = await attempt(tmp_path / "role", replace(token, address=address))
     assert lost == ["the answer"]
     assert len(logged.named("ttp unreachable")) == 1
@@ -316,7 +275,7 @@ async def test_a_server_of_another_ca_cannot_pose_as_the_ttp(
 
 async def test_a_ttp_for_another_host_is_not_trusted(ttp: Any, tmp_path: Path) -> None:
     token = await ttp.token("server")
-    async with proxy(ttp.address, lambda: False, host="127.0.0.2") as address:
+    async with passing_on(ttp.address, lambda: False, host="127.0.0.2") as address:
         with pytest.raises(TTPNotTrustedError, match=r"not for 127\.0\.0\.2"):
             await attempt(tmp_path / "role", replace(token, address=address))
 
@@ -329,43 +288,32 @@ async def impostor(identity: Identity, got: list[bytes], *, trust: str) -> Async
 
     body = est_certificates.encode_certificates(certificates_from_pem(trust.encode()))
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            got.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            await writer.drain()
-            await reader.read()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        await reader.read()
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(identity.certificate_file, identity.key_file)
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
-    try:
-        yield Address("127.0.0.1", listener.sockets[0].getsockname()[1])
-    finally:
-        listener.close()
+    async with listening(answer, context=context) as address:
+        yield address
 
 
 async def test_something_that_is_no_ttp_is_told_so(tmp_path: Path) -> None:
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"SSH-2.0-no\r\n")
-        writer.close()
 
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
-    address = Address("127.0.0.1", listener.sockets[0].getsockname()[1])
-    token = JoinString("id", Secret(b"secret"), address, "server", bytes(32))
-    with pytest.raises(TTPUnreachableError, match="not TLS"):
-        await join(
-            tmp_path / "role",
-            token,
-            key_type=KeyType.ECDSA_P256,
-            give_up_after=timedelta(seconds=0.4),
-        )
-    listener.close()
+    async with listening(greet) as address:
+        token = JoinString("id", Secret(b"secret"), address, "server", bytes(32))
+        with pytest.raises(TTPUnreachableError, match="not TLS"):
+            await join(
+                tmp_path / "role",
+                token,
+                key_type=KeyType.ECDSA_P256,
+                give_up_after=timedelta(seconds=0.4),
+            )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from tests.listening import listening
+
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator
@@ -23,7 +25,6 @@ _MOST_S = 0.01
 @asynccontextmanager
 async def slow_to(to: Address, chance: random.Random) -> AsyncIterator[str]:
     """Forwards to an address, each piece of a length and after a time that chance has; where."""
-    tasks: set[asyncio.Task[None]] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -38,18 +39,7 @@ async def slow_to(to: Address, chance: random.Random) -> AsyncIterator[str]:
         try:
             await asyncio.gather(pump(reader, further_writer), pump(further_reader, writer))
         finally:
-            for each in (writer, further_writer):
-                each.close()
+            further_writer.close()
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(carry(reader, writer)))
-
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
-    host, port = listener.sockets[0].getsockname()
-    try:
-        yield f"{host}:{port}"
-    finally:
-        listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with listening(carry) as address:
+        yield str(address)

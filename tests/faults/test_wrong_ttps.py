@@ -21,6 +21,7 @@ from asynctls.errors import AsynctlsError, TTPNotTrustedError, TTPUnreachableErr
 from asynctls.http import FetchLimits
 from asynctls.pki.certificates import certificate_from_der, certificates_from_pem
 from asynctls.pki.keys import KeyType
+from tests.listening import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -78,31 +79,12 @@ class Answers:
 @asynccontextmanager
 async def answering(port: int, answers: Answers) -> AsyncIterator[None]:
     """Somebody listens where the TTP should, and says this."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await answers.give(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(answer(reader, writer)))
-
     context = None
     if answers.chain is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*answers.chain)
-    listener = await asyncio.start_server(accept, "127.0.0.1", port, ssl=context)
-    try:
+    async with listening(answers.give, port=port, context=context):
         yield
-    finally:
-        listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class House:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,52 +13,14 @@ from msgspec.structs import replace
 
 from asynctls.config import Address
 from asynctls.enrolment import Identity, JoinString
+from tests.listening import passing_on
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tests.roles.processes import Daemons
 
 pytestmark = pytest.mark.one_loop
-
-
-@asynccontextmanager
-async def between(to: Address, is_lost: Callable[[], bool]) -> AsyncIterator[Address]:
-    """Forwards bytes; what the TTP sends is dropped, with its connection, while ``is_lost``."""
-    pumps: set[asyncio.Task[None]] = set()
-
-    async def pump(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
-    ) -> None:
-        try:
-            while chunk := await reader.read(65536):
-                if answers and is_lost():
-                    break
-                writer.write(chunk)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there = await asyncio.open_connection(to.host, to.port)
-        except OSError:
-            writer.close()
-            return
-        pumps.add(asyncio.create_task(pump(reader, there[1], answers=False)))
-        pumps.add(asyncio.create_task(pump(there[0], writer, answers=True)))
-
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield Address(*listener.sockets[0].getsockname())
-    finally:
-        listener.close()
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
 
 
 async def test_kill_9_of_the_ttp_before_its_reply_ends_with_one_certificate(
@@ -82,7 +44,7 @@ async def test_kill_9_of_the_ttp_before_its_reply_ends_with_one_certificate(
             killed.set()
         return bool(used)
 
-    async with between(Address.parse(at), is_lost) as address:
+    async with passing_on(Address.parse(at), is_lost) as address:
         join_string = replace(JoinString.parse(token.out.decode()), address=address)
         joining = await asynctls.start(
             *("identity", "join", "--state", tmp_path / "server"),
