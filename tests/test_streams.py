@@ -333,6 +333,25 @@ async def test_a_stream_that_is_closing_and_still_reads_is_ended_too(ca: CA, log
         assert (await logged.until("stream ended"))["reason"] == "its certificate is revoked"
 
 
+async def test_a_close_that_two_wait_for_can_still_be_cut_short(
+    ca: CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asynctls.tls.closing.LINGER_S", 600)
+    done = asyncio.Event()
+
+    async def stay(_stream: asynctls.PeerStream) -> None:
+        await done.wait()
+
+    async with stream_pair(ca, stay) as pair:
+        first = asyncio.create_task(pair.stream.wait_closed())
+        await asyncio.sleep(0)
+        await pair.stream.wait_closed()
+        pair.stream.abort()
+        async with asyncio.timeout(20):
+            await first
+        done.set()
+
+
 async def test_who_is_not_let_in_hears_why(ca: CA) -> None:
     server, stranger = ca.identity("server"), ca.identity("stranger")
     async with serving_streams(echo, "127.0.0.1:0", identity=server, allow=["client"]) as address:

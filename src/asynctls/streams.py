@@ -217,9 +217,8 @@ class PeerStream:
 
     def abort(self) -> None:
         """Closes at once, whatever is under way; the peer sees that it was cut off."""
-        if not self._closed:
-            self._closing = self._closed = True
-            self.tls.abort()
+        self._closing = self._closed = True
+        self.tls.abort()
 
     async def end(self, code: ErrorCode, reason: str) -> None:
         """As `cut_off`; ``code`` is what a session would have told its peer, and nobody is told."""

@@ -151,50 +151,41 @@ async def test_each_append_logs_the_head(ledger: Ledger) -> None:
     assert Head.parse(appended[-1]["head"]) == head
 
 
+def commits_of(ledger: Ledger) -> list[sa.Connection]:
+    """The connection of each commit from now on, as they are made."""
+    made: list[sa.Connection] = []
+    sa.event.listen(ledger._store.engine, "commit", made.append)
+    return made
+
+
 async def test_requests_that_arrive_together_share_a_commit(ledger: Ledger) -> None:
-    commits = 0
-
-    def count(_connection: sa.Connection) -> None:
-        nonlocal commits
-        commits += 1
-
-    sa.event.listen(ledger._store.engine, "commit", count)
+    commits = commits_of(ledger)
     # The first of them does not begin alone: all come in one turn of the loop.
     await asyncio.gather(*(ledger.write(lambda tx: tx.append(refusal())) for _ in range(60)))
-    assert commits == 1
+    assert len(commits) == 1
     assert (await ledger.verify()).sequence == 60
 
 
 async def test_what_is_asked_for_while_others_are_run_shares_their_commit(ledger: Ledger) -> None:
-    commits = 0
     begun, held = threading.Event(), threading.Event()
-
-    def count(_connection: sa.Connection) -> None:
-        nonlocal commits
-        commits += 1
 
     def slow(tx: Transaction) -> Head:
         begun.set()
         held.wait(20)
         return tx.append(refusal())
 
-    sa.event.listen(ledger._store.engine, "commit", count)
+    commits = commits_of(ledger)
     asked = [ledger._writer.submit(slow)]
     await asyncio.to_thread(begun.wait, 20)
     asked += [ledger._writer.submit(lambda tx: tx.append(refusal())) for _ in range(2)]
     await asyncio.sleep(0)
     held.set()
     assert [head.sequence for head in await asyncio.gather(*asked)] == [1, 2, 3]
-    assert commits == 1
+    assert len(commits) == 1
 
 
 async def test_nothing_joins_an_operation_that_is_run_again(ledger: Ledger) -> None:
-    commits = 0
     begun, held = threading.Event(), threading.Event()
-
-    def count(_connection: sa.Connection) -> None:
-        nonlocal commits
-        commits += 1
 
     def spoiling(tx: Transaction) -> Head:
         tx.append(refusal("to be undone"))
@@ -205,7 +196,7 @@ async def test_nothing_joins_an_operation_that_is_run_again(ledger: Ledger) -> N
         held.wait(20)
         return tx.append(refusal())
 
-    sa.event.listen(ledger._store.engine, "commit", count)
+    commits = commits_of(ledger)
     spoilt, asked = ledger._writer.submit(spoiling), [ledger._writer.submit(slow)]
     await asyncio.to_thread(begun.wait, 20)
     asked.append(ledger._writer.submit(lambda tx: tx.append(refusal())))
@@ -214,23 +205,18 @@ async def test_nothing_joins_an_operation_that_is_run_again(ledger: Ledger) -> N
     with pytest.raises(StateError, match="after it wrote"):
         await spoilt
     assert [head.sequence for head in await asyncio.gather(*asked)] == [1, 2]
-    assert commits == 2
+    assert len(commits) == 2
 
 
 async def test_no_transaction_has_more_operations_than_a_group(ledger: Ledger) -> None:
-    commits = 0
     committed: Counter[int] = Counter()
     held = threading.Event()
 
-    def count(_connection: sa.Connection) -> None:
-        nonlocal commits
-        commits += 1
-
     def append_one(tx: Transaction) -> Head:
-        committed[commits] += 1
+        committed[len(commits)] += 1
         return tx.append(refusal())
 
-    sa.event.listen(ledger._store.engine, "commit", count)
+    commits = commits_of(ledger)
     first = ledger._writer.submit(lambda _tx: held.wait(20))
     asked = []
     for turn in (GROUP - 1, GROUP, 3 * GROUP):

@@ -214,6 +214,19 @@ async def test_a_postgresql_that_stays_away_is_named_and_its_password_is_not(
         assert (await append(ledger, 1)).sequence == 2
 
 
+def break_at_commit(ledger: Ledger, *, kept: bool = True) -> None:
+    """The connection ends after, or before, the next commit has reached PostgreSQL."""
+
+    def broken(connection: sa.Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        if kept:
+            driver.commit()
+        driver.close()
+
+    sa.event.listen(ledger._store.engine, "commit", broken, once=True)
+
+
 @pytest.mark.parametrize("kept", [True, False])
 async def test_a_commit_whose_answer_is_lost_is_looked_for_and_never_made_twice(
     folder: Path, postgres: Database, *, kept: bool
@@ -226,16 +239,9 @@ async def test_a_commit_whose_answer_is_lost_is_looked_for_and_never_made_twice(
         runs += 1
         return tx.append(refusal("once"))
 
-    def broken(connection: sa.Connection) -> None:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        if kept:
-            driver.commit()
-        driver.close()
-
     async with await opened(folder, postgres) as ledger:
         await append(ledger, 1)
-        sa.event.listen(ledger._store.engine, "commit", broken, once=True)
+        break_at_commit(ledger, kept=kept)
         with capture_logs() as events:
             head = await ledger.write(operation)
         assert head.sequence == 2
@@ -256,15 +262,8 @@ async def test_what_joined_a_transaction_that_is_lost_is_done_with_it(
         held.wait(20)
         return tx.append(refusal("first"))
 
-    def broken(connection: sa.Connection) -> None:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        if kept:
-            driver.commit()
-        driver.close()
-
     async with await opened(folder, postgres) as ledger:
-        sa.event.listen(ledger._store.engine, "commit", broken, once=True)
+        break_at_commit(ledger, kept=kept)
         asked = [ledger._writer.submit(slow)]
         await asyncio.to_thread(begun.wait, 20)
         asked.append(ledger._writer.submit(lambda tx: tx.append(refusal("joined"))))
@@ -281,18 +280,12 @@ async def test_a_commit_in_doubt_is_its_own_askers_though_another_database_answe
 ) -> None:
     """What the new connection leads to cannot be used at first; who asks next gets its own row."""
 
-    def broken(connection: sa.Connection) -> None:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        driver.commit()
-        driver.close()
-
     def unusable(*_: object) -> sa.Connection:
         raise LedgerError("it is of another encoding")
 
     async with await opened(folder, postgres) as ledger:
         await append(ledger, 1)
-        sa.event.listen(ledger._store.engine, "commit", broken, once=True)
+        break_at_commit(ledger)
         with monkeypatch.context() as patched:
             patched.setattr(type(ledger._store), "connect", unusable)
             with pytest.raises(LedgerError, match="encoding; whether the last rows were recorded"):
